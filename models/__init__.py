@@ -1,0 +1,87 @@
+"""Keras segmentation networks: raw pixels in, logits out.
+
+    from models import build_model
+    model = build_model("unet", num_classes=2)
+
+Importing this package registers its layers, so that ``keras.models.load_model`` needs no custom objects.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .fc_densenet import fc_densenet56, fc_densenet67, fc_densenet103
+from .unet import unet, unet_blog, unet_original
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A network's builder and the sizes that it takes, in pixels.
+
+    Along each axis an input of n pixels fits if n ≥ min_size and n ≡ remainder (mod multiple); the output
+    has n − 2·margin pixels, the centre of the input. (A U-Net built with another depth than 4 has
+    multiple = 2**depth.)
+    """
+
+    build: Callable
+    multiple: int
+    min_size: int
+    margin: int = 0
+    remainder: int = 0
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The smallest input, (H, W) in pixels, whose output covers height × width."""
+
+        def smallest(pixels):
+            pixels = max(pixels + 2 * self.margin, self.min_size)
+            return pixels + (self.remainder - pixels) % self.multiple
+
+        return smallest(height), smallest(width)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size of that input's output: at least height × width."""
+        in_height, in_width = self.input_size(height, width)
+        return in_height - 2 * self.margin, in_width - 2 * self.margin
+
+
+MODELS = {
+    "unet": Spec(unet, multiple=16, min_size=32),
+    "unet_original": Spec(unet_original, multiple=16, remainder=12, min_size=188, margin=92),
+    "unet_blog": Spec(unet_blog, multiple=16, min_size=32),
+    "fc_densenet56": Spec(fc_densenet56, multiple=1, min_size=32),
+    "fc_densenet67": Spec(fc_densenet67, multiple=1, min_size=32),
+    "fc_densenet103": Spec(fc_densenet103, multiple=1, min_size=32),
+}
+
+
+def build_model(name, num_classes, input_shape=(None, None, 3), **options):
+    """Build a network by name.
+
+    Args:
+        name: a key of MODELS.
+        num_classes: channels of the output (two or more: softmax over them; 1: one sigmoid logit).
+        input_shape: (H, W, C); None for a height or width that may vary.
+        **options: the builder's own arguments, such as ``width`` or ``dropout``.
+
+    Returns:
+        keras.Model, raw pixels (B, H, W, C) → logits float32 (B, H − 2·margin, W − 2·margin, num_classes).
+
+    Raises:
+        ValueError: for an unknown name, fewer than one class, or a fixed size that does not fit.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}; at least 1 is needed")
+    spec = MODELS[name]
+    multiple = 2 ** options["depth"] if "depth" in options else spec.multiple
+    for axis, pixels in zip(("height", "width"), input_shape[:2], strict=True):
+        if pixels is None:
+            continue
+        if pixels < spec.min_size or (pixels - spec.remainder) % multiple:
+            below = pixels - (pixels - spec.remainder) % multiple
+            nearest = sorted({max(below, spec.min_size), max(below + multiple, spec.min_size)})
+            raise ValueError(
+                f"{axis} {pixels} does not fit {name}: at least {spec.min_size} and ≡ {spec.remainder} "
+                f"(mod {multiple}); use {' or '.join(map(str, nearest))}"
+            )
+    return spec.build(num_classes, input_shape, **options)

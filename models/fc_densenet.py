@@ -1,0 +1,149 @@
+"""FC-DenseNet, "the One Hundred Layers Tiramisu": 56, 67 and 103 layers.
+
+Jégou, Drozdzal, Vazquez, Romero, Bengio, "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets for
+Semantic Segmentation", 2017 (arXiv 1611.09326), checked against the authors' Theano/Lasagne code
+(github.com/SimJeg/FC-DenseNet).
+"""
+
+from functools import partial
+
+import keras
+from keras import layers
+
+from .layers import CropLike
+
+FIRST_CONV_FILTERS = 48
+
+# Lasagne's batch normalisation, which the authors used: ε = 1e-4, running averages moved by 0.1.
+BATCH_NORM = {"epsilon": 1e-4, "momentum": 0.9}
+
+
+def fc_densenet(
+    num_classes,
+    input_shape=(None, None, 3),
+    *,
+    growth_rate,
+    block_layers,
+    dropout=0.2,
+    l2=1e-4,
+    batch_statistics=False,
+    scale=1 / 255,
+    offset=0.0,
+    name="fc_densenet",
+):
+    """Fully convolutional DenseNet for any input of at least 32 × 32.
+
+    Each block's layers read everything that the block has made so far. On the way down a block's input
+    travels on beside its new maps; on the way up only the new maps do, or the channels would grow without
+    bound (section 3.2); the last block keeps its input, as in the authors' code.
+
+    One deviation by default: batch normalisation uses running averages outside training, as everybody
+    expects of a trained network, so that a prediction does not depend on the other images of its batch. The
+    authors normalise with the batch's own statistics in validation and test too (their issue #8):
+    ``batch_statistics=True`` does that.
+
+    Args:
+        num_classes: channels of the output; 1 means a single sigmoid logit.
+        input_shape: (H, W, C), H and W at least 32, or None.
+        growth_rate: maps that each dense layer adds (k in the paper).
+        block_layers: layers in each block; 2n + 1 numbers: n down, the bottleneck, n up.
+        dropout: rate after every convolution of a layer or a transition down.
+        l2: weight of Σw² over the convolutions' kernels in the loss (not biases, not normalisation).
+        batch_statistics: normalise with the batch's statistics always, as the authors do.
+        scale, offset: the input is pixel · scale + offset, a number or one for each channel.
+
+    Returns:
+        keras.Model, raw pixels (B, H, W, C) → logits float32 (B, H, W, num_classes).
+    """
+    poolings = len(block_layers) // 2
+    down, bottleneck, up = block_layers[:poolings], block_layers[poolings], block_layers[poolings + 1 :]
+    parts = Parts(growth_rate, dropout, l2, batch_statistics)
+
+    inputs = layers.Input(input_shape)
+    x = layers.Rescaling(scale, offset, name="rescale")(inputs)
+    x = parts.conv(x, FIRST_CONV_FILTERS, 3, name="first_conv")
+    skips = []
+    for i, num_layers in enumerate(down, start=1):
+        new = parts.dense_block(x, num_layers, name=f"down{i}")
+        x = layers.Concatenate(name=f"down{i}_concat")([x, *new])  # (B, H, W, C + k·L)
+        skips.append(x)
+        x = parts.transition_down(x, name=f"down{i}_transition")  # (B, H/2, W/2, C + k·L)
+
+    new = parts.dense_block(x, bottleneck, name="bottleneck")
+
+    for i, num_layers in zip(range(poolings, 0, -1), up, strict=True):
+        skip = skips.pop()
+        x = layers.Concatenate(name=f"up{i}_new")(new)  # the new maps alone: (B, h, w, k·L)
+        x = parts.transition_up(x, skip, name=f"up{i}_transition")
+        x = layers.Concatenate(name=f"up{i}_skip")([x, skip])
+        new = parts.dense_block(x, num_layers, name=f"up{i}")
+
+    x = layers.Concatenate(name="up1_concat")([x, *new])  # the last block keeps its input
+    logits = parts.conv(x, num_classes, 1, name="logits", dtype="float32")
+    return keras.Model(inputs, logits, name=name)
+
+
+class Parts:
+    """The paper's building blocks (table 1), tensor → tensor, for one growth rate, dropout and L2."""
+
+    def __init__(self, growth_rate, dropout, l2, batch_statistics):
+        self.growth_rate = growth_rate
+        self.dropout = dropout
+        self.regularizer = keras.regularizers.L2(l2) if l2 else None
+        self.training = True if batch_statistics else None  # None: whatever the model is called with
+
+    def conv(self, x, filters, size, name, dtype=None):
+        return layers.Conv2D(
+            filters,
+            size,
+            padding="same",
+            kernel_initializer="he_uniform",
+            kernel_regularizer=self.regularizer,
+            dtype=dtype,
+            name=name,
+        )(x)
+
+    def norm_relu_conv_dropout(self, x, filters, size, name):
+        x = layers.BatchNormalization(**BATCH_NORM, name=f"{name}_norm")(x, training=self.training)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+        x = self.conv(x, filters, size, name=f"{name}_conv")
+        return layers.Dropout(self.dropout, name=f"{name}_dropout")(x)
+
+    def dense_block(self, x, num_layers, name):
+        """A list of num_layers new tensors of growth_rate maps; each has seen x and all before it."""
+        new = []
+        for i in range(1, num_layers + 1):
+            seen = layers.Concatenate(name=f"{name}_layer{i}_input")([x, *new]) if new else x
+            new.append(self.norm_relu_conv_dropout(seen, self.growth_rate, 3, f"{name}_layer{i}"))
+        return new
+
+    def transition_down(self, x, name):
+        """Half the height and width (rounded down), the same channels."""
+        x = self.norm_relu_conv_dropout(x, x.shape[-1], 1, name)
+        return layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+
+    def transition_up(self, x, skip, name):
+        """3×3 transposed convolution, stride 2, unpadded: n → 2n + 1, cut to the skip's size.
+
+        Keras's ``padding="same"`` gives 2n, which is one short wherever a pooling had rounded down.
+        """
+        x = layers.Conv2DTranspose(
+            x.shape[-1],
+            3,
+            strides=2,
+            padding="valid",
+            kernel_initializer="he_uniform",
+            kernel_regularizer=self.regularizer,
+            name=f"{name}_upconv",
+        )(x)
+        return CropLike(name=f"{name}_crop")([x, skip])
+
+
+fc_densenet56 = partial(fc_densenet, growth_rate=12, block_layers=(4,) * 11, name="fc_densenet56")
+fc_densenet67 = partial(fc_densenet, growth_rate=16, block_layers=(5,) * 11, name="fc_densenet67")
+fc_densenet103 = partial(
+    fc_densenet,
+    growth_rate=16,
+    block_layers=(4, 5, 7, 10, 12, 15, 12, 10, 7, 5, 4),
+    name="fc_densenet103",
+)
