@@ -1,0 +1,1 @@
+"""Files on disk → pairs → a split → batches. Knows files and arrays, knows no model."""

@@ -1,0 +1,43 @@
+"""The frame of every command: flags from a dataclass, one clear line for a user's mistake, exit codes."""
+
+import os
+import sys
+from collections.abc import Callable
+
+OPENCV_LIBRARIES = (
+    "opencv-python cannot load a system library ({error}).\n"
+    "Debian or Ubuntu: sudo apt-get install -y libgl1 libglib2.0-0\n"
+    "Fedora or RHEL:   sudo dnf install -y mesa-libGL glib2"
+)
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the message says what came, what was wanted and what to do."""
+
+
+def run_command(main: Callable, config_type, description: str) -> None:
+    """Read the flags of ``config_type`` from the command line, call ``main(config)``, and exit.
+
+    Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted.
+    Heavy imports belong inside ``main``, so that ``--help`` answers at once.
+    """
+    import tyro
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notices, not its errors
+    config = tyro.cli(config_type, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    try:
+        main(config)
+    except UserError as error:
+        fail(str(error))
+    except ImportError as error:
+        if "libGL" not in str(error) and "libgthread" not in str(error) and "libglib" not in str(error):
+            raise
+        fail(OPENCV_LIBRARIES.format(error=error))
+    except KeyboardInterrupt as interrupt:
+        print(f"\ninterrupted. {interrupt}".rstrip(), file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

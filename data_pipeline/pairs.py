@@ -1,0 +1,203 @@
+"""A folder or a CSV → pairs of an image and its mask; what does not pair is named, with the remedy."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .command import UserError
+from .files import list_images
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations")
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+LAYOUTS = """wanted one of:
+  DIR/images/ + DIR/masks/                     (also image/label, imgs/labels)
+  DIR/train/images/ + DIR/train/masks/, DIR/val/…, DIR/test/…
+  a CSV file with the columns image,mask[,split][,group]"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask. ``stem`` is unique in the data set and names everything made from the pair."""
+
+    stem: str
+    image: Path
+    mask: Path
+    split: str | None = None  # "train", "val", "test", where the data set itself says so
+    group: str | None = None  # images of one group never straddle a split
+
+
+def find_pairs(source: Path, mask_suffix: str = "") -> tuple[list[Pair], list[str]]:
+    """Pairs by stem from a folder, or row by row from a CSV; and notes for the user on what was left out.
+
+    Args:
+        source: the data set's folder, or a CSV file with paths relative to its own folder.
+        mask_suffix: what a mask's stem has after the image's stem, such as "_mask".
+
+    Raises:
+        UserError: nothing found, a mask without its image, a stem that stands twice, a bad CSV.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; {LAYOUTS}")
+    if source.is_file():
+        return pairs_from_csv(source), []
+    if folders := image_and_mask_folders(source):
+        return pair_folder(*folders, mask_suffix)
+
+    pairs, notes = [], []
+    for child in sorted(path for path in source.iterdir() if path.is_dir()):
+        split, folders = SPLIT_FOLDERS.get(child.name.lower()), image_and_mask_folders(child)
+        if split and folders:
+            found, said = pair_folder(*folders, mask_suffix, split)
+            pairs, notes = pairs + found, notes + said
+    if not pairs:
+        inside = ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
+        raise UserError(f"{source}: no images with masks here (it holds: {inside}); {LAYOUTS}")
+    return unique_stems(pairs, source), notes
+
+
+def image_and_mask_folders(folder: Path) -> tuple[Path, Path] | None:
+    """The folder's own image and mask folders, if it has both."""
+    children = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
+    images = [children[name] for name in IMAGE_FOLDERS if name in children]
+    masks = [children[name] for name in MASK_FOLDERS if name in children]
+    return (images[0], masks[0]) if images and masks else None
+
+
+def pair_folder(
+    image_folder: Path, mask_folder: Path, mask_suffix: str, split: str | None = None
+) -> tuple[list[Pair], list[str]]:
+    images = by_stem(image_folder)
+    masks = by_stem(mask_folder)
+    stems = {stem.removesuffix(mask_suffix): stem for stem in masks if stem.endswith(mask_suffix)}
+    common = sorted(images.keys() & stems.keys())
+    if not common:
+        raise UserError(
+            f"none of the {len(images)} images in {image_folder} has a mask among the {len(masks)} files "
+            f"in {mask_folder}; {name_difference(list(images), list(masks), mask_suffix)}"
+        )
+    orphans = sorted(masks.keys() - {stems[stem] for stem in common})
+    if orphans:
+        raise UserError(
+            f"{len(orphans)} of {len(masks)} masks in {mask_folder} have no image of the same name in "
+            f"{image_folder}: {some(orphans)}; rename them, or move them elsewhere"
+        )
+    unlabelled = sorted(images.keys() - set(common))
+    notes = [f"{len(unlabelled)} images have no mask and are left out: {some(unlabelled)}"] if unlabelled else []
+    return [Pair(stem, images[stem], masks[stems[stem]], split) for stem in common], notes
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """Image files of a folder by stem.
+
+    Raises:
+        UserError: for an empty folder, or two files of one stem.
+    """
+    paths = list_images(folder)
+    if not paths:
+        raise UserError(f"{folder}: holds no image files (PNG, JPEG, TIFF, BMP, WebP)")
+    twice = [stem for stem, count in Counter(path.stem for path in paths).items() if count > 1]
+    if twice:
+        both = ", ".join(path.name for path in paths if path.stem == twice[0])
+        raise UserError(f"{folder}: {both} share one stem, so their pairing is ambiguous; keep one of them")
+    return {path.stem: path for path in paths}
+
+
+def name_difference(images: list[str], masks: list[str], mask_suffix: str) -> str:
+    """Words for what keeps two lists of stems apart, and what to do about it."""
+    added = most_common_part(images, masks, lambda image, mask: mask.removeprefix(image))
+    if added:
+        return f"the masks' names end in {added!r}: add --mask-suffix {added}"
+    before = most_common_part(images, masks, lambda image, mask: mask.removesuffix(image))
+    if before:
+        return f"the masks' names begin with {before!r}: rename them without it, or list the pairs in a CSV"
+    if {stem.lower() for stem in images} & {stem.lower() for stem in masks}:
+        return "their names differ in upper and lower case only: rename one side"
+    image_end, mask_end = common_end(images), common_end(masks)
+    if {stem.removesuffix(image_end) for stem in images} & {stem.removesuffix(mask_end) for stem in masks}:
+        return (
+            f"the images' names end in {image_end!r} and the masks' in {mask_end!r}: "
+            "rename one side, or list the pairs in a CSV"
+        )
+    if mask_suffix and not any(stem.endswith(mask_suffix) for stem in masks):
+        return f"no mask's name ends in {mask_suffix!r}: leave out --mask-suffix, or correct it"
+    return (
+        f"images are called {some(sorted(images))}; masks {some(sorted(masks))}: "
+        "name both alike, or list the pairs in a CSV"
+    )
+
+
+def most_common_part(images: list[str], masks: list[str], rest: Callable[[str, str], str]) -> str:
+    """What most masks add to some image's stem: rest(image, mask), the mask's name less the image's."""
+    parts = Counter(
+        part
+        for mask in masks[:200]
+        for image in images
+        if (part := rest(image, mask)) and part != mask
+    )
+    part, count = parts.most_common(1)[0] if parts else ("", 0)
+    return part if count >= min(len(masks), 200) / 2 else ""
+
+
+def common_end(stems: list[str]) -> str:
+    return os.path.commonprefix([stem[::-1] for stem in stems])[::-1]
+
+
+def pairs_from_csv(path: Path) -> list[Pair]:
+    """Pairs from the columns image, mask, and optionally split and group; paths relative to the CSV."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = reader.fieldnames or [], list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable CSV ({error}); {LAYOUTS}") from None
+    if not {"image", "mask"} <= set(columns):
+        raise UserError(f"{path}: its columns are {', '.join(columns) or 'none'}; {LAYOUTS}")
+    if not rows:
+        raise UserError(f"{path}: holds a header and no rows")
+    pairs = [pair_from_row(path, line, row) for line, row in enumerate(rows, start=2)]
+    return unique_stems(pairs, path.parent)
+
+
+def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:
+    files = [path.parent / (row[column] or "") for column in ("image", "mask")]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{path}, line {line}: {file} does not exist")
+    split = (row.get("split") or "").strip().lower()
+    if split and split not in SPLIT_FOLDERS:
+        raise UserError(f"{path}, line {line}: split is {split!r}; train, val or test wanted")
+    return Pair(files[0].stem, *files, SPLIT_FOLDERS.get(split), row.get("group") or None)
+
+
+def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:
+    """Where a stem stands twice, the path from the root becomes the stem, so that names stay unique."""
+    count = Counter(pair.stem for pair in pairs)
+    renamed = []
+    for pair in pairs:
+        stem = pair.stem
+        if count[stem] > 1:
+            stem = "__".join(Path(os.path.relpath(pair.image, root)).with_suffix("").parts)
+        renamed.append(Pair(stem, pair.image, pair.mask, pair.split, pair.group))
+    again = [stem for stem, n in Counter(pair.stem for pair in renamed).items() if n > 1]
+    if again:
+        raise UserError(f"the image {again[0]} is listed twice; list each image once")
+    return renamed
+
+
+def some(names: list[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,130 @@
+"""Pairs → train, validation and test: seeded, stratified by class presence, whole groups together."""
+
+import hashlib
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .command import UserError
+from .pairs import Pair
+
+FRACTIONS = {"train": 0.70, "val": 0.15, "test": 0.15}
+
+
+@dataclass(frozen=True)
+class Split:
+    train: list[Pair]
+    val: list[Pair]
+    test: list[Pair]
+    seed: int
+    fixed: bool  # the data set itself says which image is where
+
+    def part(self, name: str) -> list[Pair]:
+        """The pairs of "train", "val" or "test", or of "all" three."""
+        if name == "all":
+            return self.train + self.val + self.test
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def to_json(self, root: Path) -> dict:
+        """Paths relative to the data set's root."""
+        return {"seed": self.seed, "fixed": self.fixed} | {
+            name: [
+                {
+                    "stem": pair.stem,
+                    "image": Path(os.path.relpath(pair.image, root)).as_posix(),
+                    "mask": Path(os.path.relpath(pair.mask, root)).as_posix(),
+                    "group": pair.group,
+                }
+                for pair in self.part(name)
+            ]
+            for name in FRACTIONS
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict, root: Path) -> "Split":
+        parts = {
+            name: [
+                Pair(row["stem"], root / row["image"], root / row["mask"], name, row["group"])
+                for row in stored[name]
+            ]
+            for name in FRACTIONS
+        }
+        return cls(**parts, seed=stored["seed"], fixed=stored["fixed"])
+
+
+def make_split(
+    pairs: list[Pair], presence: np.ndarray, seed: int, train_count: int | None = None
+) -> Split:
+    """Split a data set; the same split whatever the order of ``pairs``.
+
+    The data set's own split, where it has one, is kept; a validation part that it lacks is taken from its
+    training part.
+
+    Args:
+        pairs: the data set.
+        presence: bool (pairs, classes): which image holds which class.
+        seed: of the shuffle.
+        train_count: keep this many training images; a smaller subset lies inside a larger one.
+
+    Raises:
+        UserError: for fewer than three images or groups, or a train_count out of range.
+    """
+    shuffled = sorted(range(len(pairs)), key=lambda i: shuffle_key(seed, pairs[i].stem))
+    fixed = any(pair.split for pair in pairs)
+    if fixed:
+        parts = {name: [i for i in shuffled if (pairs[i].split or "train") == name] for name in FRACTIONS}
+        if not parts["train"]:
+            raise UserError("the data set is split in folders (or a CSV column), but has no train part")
+        if not parts["val"]:
+            parts |= stratify(parts["train"], pairs, presence, {"train": 0.85, "val": 0.15})
+    else:
+        parts = stratify(shuffled, pairs, presence, FRACTIONS)
+    if not parts["train"] or not parts["val"]:
+        groups = len({pair.group or pair.stem for pair in pairs})
+        raise UserError(
+            f"{len(pairs)} images in {groups} groups are too few for a training and a validation part; "
+            "at least 3 images (of 3 groups) are wanted"
+        )
+    parts["train"].sort(key=shuffled.index)
+    if train_count is not None:
+        if not 1 <= train_count <= len(parts["train"]):
+            raise UserError(f"--train-count {train_count}: the training part has {len(parts['train'])} images")
+        parts["train"] = parts["train"][:train_count]
+    return Split(**{name: [pairs[i] for i in parts[name]] for name in FRACTIONS}, seed=seed, fixed=fixed)
+
+
+def shuffle_key(seed: int, name: str) -> str:
+    """A pseudo-random key that depends on the seed and the name alone."""
+    return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+
+
+def stratify(
+    chosen: list[int], pairs: list[Pair], presence: np.ndarray, fractions: dict[str, float]
+) -> dict[str, list[int]]:
+    """Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011) of groups by the classes they hold.
+
+    The rarest class left is dealt out first, each group to the part that still wants that class most.
+    """
+    groups = defaultdict(list)
+    for i in chosen:
+        groups[pairs[i].group or pairs[i].stem].append(i)
+    holds = {name: presence[members].any(axis=0) for name, members in groups.items()}
+    wanted = {part: max(1.0, fraction * len(chosen)) for part, fraction in fractions.items()}
+    wanted_class = {part: fraction * presence[chosen].sum(axis=0) for part, fraction in fractions.items()}
+    dealt = {part: [] for part in fractions}
+
+    left = dict(groups)
+    while left:
+        count = sum(holds[name].astype(int) for name in left)
+        rarest = np.where(count > 0, count, len(pairs) + 1).argmin()
+        of_class = [name for name in left if holds[name][rarest]] or list(left)
+        for name in of_class:
+            members = left.pop(name)
+            part = max(fractions, key=lambda part: (wanted_class[part][rarest], wanted[part]))
+            dealt[part] += members
+            wanted[part] -= len(members)
+            wanted_class[part] = wanted_class[part] - presence[members].sum(axis=0)
+    return dealt

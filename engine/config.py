@@ -1,0 +1,139 @@
+"""Every setting of every script, with its default: the flags are made from these classes.
+
+Nothing heavy is imported here, so that ``--help`` answers at once.
+"""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from data_pipeline.command import UserError
+
+ModelName = Literal["unet", "unet_original", "unet_blog", "fc_densenet56", "fc_densenet67", "fc_densenet103"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    data: Path | None = None
+    """Folder with images and masks, or a CSV (image,mask[,split][,group]). Without it: golfscape, generated
+    into data/golfscape."""
+    model: ModelName = "unet"
+    """Network."""
+    name: str | None = None
+    """Name of the run's folder. Default: data set and model, numbered where that is taken."""
+    runs_dir: Path = Path("runs")
+    """Where runs are kept."""
+
+    steps: int = 2000
+    """Batches to train on, in all (rounded up to whole epochs)."""
+    steps_per_epoch: int = 50
+    """Batches between two validations."""
+    batch_size: int = 8
+    """Images in a batch."""
+    patience: int = 20
+    """Stop after this many validations without a better mIoU; 0: never."""
+
+    size: str | None = None
+    """HxW: resize whole images to this height and width. Scores are still at the masks' own resolution."""
+    crop: int | None = None
+    """Train on N×N crops at native resolution. Default: whole images up to 320×320 pixels' area, where all
+    have one size; crops of 256 otherwise."""
+    augment: Literal["none", "light", "standard", "strong"] = "standard"
+    """How far training images are varied."""
+    symmetry: Literal["auto", "none", "horizontal", "d4"] = "auto"
+    """Flips and turns that leave the task as it is: horizontal (street scenes), d4 (tiles from above,
+    slides). auto: horizontal; d4 for golfscape."""
+
+    loss: Literal["ce", "dice", "ce+dice"] = "ce+dice"
+    """Cross-entropy, soft Dice, or their sum."""
+    class_weights: Literal["none", "median_frequency"] = "none"
+    """Weigh rare classes up, by the training masks' frequencies."""
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    """Optimizer."""
+    learning_rate: float = 1e-3
+    """Learning rate at the start."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate over the steps: to zero along a half cosine, or constant."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
+
+    void: int | None = None
+    """Mask value on disk that never counts (unlabelled), beside those in classes.json."""
+    mask_suffix: str = ""
+    """What a mask's name has after its image's name: _mask."""
+    train_count: int | None = None
+    """Train on N of the training images only; smaller subsets lie inside larger ones."""
+    seed: int = 0
+    """Seed of split, weights, shuffling and augmentation."""
+    deterministic: bool = False
+    """Two runs with one seed give the same bytes (slower on a GPU)."""
+
+    def checked(self) -> "TrainConfig":
+        """Itself, if its numbers make sense.
+
+        Raises:
+            UserError: naming the flag.
+        """
+        for flag in ("steps", "steps_per_epoch", "batch_size", "crop", "train_count", "learning_rate"):
+            value = getattr(self, flag)
+            if value is not None and not value > 0:
+                raise UserError(f"--{flag.replace('_', '-')} {value}: a number above 0 is wanted")
+        if self.patience < 0 or self.seed < 0:
+            raise UserError(f"--patience {self.patience}, --seed {self.seed}: neither may be negative")
+        if self.size and self.crop:
+            raise UserError(
+                "--size shrinks whole images and --crop cuts them at native resolution: give one of the two"
+            )
+        if self.name is not None and not re.fullmatch(r"[\w][\w.+-]*", self.name):
+            raise UserError(f"--name {self.name!r}: letters, digits, '_', '-', '.' and '+' are wanted")
+        parse_size(self.size)
+        return self
+
+    def replace(self, **changes) -> "TrainConfig":
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    run: Positional[Path]
+    """Folder of the run."""
+    split: Literal["test", "val", "train", "all"] | None = None
+    """Which images to score. Default: test; all with --data."""
+    data: Path | None = None
+    """Score another data set with the same classes, in place of the run's own."""
+    mask_suffix: str = ""
+    """With --data: what a mask's name has after its image's name."""
+    batch_size: int = 8
+    """Tiles that the network takes at a time."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    run: Positional[Path]
+    """Folder of the run."""
+    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGES…")]]
+    """Image files, or folders of them."""
+    out: Path
+    """Where to write STEM.png (class indices, as a palette PNG) and STEM_overlay.png."""
+    batch_size: int = 8
+    """Tiles that the network takes at a time."""
+    overwrite: bool = False
+    """Replace masks that are there already."""
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """"96x128" → (96, 128): height, width in pixels.
+
+    Raises:
+        UserError: for anything else.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if not match or "0" in match.groups():
+        raise UserError(f"--size {text}: HEIGHTxWIDTH in pixels is wanted, such as 96x128")
+    return int(match[1]), int(match[2])

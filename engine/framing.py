@@ -1,0 +1,58 @@
+"""How images meet a network that takes only some sizes: resized, cropped, padded."""
+
+from dataclasses import asdict, dataclass
+
+from data_pipeline.command import UserError
+from models import Spec
+
+from .config import TrainConfig, parse_size
+
+WHOLE_IMAGE_AREA = 320 * 320  # pixels; larger images are trained on crops
+DEFAULT_CROP = 256
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the network sees in training, in pixels.
+
+    size: whole images are resized to this (H, W) first; None: native resolution.
+    tile: (H, W) of the network's output; the image beyond its border is mirrored, the mask void.
+    margin: what the network's input has beyond its output on each side.
+    crops: images are cut to tiles, not seen whole.
+    """
+
+    size: tuple[int, int] | None
+    tile: tuple[int, int]
+    margin: int
+    crops: bool
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict) -> "Frame":
+        size = tuple(stored["size"]) if stored["size"] else None
+        return cls(size, tuple(stored["tile"]), stored["margin"], stored["crops"])
+
+
+def choose_frame(config: TrainConfig, spec: Spec, sizes: set[tuple[int, int]]) -> Frame:
+    """The frame that --size or --crop asks for; without them whole images where they are small and alike.
+
+    Raises:
+        UserError: for a --size or --crop below what the network takes.
+    """
+    size = parse_size(config.size)
+    crops = False
+    if size:
+        wanted = size
+    elif config.crop:
+        wanted, crops = (config.crop, config.crop), True
+    elif len(sizes) == 1 and max(height * width for height, width in sizes) <= WHOLE_IMAGE_AREA:
+        (wanted,) = sizes
+    else:
+        crops = True
+        wanted = tuple(min(DEFAULT_CROP, max(axis)) for axis in zip(*sizes, strict=True))
+    smallest = spec.min_size - 2 * spec.margin
+    if (size or config.crop) and min(wanted) < smallest:
+        raise UserError(f"{wanted[0]}×{wanted[1]} pixels are too small for {config.model}: at least {smallest}")
+    return Frame(size, spec.output_size(*wanted), spec.margin, crops)

@@ -1,0 +1,86 @@
+"""Scores from one integer confusion matrix. Void never counts; an absent class is NaN, not 0."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline.masks import VOID
+
+from .losses import class_logits
+
+
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Pixels by true class (row) and predicted class (column), int64 (C, C).
+
+    Args:
+        truth: integers of any shape, classes 0…C−1, void 255 (left out).
+        prediction: integers of the same shape, 0…C−1 wherever truth is not void.
+
+    Raises:
+        ValueError: for shapes that differ, or a class out of range.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
+    counted = truth != VOID
+    truth, prediction = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, labels in (("truth", truth), ("prediction", prediction)):
+        if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise ValueError(f"{name} holds {labels.min()}…{labels.max()}, 0…{num_classes - 1} wanted")
+    cells = np.bincount(truth * num_classes + prediction, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def iou(confusion: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class, float64 (C,); NaN where truth and prediction lack it."""
+    hits = np.diag(confusion)
+    return ratio(hits, confusion.sum(0) + confusion.sum(1) - hits)
+
+
+def dice(confusion: np.ndarray) -> np.ndarray:
+    """2·intersection / (truth + prediction) of each class, float64 (C,); NaN where both lack it."""
+    return ratio(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
+
+
+def mean_iou(confusion: np.ndarray) -> float:
+    """Mean IoU over the classes that occur; NaN if none does."""
+    values = iou(confusion)
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
+
+
+def pixel_accuracy(confusion: np.ndarray) -> float:
+    return float(ratio(np.trace(confusion), confusion.sum()))
+
+
+def ratio(numerator, denominator):
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+class MeanIoU(keras.metrics.Metric):
+    """Pooled mIoU over an epoch; ``confusion`` holds the matrix, int64 (C, C). Pixels of weight 0 are left out."""
+
+    def __init__(self, num_classes, name="miou"):
+        super().__init__(name=name, dtype="float32")
+        self.num_classes = num_classes
+        self.confusion = self.add_variable((num_classes, num_classes), "zeros", "int64", name="confusion")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        prediction = tf.argmax(class_logits(y_pred), axis=-1)
+        truth = tf.cast(y_true, tf.int64)
+        counted = truth < self.num_classes
+        if sample_weight is not None:
+            counted &= tf.convert_to_tensor(sample_weight) > 0
+        cells = tf.boolean_mask(truth * self.num_classes + prediction, counted)
+        count = tf.math.bincount(
+            tf.cast(cells, tf.int32), minlength=self.num_classes**2, maxlength=self.num_classes**2
+        )
+        matrix = tf.reshape(tf.cast(count, tf.int64), (self.num_classes, self.num_classes))
+        self.confusion.assign_add(matrix)
+
+    def result(self):
+        confusion = tf.cast(self.confusion, tf.float64)
+        hits = tf.linalg.diag_part(confusion)
+        union = tf.reduce_sum(confusion, 0) + tf.reduce_sum(confusion, 1) - hits
+        occurs = tf.cast(union > 0, tf.float64)
+        total = tf.reduce_sum(tf.math.divide_no_nan(hits, union))
+        return tf.cast(total / tf.reduce_sum(occurs), tf.float32)  # NaN if no class occurs

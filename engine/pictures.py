@@ -1,0 +1,87 @@
+"""What people would rather look at than read: overlays, errors, curves, the confusion matrix."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_pipeline.files import write_atomically
+from data_pipeline.masks import VOID
+
+ERROR_COLOR = (213, 94, 0)
+VOID_COLOR = (128, 128, 128)
+BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito, safe for colour-blind readers
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, colors, opacity: float = 0.5) -> np.ndarray:
+    """Image uint8 (H, W, 3) with a mask (H, W) in its classes' colours; black classes and void stay clear."""
+    table = np.zeros((VOID + 1, 3), np.uint8)
+    table[: len(colors)] = colors
+    tint = table[mask]
+    blended = cv2.addWeighted(image, 1 - opacity, tint, opacity, 0)
+    return np.where(tint.any(-1, keepdims=True), blended, image)
+
+
+def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The image in grey, wrong pixels in vermilion, void in flat grey; uint8 (H, W, 3)."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, -1)
+    shown = (0.6 * grey + 80).astype(np.uint8)
+    shown[(truth != prediction) & (truth != VOID)] = ERROR_COLOR
+    shown[truth == VOID] = VOID_COLOR
+    return shown
+
+
+def panel(image, truth, prediction, colors, longest: int = 480) -> np.ndarray:
+    """Image, truth, prediction and errors side by side, each at most ``longest`` pixels; uint8 (H, W, 3)."""
+    parts = [image, overlay(image, truth, colors), overlay(image, prediction, colors), errors(image, truth, prediction)]
+    factor = min(1, longest / max(image.shape[:2]))
+    if factor < 1:
+        size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+        parts = [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts]
+    gap = np.full((parts[0].shape[0], 4, 3), 255, np.uint8)
+    return np.hstack([piece for part in parts for piece in (part, gap)][:-1])
+
+
+def figure(width: float, height: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure((width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def save(made, path: Path) -> None:
+    with write_atomically(path) as temporary:
+        made.savefig(temporary, format="png")
+
+
+def plot_curves(rows: list[dict], path: Path) -> None:
+    """Loss and mIoU over the steps, training and validation."""
+    made = figure(9, 3.6)
+    steps = [row["step"] for row in rows]
+    for axes, key, label in zip(made.subplots(1, 2), ("loss", "miou"), ("loss", "mIoU"), strict=True):
+        axes.plot(steps, [row[key] for row in rows], "o-", ms=3, color=BLUE, label="training (augmented)")
+        axes.plot(steps, [row[f"val_{key}"] for row in rows], "s--", ms=3, color=ORANGE, label="validation")
+        axes.set(xlabel="step (batches)", ylabel=label)
+        axes.grid(alpha=0.3)
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False)
+    save(made, path)
+
+
+def plot_confusion(confusion: np.ndarray, names, path: Path) -> None:
+    """Share of each true class's pixels (row) that went to each predicted class (column)."""
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = 2.4 + 0.5 * len(names)
+    made = figure(side + 0.8, side)
+    axes = made.subplots()
+    drawn = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
+    axes.set(xlabel="predicted class", ylabel="true class", xticks=range(len(names)), yticks=range(len(names)))
+    axes.set_xticklabels(names, rotation=45, ha="right")
+    axes.set_yticklabels(names)
+    for (row, column), value in np.ndenumerate(share):
+        color = "black" if value > 0.6 else "white"
+        axes.text(column, row, f"{value:.2f}".lstrip("0") or "0", ha="center", va="center", fontsize=8, color=color)
+    made.colorbar(drawn, label="share of the true class's pixels", shrink=0.8)
+    save(made, path)

@@ -1,0 +1,91 @@
+"""The one way from an image to a mask: for evaluation, prediction and the scores at the end of training."""
+
+import cv2
+import numpy as np
+
+from data_pipeline.dataset import resize_image, window
+from models import MODELS
+
+from .framing import Frame
+
+LARGEST_WHOLE = 1024 * 1024  # pixels that go through the network at once; larger images go in tiles
+TILE = 512
+OVERLAP = 64  # pixels that neighbouring tiles share, where their answers fade into each other
+
+
+class Predictor:
+    """Resizes as in training, pads by mirroring, tiles what is large, and gives the mask its own size back."""
+
+    def __init__(self, model, name: str, frame: Frame, batch_size: int = 8):
+        self.model = model
+        self.spec = MODELS[name]
+        self.frame = frame
+        self.batch_size = batch_size
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) → class indices, uint8 (H, W)."""
+        return self.probabilities(image).argmax(-1).astype(np.uint8)
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) → softmax probabilities, float32 (H, W, C), at the image's own resolution."""
+        height, width = image.shape[:2]
+        seen = image if self.frame.size is None else resize_image(image, self.frame.size)
+        if seen.shape[0] * seen.shape[1] <= LARGEST_WHOLE:
+            scores = softmax(self.logits([seen], seen.shape[:2], [(0, 0)])[0])
+        else:
+            scores = self.tiled(seen)
+        if scores.shape[:2] != (height, width):
+            scores = resize_channels(scores, (height, width))
+        return scores
+
+    def tiled(self, image: np.ndarray) -> np.ndarray:
+        """Overlapping tiles, blended with weights that fade towards each tile's border."""
+        height, width = image.shape[:2]
+        tile = (min(TILE, height), min(TILE, width))
+        corners = [(top, left) for top in starts(height, tile[0]) for left in starts(width, tile[1])]
+        fade = np.outer(ramp(tile[0]), ramp(tile[1]))[..., None]
+        total, weight = None, np.zeros((height, width, 1), np.float32)
+        for first in range(0, len(corners), self.batch_size):
+            batch = corners[first : first + self.batch_size]
+            for (top, left), logits in zip(batch, self.logits([image] * len(batch), tile, batch), strict=True):
+                part = np.s_[top : top + tile[0], left : left + tile[1]]
+                if total is None:
+                    total = np.zeros((height, width, max(2, logits.shape[-1])), np.float32)
+                total[part] += softmax(logits) * fade
+                weight[part] += fade
+        return total / weight
+
+    def logits(self, images, size, corners) -> np.ndarray:
+        """Logits (N, H, W, C) of the windows (H, W) of the images at the corners."""
+        padded = self.spec.output_size(*size)
+        windows = [
+            window(image, top, left, padded, self.spec.margin)
+            for image, (top, left) in zip(images, corners, strict=True)
+        ]
+        return self.model.predict_on_batch(np.stack(windows))[:, : size[0], : size[1]]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(…, C) logits → probabilities; one channel is a sigmoid logit and becomes two."""
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], -1)
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def resize_channels(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) → (*size, C), linearly."""
+    planes = [cv2.resize(scores[..., c], size[::-1], interpolation=cv2.INTER_LINEAR) for c in range(scores.shape[-1])]
+    return np.stack(planes, -1)
+
+
+def starts(length: int, tile: int) -> list[int]:
+    """Where tiles begin so that they cover the length and overlap by OVERLAP or more."""
+    count = 1 if length <= tile else 1 + -(-(length - tile) // (tile - OVERLAP))
+    return np.linspace(0, length - tile, count).round().astype(int).tolist()
+
+
+def ramp(tile: int) -> np.ndarray:
+    """Weights along one side of a tile: rising over OVERLAP pixels, 1, falling."""
+    distance = np.minimum(np.arange(tile), np.arange(tile)[::-1]) + 1
+    return np.minimum(distance / OVERLAP, 1).astype(np.float32)

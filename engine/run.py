@@ -1,0 +1,175 @@
+"""The run directory: what a training leaves, and what evaluation and prediction read."""
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+
+from data_pipeline.check import Inspection
+from data_pipeline.command import UserError
+from data_pipeline.files import read_json, write_json
+from data_pipeline.masks import Encoding
+from data_pipeline.split import Split
+
+from .config import TrainConfig
+from .framing import Frame
+
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder runs/NAME/. What it holds is read when asked for, and never rebuilt from flags."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str | None, default_name: str) -> "Run":
+        """Make the run's folder. A name that the user chose must be free; a default one is numbered.
+
+        Raises:
+            UserError: if the run exists.
+        """
+        chosen, number = name or default_name, 1
+        while True:
+            path = runs_dir / chosen
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                if name:
+                    raise UserError(
+                        f"{path} exists, and a run is never overwritten; choose another --name, or remove it first"
+                    ) from None
+                number += 1
+                chosen = f"{default_name}-{number}"
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """An existing, trained run.
+
+        Raises:
+            UserError: if the folder is no run, or its training saved no model yet.
+        """
+        run = cls(Path(path))
+        if not (run.path / "config.json").is_file():
+            raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
+        if not run.model_path.is_file():
+            raise UserError(f"{path}: has no model.keras: its training ended before the first validation")
+        return run
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model.keras"
+
+    @cached_property
+    def config(self) -> dict:
+        return read_json(self.path / "config.json")
+
+    @cached_property
+    def dataset(self) -> dict:
+        return read_json(self.path / "dataset.json")
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        return Encoding.from_json(self.dataset["encoding"])
+
+    @cached_property
+    def frame(self) -> Frame:
+        return Frame.from_json(self.config["frame"])
+
+    @cached_property
+    def split(self) -> Split:
+        return Split.from_json(read_json(self.path / "split.json"), Path(self.dataset["root"]))
+
+    def model(self):
+        """The trained network, in inference mode by default.
+
+        Raises:
+            UserError: if the file is damaged.
+        """
+        import keras
+
+        import models  # noqa: F401  registers the layers that the file names
+
+        try:
+            return keras.models.load_model(self.model_path, compile=False)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{self.model_path}: cannot be loaded ({error})") from None
+
+
+def config_json(config: TrainConfig, frame: Frame) -> dict:
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    return settings | {"frame": frame.to_json()}
+
+
+def dataset_json(root: Path, data: Inspection, split: Split) -> dict:
+    pixels = data.class_pixels(split.train)
+    share = dict(zip(data.encoding.names, (pixels / max(1, pixels.sum())).tolist(), strict=True))
+    return {
+        "root": str(root),
+        "encoding": data.encoding.to_json(),
+        "channels": 3,
+        "scale": 1 / 255,
+        "class_frequencies": share,  # of the training masks' pixels that are not void
+        "fingerprint": data.fingerprint(),
+    }
+
+
+def write_environment(run: Run) -> None:
+    """environment.json: what is needed to repeat the run."""
+    write_json(
+        run.path / "environment.json",
+        {
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "git_commit": git_commit(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "device": device(),
+        },
+    )
+
+
+def git_commit() -> str | None:
+    """The program's commit, with "+changes" where the work tree differs; None outside a checkout."""
+
+    def git(*arguments):
+        folder = Path(__file__).parent
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def device() -> str:
+    """What the network runs on, by name."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
+    return f"CPU, {tf.config.threading.get_intra_op_parallelism_threads() or cores()} threads"
+
+
+def cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def unseen_gpu() -> bool:
+    """An NVIDIA driver is installed, but TensorFlow sees no GPU."""
+    import tensorflow as tf
+
+    return shutil.which("nvidia-smi") is not None and not tf.config.list_physical_devices("GPU")

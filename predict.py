@@ -1,0 +1,61 @@
+#!/usr/bin/env python
+"""Masks for new images from a trained run: STEM.png (class indices, palette PNG) and STEM_overlay.png."""
+
+from collections import Counter
+from pathlib import Path
+
+from data_pipeline.command import UserError, run_command
+from engine.config import PredictConfig
+
+
+def predict(config: PredictConfig) -> None:
+    """A run and images → masks of the images' own size."""
+    from tqdm import tqdm
+
+    from data_pipeline.files import read_image, write_mask, write_picture
+    from engine.pictures import overlay
+    from engine.predictor import Predictor
+    from engine.run import Run
+
+    images = find_images(config.images)
+    refuse_collisions(images, config)
+    run = Run.open(config.run)
+    predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
+    for path in tqdm(images, "predicting", unit="image", disable=None):
+        image = read_image(path)
+        mask = predictor(image)
+        write_mask(config.out / f"{path.stem}.png", mask, run.encoding.colors)
+        write_picture(config.out / f"{path.stem}_overlay.png", overlay(image, mask, run.encoding.colors))
+    classes = ", ".join(f"{i} {name}" for i, name in enumerate(run.encoding.names))
+    print(f"{len(images)} masks and overlays are in {config.out}/ (values: {classes})")
+
+
+def find_images(given: tuple[Path, ...]) -> list[Path]:
+    """The image files named, and those directly in the folders named."""
+    from data_pipeline.files import list_images
+
+    found = []
+    for path in given:
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+        found += list_images(path) if path.is_dir() else [path]
+    if not found:
+        raise UserError(f"no images in {', '.join(map(str, given))}")
+    return found
+
+
+def refuse_collisions(images: list[Path], config: PredictConfig) -> None:
+    """Nothing that exists is overwritten unasked, and no image ever."""
+    outputs = Counter(config.out / f"{path.stem}{end}.png" for path in images for end in ("", "_overlay"))
+    sources = {path.resolve() for path in images}
+    for output, count in outputs.items():
+        if count > 1:
+            raise UserError(f"two images would both be written to {output}; predict them into separate folders")
+        if output.resolve() in sources:
+            raise UserError(f"{output} is one of the images themselves; name another --out")
+        if output.exists() and not config.overwrite:
+            raise UserError(f"{output} exists; name another --out, or add --overwrite")
+
+
+if __name__ == "__main__":
+    run_command(predict, PredictConfig, __doc__)
