@@ -37,7 +37,9 @@ def choose_pairs(run, config: EvaluateConfig):
             raise UserError(f"{run.path} has no {name} images; use --split {' or '.join(others)}")
         missing = [path for pair in pairs for path in (pair.image, pair.mask) if not path.is_file()]
         if missing:
-            raise UserError(f"{missing[0]} is gone ({len(missing)} files in all); name the data set's new place with --data")
+            raise UserError(
+                f"{missing[0]} is gone ({len(missing)} files in all); name the data set's new place with --data"
+            )
         return name, pairs
 
     pairs, notes = find_pairs(config.data, config.mask_suffix)

@@ -64,6 +64,4 @@ def golfscape(config: Golfscape) -> None:
 
 
 if __name__ == "__main__":
-    run_command(
-        main, Annotated[Check, subcommand("check")] | Annotated[Golfscape, subcommand("golfscape")], __doc__
-    )
+    run_command(main, Annotated[Check, subcommand("check")] | Annotated[Golfscape, subcommand("golfscape")], __doc__)

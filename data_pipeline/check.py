@@ -139,18 +139,14 @@ def unify_kind(facts: list[Facts]) -> list[Facts]:
     """Masks saved as RGB that are grey throughout the data set are read as values."""
     if not any(one.is_color for one in facts):
         return facts
-    colorful = any(
-        len(set(unpack(value))) > 1 for one in facts if one.is_color for value in one.values
-    )
+    colorful = any(len(set(unpack(value))) > 1 for one in facts if one.is_color for value in one.values)
     unified = []
     for one in facts:
         if one.is_color and not colorful:
             values = Counter({value & 255: count for value, count in one.values.items()})
             one = Facts(one.pair, one.height, one.width, values, False, one.mode, one.digest)
         elif not one.is_color and colorful:
-            raise UserError(
-                f"{one.pair.mask}: a mask of class values among colour masks; save them all in one form"
-            )
+            raise UserError(f"{one.pair.mask}: a mask of class values among colour masks; save them all in one form")
         unified.append(one)
     return unified
 

@@ -57,7 +57,7 @@ class Scene(NamedTuple):
     label: int  # 0…num_classes−1: which way the green is mown
 
 
-def scene(seed: int | tuple[int, ...], knobs: Knobs = Knobs()) -> Scene:  # noqa: B008, frozen
+def scene(seed: int | tuple[int, ...], knobs: Knobs = Knobs()) -> Scene:
     """One scene; the same for the same seed and knobs on every machine.
 
     Layout, colours, ground and noise draw from streams of their own, so that changing one knob leaves what
@@ -138,9 +138,9 @@ def place_crowns(size, target, layout, knobs):
     for _ in range(layout.integers(knobs.clumps[0], knobs.clumps[1] + 1)):
         middle = layout.uniform(0.05, 0.95, 2) * size
         spread = layout.uniform(0.04, 0.10) * size
-        for _ in range(layout.integers(4, 11)):
+        for _ in range(layout.integers(3, 9)):
             x, y = np.clip(middle + layout.normal(0, spread, 2), 0, size - 1)
-            radius = layout.uniform(0.028, 0.062) * size
+            radius = layout.uniform(0.035, 0.08) * size
             if free[int(y), int(x)] > radius + 1:
                 crowns.append((x, y, radius))
     return crowns
@@ -152,7 +152,7 @@ def paint_shadows(image, crowns, light):
     shadow = np.zeros((size, size), np.float32)
     for x, y, radius in crowns:
         center = np.array([x, y]) - light * radius * 0.9
-        cv2.circle(shadow, tuple(int(round(c)) for c in center), max(1, int(round(radius))), 1.0, -1)
+        cv2.circle(shadow, tuple(round(c) for c in center), max(1, round(radius)), 1.0, -1)
     shadow = cv2.GaussianBlur(shadow, (0, 0), 0.8)
     return image * (1 - 0.42 * shadow[..., None])
 
@@ -167,7 +167,7 @@ def paint_crowns(image, crowns, light, color, ground, knobs):
     for center_x, center_y, radius in crowns:
         across, down = (x - center_x) / radius, (y - center_y) / radius
         inside = across**2 + down**2 < 1 + rag
-        relief = 30 * (across * light[0] + down * light[1])
+        relief = 38 * (across * light[0] + down * light[1])
         painted = np.add(CROWN, color.normal(0, knobs.color_jitter, 3)) + (relief + grain)[..., None]
         image = np.where(inside[..., None], painted, image)
         trees[inside] = 1
@@ -204,7 +204,7 @@ def band_noise(size, sigma, rng):
     return noise / noise.std()
 
 
-def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = Knobs()) -> None:  # noqa: B008
+def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = Knobs()) -> None:
     """Write scenes 0…count−1 as a data set: images/, masks/ (trees), classes.json. All of it, or nothing.
 
     Raises:

@@ -151,9 +151,7 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = ()) -> Enc
     try:
         classes = stored["classes"]
         names = tuple(str(entry["name"]) for entry in classes)
-        colors = tuple(
-            color_triple(entry.get("color", default_color(i))) for i, entry in enumerate(classes)
-        )
+        colors = tuple(color_triple(entry.get("color", default_color(i))) for i, entry in enumerate(classes))
         if is_color:
             values = tuple(pack(color_triple(entry["color"])) for entry in classes)
         else:
@@ -161,8 +159,7 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = ()) -> Enc
         entries = stored.get("void", [])
         entries = entries if isinstance(entries, list) else [entries]
         void_values = tuple(
-            pack(color_triple(entry)) if isinstance(entry, list) else gray_to(int(entry), is_color)
-            for entry in entries
+            pack(color_triple(entry)) if isinstance(entry, list) else gray_to(int(entry), is_color) for entry in entries
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         wanted = '{"classes": [{"name": "sky", "value": 0, "color": [128, 128, 128]}], "void": [11]}'
@@ -264,5 +261,5 @@ def ambiguous(values: tuple[int, ...], found: dict[int, int]) -> str:
         )
     return message + (
         "They are neither 0 and 255 nor 0…K−1 without a gap. Name the classes in a classes.json beside the "
-        f"masks' folder (and move what is void to \"void\": [N]): {json.dumps(proposal)}"
+        f'masks\' folder (and move what is void to "void": [N]): {json.dumps(proposal)}'
     )

@@ -141,18 +141,15 @@ def name_difference(images: list[str], masks: list[str], mask_suffix: str) -> st
 
 def most_common_part(images: list[str], masks: list[str], rest: Callable[[str, str], str]) -> str:
     """What most masks add to some image's stem: rest(image, mask), the mask's name less the image's."""
-    parts = Counter(
-        part
-        for mask in masks[:200]
-        for image in images
-        if (part := rest(image, mask)) and part != mask
-    )
+    parts = Counter(part for mask in masks[:200] for image in images if (part := rest(image, mask)) and part != mask)
     part, count = parts.most_common(1)[0] if parts else ("", 0)
     return part if count >= min(len(masks), 200) / 2 else ""
 
 
 def common_end(stems: list[str]) -> str:
-    return os.path.commonprefix([stem[::-1] for stem in stems])[::-1]
+    shortest = min(stems, key=len)
+    ends = (shortest[i:] for i in range(len(shortest) + 1))
+    return next(end for end in ends if all(stem.endswith(end) for stem in stems))
 
 
 def pairs_from_csv(path: Path) -> list[Pair]:

@@ -47,17 +47,14 @@ class Split:
     def from_json(cls, stored: dict, root: Path) -> "Split":
         parts = {
             name: [
-                Pair(row["stem"], root / row["image"], root / row["mask"], name, row["group"])
-                for row in stored[name]
+                Pair(row["stem"], root / row["image"], root / row["mask"], name, row["group"]) for row in stored[name]
             ]
             for name in FRACTIONS
         }
         return cls(**parts, seed=stored["seed"], fixed=stored["fixed"])
 
 
-def make_split(
-    pairs: list[Pair], presence: np.ndarray, seed: int, train_count: int | None = None
-) -> Split:
+def make_split(pairs: list[Pair], presence: np.ndarray, seed: int, train_count: int | None = None) -> Split:
     """Split a data set; the same split whatever the order of ``pairs``.
 
     The data set's own split, where it has one, is kept; a validation part that it lacks is taken from its

@@ -126,7 +126,7 @@ class PredictConfig:
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """"96x128" → (96, 128): height, width in pixels.
+    """ "96x128" → (96, 128): height, width in pixels.
 
     Raises:
         UserError: for anything else.

@@ -85,9 +85,7 @@ def fit(model, training, validation, config: TrainConfig, encoding: Encoding, ru
 class History(keras.callbacks.Callback):
     """history.csv and curves.png after each validation; progress on the terminal, a line an epoch when piped."""
 
-    def __init__(
-        self, run: Run, encoding: Encoding, miou: metrics.MeanIoU, epochs: int, steps_per_epoch: int
-    ):
+    def __init__(self, run: Run, encoding: Encoding, miou: metrics.MeanIoU, epochs: int, steps_per_epoch: int):
         super().__init__()
         self.run, self.encoding, self.miou = run, encoding, miou
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch

@@ -71,9 +71,7 @@ class MeanIoU(keras.metrics.Metric):
         if sample_weight is not None:
             counted &= tf.convert_to_tensor(sample_weight) > 0
         cells = tf.boolean_mask(truth * self.num_classes + prediction, counted)
-        count = tf.math.bincount(
-            tf.cast(cells, tf.int32), minlength=self.num_classes**2, maxlength=self.num_classes**2
-        )
+        count = tf.math.bincount(tf.cast(cells, tf.int32), minlength=self.num_classes**2, maxlength=self.num_classes**2)
         matrix = tf.reshape(tf.cast(count, tf.int64), (self.num_classes, self.num_classes))
         self.confusion.assign_add(matrix)
 

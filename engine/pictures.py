@@ -33,7 +33,12 @@ def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.n
 
 def panel(image, truth, prediction, colors, longest: int = 480) -> np.ndarray:
     """Image, truth, prediction and errors side by side, each at most ``longest`` pixels; uint8 (H, W, 3)."""
-    parts = [image, overlay(image, truth, colors), overlay(image, prediction, colors), errors(image, truth, prediction)]
+    parts = [
+        image,
+        overlay(image, truth, colors),
+        overlay(image, prediction, colors),
+        errors(image, truth, prediction),
+    ]
     factor = min(1, longest / max(image.shape[:2]))
     if factor < 1:
         size = (round(image.shape[1] * factor), round(image.shape[0] * factor))

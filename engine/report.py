@@ -17,13 +17,19 @@ def write_report(run: Run, folder: Path, results: dict) -> Path:
     with open(folder / "per_image.csv", newline="", encoding="utf-8") as file:
         images = sorted(csv.DictReader(file), key=lambda row: float(row["miou"] or "inf"))
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
     )
     environment.filters["score"] = lambda value: show(float(value) if value not in ("", None) else None)
     environment.filters["inline"] = inline
     path = folder / "report.html"
     page = environment.get_template("report.html").render(
-        run=run, folder=folder, results=results, verdict=verdict(results), images=images,
+        run=run,
+        folder=folder,
+        results=results,
+        verdict=verdict(results),
+        images=images,
         colors=dict(zip(run.encoding.names, run.encoding.colors, strict=True)),
     )
     write_text(path, page)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def write_environment(run: Run) -> None:
         run.path / "environment.json",
         {
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "git_commit": git_commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),

@@ -89,8 +89,12 @@ def per_image_rows(scored: Scored, encoding: Encoding) -> list[dict]:
 
 
 def evaluate(
-    predictor: Callable, baselines: dict[str, Callable], pairs: list[Pair], encoding: Encoding,
-    split: str, folder: Path,
+    predictor: Callable,
+    baselines: dict[str, Callable],
+    pairs: list[Pair],
+    encoding: Encoding,
+    split: str,
+    folder: Path,
 ) -> dict:
     """Score the network and the baselines on pairs and write everything but the report into ``folder``.
 

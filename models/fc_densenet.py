@@ -10,7 +10,7 @@ from functools import partial
 import keras
 from keras import layers
 
-from .layers import CropLike
+from .layers import BatchStatisticsNormalization, CropLike
 
 FIRST_CONV_FILTERS = 48
 
@@ -90,7 +90,7 @@ class Parts:
         self.growth_rate = growth_rate
         self.dropout = dropout
         self.regularizer = keras.regularizers.L2(l2) if l2 else None
-        self.training = True if batch_statistics else None  # None: whatever the model is called with
+        self.normalization = BatchStatisticsNormalization if batch_statistics else layers.BatchNormalization
 
     def conv(self, x, filters, size, name, dtype=None):
         return layers.Conv2D(
@@ -104,7 +104,7 @@ class Parts:
         )(x)
 
     def norm_relu_conv_dropout(self, x, filters, size, name):
-        x = layers.BatchNormalization(**BATCH_NORM, name=f"{name}_norm")(x, training=self.training)
+        x = self.normalization(**BATCH_NORM, name=f"{name}_norm")(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
         x = self.conv(x, filters, size, name=f"{name}_conv")
         return layers.Dropout(self.dropout, name=f"{name}_dropout")(x)

@@ -44,3 +44,15 @@ class CropLike(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         x, skip = input_shape
         return (x[0], skip[1], skip[2], x[3])
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BatchStatisticsNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation by the batch's own statistics, in training and outside it.
+
+    Calling a plain BatchNormalization with ``training=True`` inside a functional model does not do this:
+    Keras 3 passes the model's own ``training`` on to every layer and overrides what was recorded.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=True, mask=mask)

@@ -115,14 +115,10 @@ def upsample(x, filters, up, name):
 
 def to_logits(x, num_classes, kernel_initializer="glorot_uniform"):
     """1×1 convolution to the classes; float32 under every precision policy."""
-    return layers.Conv2D(
-        num_classes, 1, kernel_initializer=kernel_initializer, dtype="float32", name="logits"
-    )(x)
+    return layers.Conv2D(num_classes, 1, kernel_initializer=kernel_initializer, dtype="float32", name="logits")(x)
 
 
-def unet_original(
-    num_classes, input_shape=(None, None, 3), *, width=64, dropout=0.5, scale=1 / 255, offset=0.0
-):
+def unet_original(num_classes, input_shape=(None, None, 3), *, width=64, dropout=0.5, scale=1 / 255, offset=0.0):
     """U-Net as published (arXiv 1505.04597, figure 1): unpadded, 23 convolutional layers, 572 → 388.
 
     An input of n × n gives an output of (n − 184) × (n − 184), the centre of the input; n ≡ 12 (mod 16)
@@ -170,9 +166,7 @@ def unet_original(
     return keras.Model(inputs, to_logits(x, num_classes, GAUSSIAN), name="unet_original")
 
 
-def unet_blog(
-    num_classes, input_shape=(None, None, 3), *, width=64, dropout=0.5, scale=1 / 255, offset=0.0
-):
+def unet_blog(num_classes, input_shape=(None, None, 3), *, width=64, dropout=0.5, scale=1 / 255, offset=0.0):
     """The Keras U-Net of "Semantic Segmentation of Small Data using Keras" (Microsoft, 18 July 2018).
 
     Same padding, he_normal, no normalisation; dropout 0.5 after level 4 (the dropped tensor is also the
