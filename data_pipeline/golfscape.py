@@ -45,7 +45,7 @@ class Knobs:
     num_classes: int = 4  # courses, and kinds of green: the classes of target and label
     clumps: tuple[int, int] = (3, 6)  # fewest and most clumps of trees
     scrub: int = 5  # patches with the crowns' colours that are no trees
-    color_jitter: float = 12.0  # standard deviation of each colour from crown to crown, in grey levels
+    color_jitter: float = 9.0  # standard deviation of each colour from crown to crown, in grey levels
     grain: float = 14.0  # standard deviation of the ground's and the crowns' texture, in grey levels
     noise: float = 5.0  # of the sensor, in grey levels
 
@@ -162,12 +162,12 @@ def paint_crowns(image, crowns, light, color, ground, knobs):
     size = knobs.size
     trees = np.zeros((size, size), np.uint8)
     y, x = np.mgrid[:size, :size].astype(float)
-    rag = 0.25 * band_noise(size, 1.5, ground)
+    rag = 0.15 * band_noise(size, 1.5, ground)
     grain = knobs.grain * band_noise(size, 1.2, ground)
     for center_x, center_y, radius in crowns:
         across, down = (x - center_x) / radius, (y - center_y) / radius
         inside = across**2 + down**2 < 1 + rag
-        relief = 38 * (across * light[0] + down * light[1])
+        relief = 46 * (across * light[0] + down * light[1])
         painted = np.add(CROWN, color.normal(0, knobs.color_jitter, 3)) + (relief + grain)[..., None]
         image = np.where(inside[..., None], painted, image)
         trees[inside] = 1

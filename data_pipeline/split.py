@@ -121,7 +121,12 @@ def stratify(
         for name in of_class:
             members = left.pop(name)
             part = max(fractions, key=lambda part: (wanted_class[part][rarest], wanted[part]))
-            dealt[part] += members
+            dealt[part].append(members)
             wanted[part] -= len(members)
             wanted_class[part] = wanted_class[part] - presence[members].sum(axis=0)
-    return dealt
+
+    for part in ("train", "val"):  # of a handful of groups, one part may have got none
+        fullest = max(dealt, key=lambda name: len(dealt[name]))
+        if not dealt[part] and len(dealt[fullest]) > 1:
+            dealt[part].append(dealt[fullest].pop())
+    return {part: [i for members in groups for i in members] for part, groups in dealt.items()}

@@ -1,0 +1,192 @@
+"""Augmentation: image and mask move together, labels stay labels, one seed is one result."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_pipeline.augment import PRESETS, Policy, augment, preset
+from data_pipeline.masks import VOID
+
+policies = st.builds(
+    preset,
+    st.sampled_from(sorted(PRESETS)),
+    st.sampled_from(["none", "horizontal", "d4"]),
+    crop=st.none() | st.tuples(st.integers(8, 70), st.integers(8, 70)),
+    margin=st.sampled_from([0, 0, 5]),
+)
+sizes = st.tuples(st.integers(12, 80), st.integers(12, 80))
+
+
+def random_pair(size, seed, labels=(0, 1, 2, VOID)):
+    rng = np.random.default_rng(seed)
+    blocks = rng.choice(np.array(labels, np.uint8), (5, 6))
+    mask = cv2.resize(blocks, size[::-1], interpolation=cv2.INTER_NEAREST)
+    return rng.integers(0, 256, (*size, 3)).astype(np.uint8), mask
+
+
+@settings(deadline=None, max_examples=150)
+@given(sizes, policies, st.integers(0, 2**40))
+def test_labels_dtypes_and_shapes(size, policy, seed):
+    image, mask = random_pair(size, seed % 1000)
+    before = image.copy(), mask.copy()
+    new_image, new_mask = augment(image, mask, seed, policy)
+    height, width = policy.crop or size
+    assert new_mask.shape == (height, width)
+    assert new_image.shape == (height + 2 * policy.margin, width + 2 * policy.margin, 3)
+    assert (new_image.dtype, new_mask.dtype) == (np.uint8, np.uint8)
+    assert set(np.unique(new_mask)) <= set(np.unique(mask)) | {VOID}
+    assert (image == before[0]).all() and (mask == before[1]).all(), "the inputs are left alone"
+
+
+@settings(deadline=None, max_examples=50)
+@given(sizes, policies, st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)))
+def test_same_seed_same_bytes(size, policy, seed):
+    image, mask = random_pair(size, 0)
+    first, again = augment(image, mask, seed, policy), augment(image, mask, seed, policy)
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+
+
+def test_another_index_another_draw():
+    image, mask = random_pair((64, 64), 0)
+    made = {augment(image, mask, (0, 0, i), PRESETS["standard"])[0].tobytes() for i in range(50)}
+    assert len(made) == 50
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(["light", "standard", "strong"]),
+    st.sampled_from(["none", "horizontal", "d4"]),
+    st.tuples(st.floats(0.15, 0.85), st.floats(0.15, 0.85)),
+    st.integers(0, 10**9),
+    st.sampled_from([None, (64, 64), (48, 80), (112, 112)]),
+    st.sampled_from([0, 7]),
+)
+def test_image_and_mask_move_together(name, symmetry, place, seed, crop, margin):
+    """A disc painted into both has its centre at one place in both, within a pixel."""
+    size = (96, 112)
+    center = (int(place[1] * size[1]), int(place[0] * size[0]))
+    mask = np.zeros(size, np.uint8)
+    cv2.circle(mask, center, 7, 1, -1)
+    image = np.repeat(mask[..., None] * np.uint8(200), 3, -1)
+    geometry = replace(
+        preset(name, symmetry, crop, margin),
+        **dict.fromkeys(("brightness", "contrast", "gamma", "saturation", "hue", "blur", "noise"), 0.0),
+    )
+    new_image, new_mask = augment(image, mask, seed, geometry)
+    seen = new_image[margin : margin + new_mask.shape[0], margin : margin + new_mask.shape[1], 0] > 100
+    # Mirrored copies beyond the border are void in the mask and do not count.
+    ys, xs = np.nonzero(seen & (new_mask != VOID))
+    mask_ys, mask_xs = np.nonzero(new_mask == 1)
+    if len(mask_ys) > 20:
+        assert abs(ys.mean() - mask_ys.mean()) < 1 and abs(xs.mean() - mask_xs.mean()) < 1
+        disagree = (seen != (new_mask == 1)) & (new_mask != VOID)
+        edge = cv2.dilate((new_mask == 1).astype(np.uint8), np.ones((3, 3))) - cv2.erode(
+            (new_mask == 1).astype(np.uint8), np.ones((3, 3))
+        )
+        assert not (disagree & (edge == 0)).any(), "they differ at the outline alone"
+
+
+@pytest.mark.parametrize("symmetry", ["none", "horizontal", "d4"])
+def test_symmetries_are_exact(symmetry):
+    image, mask = random_pair((24, 24), 1)
+    policy = Policy(symmetry=symmetry)
+    made = {augment(image, mask, i, policy)[0].tobytes() for i in range(200)}
+    mirrors = [image] if symmetry == "none" else [image, image[:, ::-1]]
+    turns = 4 if symmetry == "d4" else 1
+    allowed = {np.ascontiguousarray(np.rot90(one, k)).tobytes() for one in mirrors for k in range(turns)}
+    assert made == allowed
+    for i in range(50):
+        new_image, new_mask = augment(np.repeat(mask[..., None], 3, -1), mask, i, policy)
+        assert (new_image[..., 0] == new_mask).all()
+
+
+def test_quarter_turns_need_a_square_frame():
+    image, mask = random_pair((20, 30), 1)
+    made = {augment(image, mask, i, Policy(symmetry="d4"))[0].tobytes() for i in range(100)}
+    mirrors = (image, image[:, ::-1])
+    assert made == {np.ascontiguousarray(np.rot90(one, k)).tobytes() for one in mirrors for k in (0, 2)}
+
+
+def test_none_changes_nothing():
+    image, mask = random_pair((33, 20), 2)
+    for seed in range(10):
+        new_image, new_mask = augment(image, mask, seed, preset("none", "d4"))
+        assert (new_image == image).all() and (new_mask == mask).all()
+
+
+def test_a_crop_is_a_part_of_the_image():
+    mask = np.zeros((40, 50), np.uint8)
+    image = np.dstack([*np.meshgrid(np.arange(50), np.arange(40)), np.zeros((40, 50))]).astype(np.uint8)
+    seen = set()
+    for seed in range(60):
+        part, _ = augment(image, mask, seed, Policy(crop=(16, 12)))
+        left, top = part[0, 0, :2]
+        assert (part == image[top : top + 16, left : left + 12]).all()
+        seen.add((top, left))
+    assert len(seen) > 30
+
+
+def test_crops_prefer_foreground():
+    mask = np.zeros((200, 200), np.uint8)
+    mask[150:154, 20:24] = 1
+    image = np.zeros((200, 200, 3), np.uint8)
+
+    def share(foreground):
+        policy = Policy(crop=(32, 32), foreground=foreground)
+        return np.mean([(augment(image, mask, seed, policy)[1] == 1).any() for seed in range(300)])
+
+    assert share(0.0) < 0.1
+    assert 0.42 < share(0.5) < 0.65
+    assert share(1.0) == 1.0
+
+
+def test_rare_classes_are_met_as_often_as_common_ones():
+    mask = np.zeros((200, 200), np.uint8)
+    mask[:100, :100] = 1
+    mask[195:, 195:] = 2
+    image = np.zeros((200, 200, 3), np.uint8)
+    policy = Policy(crop=(32, 32), foreground=1.0)
+    rare = np.mean([(augment(image, mask, seed, policy)[1] == 2).any() for seed in range(300)])
+    assert 0.4 < rare < 0.6
+
+
+def test_outside_is_void_in_the_mask_and_mirrored_in_the_image():
+    image, mask = random_pair((20, 20), 3, labels=(0, 1))
+    new_image, new_mask = augment(image, mask, 0, Policy(crop=(32, 24)))
+    assert (new_mask[:20, :20] == mask).all()
+    assert (new_mask[20:] == VOID).all() and (new_mask[:, 20:] == VOID).all()
+    assert (new_image == cv2.copyMakeBorder(image, 0, 12, 0, 4, cv2.BORDER_REFLECT_101)).all()
+
+
+@pytest.mark.parametrize("field", ["brightness", "contrast", "gamma", "saturation", "hue", "blur", "noise"])
+def test_each_change_of_light_changes_the_image_alone(field):
+    image, mask = random_pair((32, 32), 4)
+    policy = Policy(**{field: getattr(PRESETS["strong"], field)})
+    results = [augment(image, mask, seed, policy) for seed in range(20)]
+    assert all((new_mask == mask).all() for _, new_mask in results)
+    assert any((new_image != image).any() for new_image, _ in results)
+
+
+@pytest.mark.parametrize("field", ["rotation", "scale", "shift", "shear", "elastic"])
+def test_each_geometric_change_moves_the_mask(field):
+    image, mask = random_pair((64, 64), 4)
+    policy = Policy(**{field: getattr(PRESETS["strong"], field)})
+    assert sum((augment(image, mask, seed, policy)[1] != mask).any() for seed in range(10)) > 5
+
+
+def test_elastic_displacements_have_the_papers_size():
+    """U-Net 2015, section 3.1: σ = 10 pixels on images of 512."""
+    size = 512
+    ramp = np.linspace(0, 255, size, dtype=np.float32)
+    image = np.repeat(np.tile(ramp, (size, 1))[..., None], 3, -1).astype(np.uint8)
+    mask = np.zeros((size, size), np.uint8)
+    moved = []
+    for seed in range(30):
+        new_image, _ = augment(image, mask, seed, Policy(elastic=0.02))
+        middle = np.s_[100:412, 100:412]
+        moved.append((new_image[middle][..., 0].astype(float) - image[middle][..., 0]) * size / 255)
+    assert 5 < np.std(moved) < 14

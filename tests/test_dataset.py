@@ -1,0 +1,113 @@
+"""Batches: weights at void and padding, every pixel validated once, the same eagerly and inside tf.data."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import make_folder, save
+
+from data_pipeline.augment import augment, preset
+from data_pipeline.check import inspect
+from data_pipeline.dataset import Loader, training_batches, validation_batches, window
+from data_pipeline.masks import VOID
+from data_pipeline.pairs import find_pairs
+
+
+def loader(folder, void=(), **options):
+    pairs, _ = find_pairs(folder)
+    return Loader(pairs, inspect(folder, pairs, void).encoding, **options)
+
+
+def take(dataset, count):
+    return [[part.numpy() for part in batch] for batch in dataset.take(count)]
+
+
+ONES = np.ones(2, np.float32)
+
+
+def test_training_is_the_same_eagerly_and_inside_tf_data(tmp_path):
+    load = loader(make_folder(tmp_path, 6))
+    policy = preset("strong", "d4", crop=(24, 24))
+    batches = take(training_batches(load, policy, seed=5, batch_size=2, class_weights=ONES), 6)
+    images = np.concatenate([batch[0] for batch in batches])
+    masks = np.concatenate([batch[1] for batch in batches])
+    for position in range(12):
+        epoch, place = divmod(position, 6)
+        index = int(np.random.default_rng([5, epoch]).permutation(6)[place])
+        image, mask = augment(*load(index), (5, epoch, index), policy)
+        assert (images[position] == image).all() and (masks[position] == mask).all()
+
+
+def test_an_epoch_holds_every_image_once(tmp_path):
+    load = loader(make_folder(tmp_path, 6))
+    policy = preset("none", "none", crop=(32, 32))
+    images = np.concatenate([b[0] for b in take(training_batches(load, policy, seed=0, batch_size=3, class_weights=ONES), 4)])
+    expected = sorted(load(i)[0].tobytes() for i in range(6))
+    assert sorted(image.tobytes() for image in images[:6]) == expected
+    assert sorted(image.tobytes() for image in images[6:]) == expected
+    assert [i.tobytes() for i in images[:6]] != [i.tobytes() for i in images[6:]], "shuffled anew"
+
+
+def test_the_stream_can_start_anywhere(tmp_path):
+    load = loader(make_folder(tmp_path, 5))
+    policy = preset("standard", "d4", crop=(32, 32))
+    whole = take(training_batches(load, policy, seed=1, batch_size=2, class_weights=ONES), 6)
+    later = take(training_batches(load, policy, seed=1, batch_size=2, class_weights=ONES, start=6), 3)
+    for one, other in zip(whole[3:], later, strict=True):
+        assert all((a == b).all() for a, b in zip(one, other, strict=True))
+
+
+def test_weights(tmp_path):
+    mask = np.zeros((8, 8), np.uint8)
+    mask[0], mask[1] = 1, 9
+    for i in range(2):
+        save(tmp_path / f"images/{i}.png", np.zeros((8, 8, 3), np.uint8))
+        save(tmp_path / f"masks/{i}.png", mask)
+    load = loader(tmp_path, void=(9,))
+    policy = preset("none", "none", crop=(10, 12))
+    weights = np.array([0.5, 3.0], np.float32)
+    for dataset in (
+        training_batches(load, policy, seed=0, batch_size=1, class_weights=weights),
+        validation_batches(load, (10, 12), batch_size=1, class_weights=weights),
+    ):
+        _, labels, weight = take(dataset, 1)[0]
+        assert weight.dtype == np.float32
+        assert (weight[0, 0, :8] == 3).all() and (weight[0, 1] == 0).all() and (weight[0, 2:8, :8] == 0.5).all()
+        assert (weight[0, 8:] == 0).all() and (weight[0, :, 8:] == 0).all()
+        assert (labels[0, 1] == VOID).all() and (labels[0, 8:] == VOID).all()
+
+
+@pytest.mark.parametrize(("tile", "margin"), [((16, 16), 0), ((40, 48), 0), ((13, 11), 6)])
+def test_validation_tiles_cover_every_pixel_once(tmp_path, tile, margin):
+    load = loader(make_folder(tmp_path, 3))
+    batches = take(validation_batches(load, tile, margin=margin, batch_size=4, class_weights=ONES), 99)
+    masks = np.concatenate([batch[1] for batch in batches])
+    images = np.concatenate([batch[0] for batch in batches])
+    truth = np.stack([load(i)[1] for i in range(3)])
+    assert np.bincount(masks[masks != VOID]).tolist() == np.bincount(truth.ravel()).tolist()
+    assert images.shape[1:3] == (tile[0] + 2 * margin, tile[1] + 2 * margin)
+    inside = images[0, margin : margin + tile[0], margin : margin + tile[1]][: 32, : 32]
+    assert (inside == load(0)[0][: tile[0], : tile[1]]).all()
+
+
+def test_window_mirrors_beyond_the_border():
+    image = np.random.default_rng(0).integers(0, 255, (7, 9, 3)).astype(np.uint8)
+    mirrored = cv2.copyMakeBorder(image, 20, 20, 20, 20, cv2.BORDER_REFLECT_101)
+    for top, left, size, margin in [(0, 0, (7, 9), 0), (0, 0, (16, 16), 0), (2, 3, (4, 4), 3), (0, 0, (7, 9), 12)]:
+        expected = mirrored[20 + top - margin : 20 + top + size[0] + margin, 20 + left - margin : 20 + left + size[1] + margin]
+        assert (window(image, top, left, size, margin) == expected).all()
+
+
+def test_resizing_keeps_labels(tmp_path):
+    load = loader(make_folder(tmp_path, 3, num_classes=4), size=(20, 24))
+    image, mask = load(0)
+    assert image.shape == (20, 24, 3) and mask.shape == (20, 24)
+    assert set(np.unique(mask)) <= {0, 1, 2, 3}
+
+
+def test_the_cache_keeps_to_its_limit(tmp_path):
+    one_pair = 32 * 32 * 4
+    load = loader(make_folder(tmp_path, 5), limit=2 * one_pair + 10)
+    for _ in range(2):
+        for index in range(5):
+            load(index)
+    assert len(load.cache) == 2 and load.held == 2 * one_pair

@@ -1,0 +1,194 @@
+"""Framing, prediction at any size, baselines, and the run directory."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import make_folder, shapes
+
+from data_pipeline.check import inspect
+from data_pipeline.command import UserError
+from data_pipeline.masks import Encoding
+from data_pipeline.pairs import Pair, find_pairs
+from engine import predictor as predictor_module
+from engine.baselines import fit_baselines
+from engine.config import TrainConfig, parse_size
+from engine.framing import Frame, choose_frame
+from engine.predictor import Predictor, ramp, starts
+from engine.run import Run
+from engine.scores import Scored, evaluate, per_image_rows, score, summary, verdict
+from models import MODELS, build_model
+
+NATIVE = Frame(size=None, tile=(32, 32), margin=0, crops=False)
+
+
+def frame(model="unet", sizes=((100, 140),), **settings):
+    return choose_frame(TrainConfig(model=model, **settings), MODELS[model], set(sizes))
+
+
+def test_frames():
+    assert frame() == Frame(None, (112, 144), 0, crops=False)
+    assert frame("fc_densenet56") == Frame(None, (100, 140), 0, crops=False)
+    assert frame("unet_original") == Frame(None, (100, 148), 92, crops=False)
+    assert frame(size="96x128") == Frame((96, 128), (96, 128), 0, crops=False)
+    assert frame(crop=60) == Frame(None, (64, 64), 0, crops=True)
+    assert frame(sizes=[(900, 1200)]) == Frame(None, (256, 256), 0, crops=True)
+    assert frame(sizes=[(100, 140), (100, 150)]) == Frame(None, (112, 160), 0, crops=True)
+    assert Frame.from_json(json.loads(json.dumps(frame(size="96x128").to_json()))) == frame(size="96x128")
+
+
+def test_too_small_frames_are_refused():
+    with pytest.raises(UserError, match="16×16 pixels are too small for unet: at least 32"):
+        frame(crop=16)
+
+
+@pytest.mark.parametrize("text", ["96", "0x10", "96x", "axb", "-3x4"])
+def test_bad_sizes(text):
+    with pytest.raises(UserError, match="HEIGHTxWIDTH"):
+        parse_size(text)
+    assert parse_size("96x128") == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 0}, "--steps 0"),
+        ({"batch_size": -1}, "--batch-size -1"),
+        ({"learning_rate": 0.0}, "--learning-rate"),
+        ({"size": "96x96", "crop": 32}, "give one of the two"),
+        ({"name": "../x"}, "--name"),
+        ({"size": "big"}, "HEIGHTxWIDTH"),
+    ],
+)
+def test_bad_settings_name_their_flag(settings, words):
+    with pytest.raises(UserError, match=words):
+        TrainConfig(**settings).checked()
+
+
+@pytest.mark.parametrize("name", ["unet", "unet_original", "fc_densenet56"])
+@pytest.mark.parametrize("size", [(32, 32), (37, 53), (5, 90)])
+def test_any_size_comes_back_as_it_was(name, size):
+    model = build_model(name, 3, **({"width": 2} if name.startswith("unet") else {}))
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
+    probabilities = Predictor(model, name, NATIVE)(image)
+    assert probabilities.shape == size and probabilities.dtype == np.uint8
+    np.testing.assert_allclose(Predictor(model, name, NATIVE).probabilities(image).sum(-1), 1, atol=1e-5)
+
+
+def pixelwise(num_classes=3):
+    """A network without neighbourhood: what it says of a pixel cannot depend on tiling or padding."""
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    return keras.Model(inputs, keras.layers.Conv2D(num_classes, 1, kernel_initializer="he_normal")(x))
+
+
+def test_tiles_agree_with_the_whole(monkeypatch):
+    model = pixelwise()
+    image = np.random.default_rng(0).integers(0, 255, (150, 210, 3)).astype(np.uint8)
+    whole = Predictor(model, "unet", NATIVE).probabilities(image)
+    monkeypatch.setattr(predictor_module, "LARGEST_WHOLE", 1000)
+    monkeypatch.setattr(predictor_module, "TILE", 96)
+    tiled = Predictor(model, "unet", NATIVE, batch_size=2).probabilities(image)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [5, 512, 513, 1000, 5000])
+def test_tiles_cover_and_overlap(length):
+    tile = min(512, length)
+    begin = starts(length, tile)
+    assert begin[0] == 0 and begin[-1] + tile == length
+    assert all(b - a <= 512 - 64 for a, b in zip(begin, begin[1:], strict=False))
+    assert ramp(tile).min() > 0
+
+
+def test_resized_prediction_has_the_images_size():
+    small = Frame(size=(32, 48), tile=(32, 48), margin=0, crops=False)
+    image = shapes(0, size=90)[0]
+    predicted = Predictor(pixelwise(), "unet", small).probabilities(image)
+    assert predicted.shape == (90, 90, 3)
+    np.testing.assert_allclose(predicted.sum(-1), 1, atol=1e-5)
+
+
+def test_one_logit_is_thresholded_at_zero():
+    model = pixelwise(1)
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    logits = model.predict_on_batch(image[None])[0, ..., 0]
+    assert (Predictor(model, "unet", NATIVE)(image) == (logits > 0)).all()
+
+
+def test_baselines(tmp_path):
+    folder = make_folder(tmp_path, 10, num_classes=3)
+    pairs, _ = find_pairs(folder)
+    encoding = inspect(folder, pairs).encoding
+    baselines = fit_baselines(pairs[:6], encoding, None, seed=0)
+    scored = {name: summary(one, encoding) for name, one in score(baselines, pairs[6:], encoding).items()}
+    assert list(scored) == ["all_background", "majority_class", "pixel_forest"]
+    assert scored["pixel_forest"]["miou"] > 0.9, "these shapes are told by colour"
+    background = scored["all_background"]
+    assert background["iou"]["class_1"] == 0.0
+    assert background["miou"] == pytest.approx(background["pixel_accuracy"] / 3)
+    again = fit_baselines(pairs[:6], encoding, None, seed=0)["pixel_forest"]
+    image, _ = shapes(8, num_classes=3)
+    assert (again(image) == baselines["pixel_forest"](image)).all()
+
+
+AB = Encoding(("a", "b", "c"), (0, 1, 2), ((0, 0, 0), (9, 9, 9), (200, 0, 0)))
+
+
+def test_summary_by_hand():
+    confusions = np.array([[[3, 1, 0], [0, 4, 0], [0, 0, 0]], [[0, 0, 0], [2, 0, 0], [0, 0, 0]]])
+    pairs = [Pair(stem, None, None) for stem in ("one", "two")]
+    scored = Scored(pairs, confusions)
+    result = summary(scored, AB)
+    assert result["iou"] == {"a": pytest.approx(3 / 6), "b": pytest.approx(4 / 7), "c": None}
+    assert result["miou"] == pytest.approx((3 / 6 + 4 / 7) / 2)
+    assert result["pixel_accuracy"] == pytest.approx(7 / 10)
+    first, second = per_image_rows(scored, AB)
+    assert first["iou_c"] == "" and first["miou"] == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert second["miou"] == 0.0
+
+
+@pytest.mark.parametrize(("miou", "words"), [(0.4, "NOT BETTER than pixel forest"), (0.52, "barely"), (0.8, "clearly")])
+def test_verdict(miou, words):
+    results = {"miou": miou, "baselines": {"all_background": {"miou": 0.3}, "pixel_forest": {"miou": 0.5}}}
+    assert words in verdict(results)
+
+
+def test_evaluation_folder(tmp_path):
+    folder = make_folder(tmp_path / "data", 4)
+    pairs, _ = find_pairs(folder)
+    encoding = inspect(folder, pairs).encoding
+    perfect = {pair.stem: shapes(i)[1] for i, pair in enumerate(pairs)}
+    images = {shapes(i)[0].tobytes(): pair.stem for i, pair in enumerate(pairs)}
+    results = evaluate(
+        lambda image: perfect[images[image.tobytes()]],
+        {"all_background": lambda image: np.zeros(image.shape[:2], np.uint8)},
+        pairs,
+        encoding,
+        "test",
+        tmp_path / "out",
+    )
+    assert results["miou"] == 1.0 and results["baselines"]["all_background"]["miou"] < 0.5
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == results
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"metrics.json", "per_image.csv", "confusion.png", "predictions", "overlays"}
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    Run.create(tmp_path, "mine", "default")
+    with pytest.raises(UserError, match="mine exists, and a run is never overwritten"):
+        Run.create(tmp_path, "mine", "default")
+    made = [Run.create(tmp_path, None, "default").path.name for _ in range(3)]
+    assert made == ["default", "default-2", "default-3"]
+
+
+def test_opening_what_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="no run"):
+        Run.open(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="ended before the first validation"):
+        Run.open(tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"half")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        Run.open(tmp_path).model()

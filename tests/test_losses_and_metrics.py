@@ -1,0 +1,121 @@
+"""Losses and scores against numbers worked out by hand."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import jaccard_score
+
+from data_pipeline.masks import VOID
+from engine import metrics
+from engine.losses import LOSSES, PixelLoss, cross_entropy, dice
+
+# Probabilities (0.75, 0.25), (0.5, 0.5), (0.2, 0.8), and a pixel that never counts.
+LOGITS = np.log(np.array([[[[3, 1], [1, 1], [1, 4], [9, 1]]]], np.float32))
+LABELS = np.array([[[0, 1, 1, VOID]]], np.uint8)
+WEIGHT = np.array([[[1, 1, 2, 0]]], np.float32)
+
+
+def test_cross_entropy_by_hand():
+    expected = -(np.log(0.75) + np.log(0.5) + 2 * np.log(0.8)) / 4
+    assert float(cross_entropy(LABELS, LOGITS, WEIGHT)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_dice_by_hand():
+    # Class 0: Σwyp = 0.75, Σwy = 1, Σwp = 0.75 + 0.5 + 0.4. Class 1: Σwyp = 0.5 + 1.6, Σwy = 3, Σwp = 0.25 + 0.5 + 1.6.
+    zero = (2 * 0.75 + 1) / (1 + 1.65 + 1)
+    one = (2 * 2.1 + 1) / (3 + 2.35 + 1)
+    assert float(dice(LABELS, LOGITS, WEIGHT)) == pytest.approx(1 - (zero + one) / 2, abs=1e-6)
+
+
+def test_the_blogs_dice_on_one_logit():
+    """1 − (2Σyp + 1) / (Σy + Σp + 1) over the whole batch, on the foreground alone."""
+    p = np.array([0.9, 0.2, 0.6])
+    y = np.array([1, 0, 1])
+    logits = np.log(p / (1 - p)).reshape(1, 1, 3, 1).astype(np.float32)
+    expected = 1 - (2 * (y * p).sum() + 1) / (y.sum() + p.sum() + 1)
+    assert float(dice(y.reshape(1, 1, 3), logits, np.ones((1, 1, 3), np.float32))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_cross_entropy_on_one_logit():
+    logits = np.array([[[[2.0], [-1.0]]]], np.float32)
+    expected = (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
+    labels = np.array([[[1, 0]]])
+    assert float(cross_entropy(labels, logits, np.ones((1, 1, 2), np.float32))) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_void_never_counts(name):
+    other = LOGITS.copy()
+    other[0, 0, 3] = (50, -50)
+    loss = PixelLoss(name)
+    assert float(loss(LABELS, LOGITS, WEIGHT)) == float(loss(LABELS, other, WEIGHT))
+    nothing = np.zeros_like(WEIGHT)
+    assert float(loss(LABELS, LOGITS, nothing)) == pytest.approx(0.0)
+
+
+def test_sums_of_losses():
+    one, other, both = (float(PixelLoss(name)(LABELS, LOGITS, WEIGHT)) for name in ("ce", "dice", "ce+dice"))
+    assert both == pytest.approx(one + other, abs=1e-6)
+
+
+TRUTH = np.array([[0, 0, 1, 1], [2, 2, VOID, VOID]], np.uint8)
+GUESS = np.array([[0, 1, 1, 1], [2, 0, 0, 2]], np.uint8)
+
+
+def test_scores_by_hand():
+    confusion = metrics.confusion_matrix(TRUTH, GUESS, 4)
+    assert confusion.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+    assert confusion.dtype == np.int64
+    np.testing.assert_allclose(metrics.iou(confusion), [1 / 3, 2 / 3, 1 / 2, np.nan])
+    np.testing.assert_allclose(metrics.dice(confusion), [2 / 4, 4 / 5, 2 / 3, np.nan])
+    assert metrics.mean_iou(confusion) == pytest.approx(1 / 2)
+    assert metrics.pixel_accuracy(confusion) == pytest.approx(4 / 6)
+
+
+def test_predictions_inside_void_change_no_score():
+    other = GUESS.copy()
+    other[1, 2:] = (1, 3)
+    one, two = (metrics.confusion_matrix(TRUTH, guess, 4) for guess in (GUESS, other))
+    assert (one == two).all()
+
+
+def test_all_void_has_no_score():
+    confusion = metrics.confusion_matrix(np.full((2, 2), VOID), np.zeros((2, 2), int), 2)
+    assert np.isnan(metrics.mean_iou(confusion)) and np.isnan(metrics.pixel_accuracy(confusion))
+
+
+@pytest.mark.parametrize(("truth", "guess"), [([0, 3], [0, 0]), ([0, 1], [0, 3]), ([0, 1], [0])])
+def test_labels_out_of_range_are_refused(truth, guess):
+    with pytest.raises(ValueError):
+        metrics.confusion_matrix(np.array(truth), np.array(guess), 3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 6), st.integers(0, 10**6))
+def test_scores_agree_with_scikit_learn(classes, seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([*range(classes), VOID], (9, 11))
+    guess = rng.integers(0, classes, (9, 11))
+    counted = truth != VOID
+    labels = list(range(classes))
+    confusion = metrics.confusion_matrix(truth, guess, classes)
+    assert (confusion == sklearn_confusion(truth[counted], guess[counted], labels=labels)).all()
+    occurs = confusion.sum(0) + confusion.sum(1) > 0
+    expected = jaccard_score(truth[counted], guess[counted], labels=labels, average=None, zero_division=0)
+    np.testing.assert_allclose(metrics.iou(confusion)[occurs], expected[occurs], atol=1e-12)
+
+
+def test_the_keras_metric_pools_like_the_numpy_one():
+    rng = np.random.default_rng(0)
+    metric, total = metrics.MeanIoU(4), np.zeros((4, 4), np.int64)
+    for _ in range(3):
+        truth = rng.choice([0, 1, 2, VOID], (2, 8, 8)).astype(np.uint8)
+        logits = rng.normal(size=(2, 8, 8, 4)).astype(np.float32)
+        logits[..., 3] = -9
+        metric.update_state(truth, logits, (truth != VOID).astype(np.float32))
+        total += metrics.confusion_matrix(truth, logits.argmax(-1), 4)
+    assert (keras.ops.convert_to_numpy(metric.confusion) == total).all()
+    assert float(metric.result()) == pytest.approx(metrics.mean_iou(total), abs=1e-6)

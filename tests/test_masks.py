@@ -1,0 +1,177 @@
+"""The mask reader: every form that it takes, and a clear refusal of what it cannot know."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import save, write_classes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from data_pipeline.command import UserError
+from data_pipeline.files import write_mask
+from data_pipeline.masks import VOID, Encoding, infer_encoding, read_encoding, read_mask, read_raw
+
+MASK = np.array([[0, 0, 1], [2, 1, 0]], np.uint8)
+COLORS = ((0, 0, 0), (230, 159, 0), (86, 180, 233))
+
+
+def encoding_of(path: Path, void=()) -> Encoding:
+    raw, is_color = read_raw(path)
+    return infer_encoding(dict(Counter(raw.ravel().tolist())), is_color, void)
+
+
+def test_index_mask(tmp_path):
+    save(tmp_path / "m.png", MASK)
+    encoding = encoding_of(tmp_path / "m.png")
+    assert (encoding.num_classes, encoding.values) == (3, (0, 1, 2))
+    assert (read_mask(tmp_path / "m.png", encoding) == MASK).all()
+    assert "0…2" in encoding.note
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_binary_mask(tmp_path, mode):
+    binary = (MASK > 0).astype(np.uint8)
+    save(tmp_path / "m.png", binary * 255, mode)
+    read = read_mask(tmp_path / "m.png", encoding_of(tmp_path / "m.png"))
+    assert (read == binary).all() and read.dtype == np.uint8
+
+
+def test_palette_png_gives_its_indices(tmp_path):
+    write_mask(tmp_path / "m.png", MASK, COLORS)
+    assert Image.open(tmp_path / "m.png").mode == "P"
+    assert (read_mask(tmp_path / "m.png", encoding_of(tmp_path / "m.png")) == MASK).all()
+
+
+def test_sixteen_bit_values_are_kept(tmp_path):
+    save(tmp_path / "m.png", MASK.astype(np.uint16) * 1000)
+    encoding = Encoding(("a", "b", "c"), (0, 1000, 2000), COLORS)
+    assert (read_mask(tmp_path / "m.png", encoding) == MASK).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_color_mask(tmp_path, mode):
+    save(tmp_path / "m.png", np.array(COLORS, np.uint8)[MASK], mode)
+    encoding = encoding_of(tmp_path / "m.png")
+    assert encoding.is_color and encoding.num_classes == 3
+    assert encoding.names[encoding.colors.index((230, 159, 0))] == "rgb_230_159_0"
+    named = Encoding(("x", "y", "z"), tuple(r << 16 | g << 8 | b for r, g, b in COLORS), COLORS, is_color=True)
+    assert (read_mask(tmp_path / "m.png", named) == MASK).all()
+
+
+def test_classes_file_for_values_and_for_colors(tmp_path):
+    (tmp_path / "classes.json").write_text(
+        '{"classes": [{"name": "sky", "value": 4, "color": [128, 128, 128]},'
+        ' {"name": "road", "value": 7, "color": [128, 64, 128]}], "void": [11, [1, 2, 3]]}'
+    )
+    colors = read_encoding(tmp_path / "classes.json", is_color=True)
+    assert colors.void == (11 << 16 | 11 << 8 | 11, 0x010203)
+    (tmp_path / "classes.json").write_text(
+        '{"classes": [{"name": "sky", "value": 4}, {"name": "road", "value": 7}], "void": [11]}'
+    )
+    save(tmp_path / "m.png", np.array([[4, 7, 11], [9, 7, 4]], np.uint8))
+    values = read_encoding(tmp_path / "classes.json", is_color=False, void=(9,))
+    assert read_mask(tmp_path / "m.png", values).tolist() == [[0, 1, VOID], [VOID, 1, 0]]
+
+
+def test_void_255_and_void_11_read_alike(tmp_path):
+    for value in (11, 200, 255):
+        save(tmp_path / f"{value}.png", np.where(MASK == 2, value, MASK).astype(np.uint8))
+        read = read_mask(tmp_path / f"{value}.png", encoding_of(tmp_path / f"{value}.png", void=(value,)))
+        assert read.tolist() == [[0, 0, 1], [VOID, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0], "one value only"),
+        ([0, 1, 255], "add --void 255"),
+        ([0, 1, 5], r'"value": 5'),
+        ([1, 2, 3], "classes.json"),
+        (list(range(0, 250, 5)), "JPEG"),
+    ],
+)
+def test_ambiguous_values_are_refused(values, words):
+    with pytest.raises(UserError, match=words):
+        infer_encoding(dict.fromkeys(values, 10), is_color=False)
+
+
+def test_too_many_colors_are_refused():
+    with pytest.raises(UserError, match="JPEG"):
+        infer_encoding(dict.fromkeys(range(0, 65 * 999, 999), 1), is_color=True)
+
+
+def test_label_out_of_range_names_file_value_and_remedy(tmp_path):
+    save(tmp_path / "bad.png", np.array([[0, 1, 7]], np.uint8))
+    with pytest.raises(UserError, match=r"bad.png: holds 7 \(1 px\).*--void 7"):
+        read_mask(tmp_path / "bad.png", Encoding(("a", "b"), (0, 1), COLORS[:2]))
+
+
+def test_color_mask_among_value_masks_is_refused(tmp_path):
+    save(tmp_path / "m.png", np.array(COLORS, np.uint8)[MASK])
+    with pytest.raises(UserError, match="colour mask among"):
+        read_mask(tmp_path / "m.png", Encoding(("a", "b", "c"), (0, 1, 2), COLORS))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\0\0\0"])
+def test_unreadable_mask_is_named(tmp_path, content):
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"broken\.png"):
+        read_mask(tmp_path / "broken.png", Encoding(("a", "b"), (0, 1), COLORS[:2]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "wanted the form"),
+        ('{"classes": [{"value": 1}]}', "KeyError 'name'"),
+        ('{"classes": [{"name": "a"}]}', "2 to 255"),
+        ('{"classes": [{"name": "a"}, {"name": "a"}]}', "share the name"),
+        ('{"classes": [{"name": "a"}, {"name": "b"}], "void": [1]}', "as a class and as void"),
+        ('{"classes": [{"name": "a", "color": [0, 0, 300]}, {"name": "b"}]}', "0 to 255"),
+    ],
+)
+def test_bad_classes_files_are_refused(tmp_path, text, words):
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_encoding(tmp_path / "classes.json", is_color=False)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_any_mask_reads_back(tmp_path_factory, data):
+    """Whatever the number of classes and the form on disk, the same indices come back."""
+    classes = data.draw(st.integers(2, 12))
+    height, width = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    cells = st.integers(0, classes - 1)
+    mask = np.array(data.draw(st.lists(cells, min_size=height * width, max_size=height * width)), np.uint8)
+    mask = mask.reshape(height, width)
+    colors = tuple((40 + 17 * i, 250 - 13 * i, (91 * i) % 256) for i in range(classes))
+    names = tuple(f"c{i}" for i in range(classes))
+    values = tuple(range(classes))
+    packed = tuple(r << 16 | g << 8 | b for r, g, b in colors)
+    path = tmp_path_factory.mktemp("mask") / "mask.png"
+    form = data.draw(st.sampled_from(["L", "P", "I;16", "RGB", "RGBA"]))
+    if form == "P":
+        write_mask(path, mask, colors)
+    elif form in ("RGB", "RGBA"):
+        save(path, np.array(colors, np.uint8)[mask], form)
+    else:
+        save(path, mask.astype(np.uint16 if form == "I;16" else np.uint8))
+    in_color = form in ("RGB", "RGBA")
+    encoding = Encoding(names, packed if in_color else values, colors, is_color=in_color)
+    assert (read_mask(path, encoding) == mask).all()
+
+
+def test_encoding_survives_json():
+    encoding = Encoding(("a", "b"), (0, 9), COLORS[:2], (7,), False, "said")
+    assert Encoding.from_json(__import__("json").loads(__import__("json").dumps(encoding.to_json()))) == encoding
+
+
+def test_write_classes_helper_matches_the_reader(tmp_path):
+    write_classes(tmp_path, ["a", "b", "c"], void=[9])
+    encoding = read_encoding(tmp_path / "classes.json", is_color=False)
+    assert (encoding.names, encoding.values, encoding.void) == (("a", "b", "c"), (0, 1, 2), (9,))

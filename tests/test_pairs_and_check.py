@@ -1,0 +1,226 @@
+"""From a folder to pairs, and every mistake on the way by name and with its remedy."""
+
+import numpy as np
+import pytest
+from conftest import make_folder, save, shapes, write_classes
+from PIL import Image
+
+from data_pipeline.check import inspect
+from data_pipeline.command import UserError
+from data_pipeline.files import read_image, write_atomically
+from data_pipeline.pairs import find_pairs
+
+
+def pairs_of(folder, **options):
+    return find_pairs(folder, **options)[0]
+
+
+@pytest.mark.parametrize(("images", "masks"), [("images", "masks"), ("image", "label"), ("imgs", "labels")])
+def test_folder_names(tmp_path, images, masks):
+    make_folder(tmp_path, 3)
+    (tmp_path / "images").rename(tmp_path / images)
+    (tmp_path / "masks").rename(tmp_path / masks)
+    assert [pair.stem for pair in pairs_of(tmp_path)] == ["item000", "item001", "item002"]
+
+
+def test_split_folders(tmp_path):
+    for name in ("train", "validation", "test"):
+        make_folder(tmp_path / name, 2)
+    pairs = pairs_of(tmp_path)
+    assert sorted({pair.split for pair in pairs}) == ["test", "train", "val"]
+    assert len({pair.stem for pair in pairs}) == 6, "equal stems of two folders are told apart"
+
+
+def test_csv(tmp_path):
+    make_folder(tmp_path / "d", 3)
+    rows = [f"d/images/item00{i}.png,d/masks/item00{i}.png,{s},g{i % 2}" for i, s in enumerate(("train", "val", ""))]
+    (tmp_path / "list.csv").write_text("\n".join(["image,mask,split,group", *rows]))
+    pairs = pairs_of(tmp_path / "list.csv")
+    assert [pair.split for pair in pairs] == ["train", "val", None]
+    assert [pair.group for pair in pairs] == ["g0", "g1", "g0"]
+    assert inspect(tmp_path / "list.csv", pairs).encoding.num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("picture,mask\na,b\n", "its columns are picture, mask"),
+        ("image,mask\n", "no rows"),
+        ("image,mask\na.png,b.png\n", r"line 2: .*a\.png does not exist"),
+        ("image,mask,split\nd/images/item000.png,d/masks/item000.png,dev\n", "split is 'dev'"),
+        ("image,mask\n" + "d/images/item000.png,d/masks/item000.png\n" * 2, "listed twice"),
+    ],
+)
+def test_bad_csv(tmp_path, text, words):
+    make_folder(tmp_path / "d", 1)
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(UserError, match=words):
+        find_pairs(tmp_path / "list.csv")
+
+
+def test_mask_suffix(tmp_path):
+    make_folder(tmp_path, 3)
+    for path in (tmp_path / "masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    with pytest.raises(UserError, match="none of the 3 images .* add --mask-suffix _mask"):
+        find_pairs(tmp_path)
+    assert len(pairs_of(tmp_path, mask_suffix="_mask")) == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "words"),
+    [
+        ("{}", "mask_{}", "begin with 'mask_'"),
+        ("{}_img", "{}_seg", "images' names end in '_img' and the masks' in '_seg'"),
+        ("Item{}", "item{}", "upper and lower case"),
+        ("photo{}", "drawing-{}", "images are called photo"),
+    ],
+)
+def test_names_that_do_not_pair_are_told_apart(tmp_path, image, mask, words):
+    for number in range(150):
+        for folder, name in (("images", image), ("masks", mask)):
+            path = tmp_path / folder / f"{name.format(f'{number:03d}')}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    with pytest.raises(UserError, match=words):
+        find_pairs(tmp_path)
+
+
+def test_images_without_mask_are_said_and_masks_without_image_refused(tmp_path):
+    make_folder(tmp_path, 4)
+    (tmp_path / "masks/item002.png").unlink()
+    pairs, notes = find_pairs(tmp_path)
+    assert len(pairs) == 3
+    assert "1 images have no mask and are left out: item002" in notes[0]
+    (tmp_path / "images/item000.png").unlink()
+    with pytest.raises(UserError, match="1 of 3 masks .* no image of the same name .*item000"):
+        find_pairs(tmp_path)
+
+
+def test_missing_and_empty_folders(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: no such file or folder; wanted one of"):
+        find_pairs(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"it holds: notes.txt\); wanted one of"):
+        find_pairs(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(UserError, match="images: holds no image files"):
+        find_pairs(tmp_path)
+
+
+def test_one_stem_twice(tmp_path):
+    make_folder(tmp_path, 2)
+    save(tmp_path / "images/item000.jpg", shapes(0)[0])
+    with pytest.raises(UserError, match=r"item000\.jpg, item000\.png share one stem"):
+        find_pairs(tmp_path)
+
+
+def checked(folder, **options):
+    return inspect(folder, pairs_of(folder), **options)
+
+
+def test_size_mismatch(tmp_path):
+    make_folder(tmp_path, 4)
+    save(tmp_path / "masks/item001.png", np.zeros((16, 20), np.uint8))
+    with pytest.raises(UserError, match=r"masks/item001\.png: 20×16 pixels, but its image .* has 32×32"):
+        checked(tmp_path)
+
+
+def test_unreadable_and_truncated_images(tmp_path):
+    make_folder(tmp_path, 4)
+    (tmp_path / "images/item001.png").write_bytes(b"no picture")
+    whole = (tmp_path / "images/item002.png").read_bytes()
+    (tmp_path / "images/item002.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError) as caught:
+        checked(tmp_path)
+    assert "item001.png" in str(caught.value) and "item002.png" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_rare_value_is_traced_to_its_file(tmp_path):
+    make_folder(tmp_path, 6)
+    save(tmp_path / "masks/item003.png", np.full((32, 32), 7, np.uint8))
+    with pytest.raises(UserError, match=r"7 only in .*item003\.png"):
+        checked(tmp_path)
+    write_classes(tmp_path, ["ground", "square"])
+    with pytest.raises(UserError, match=r"item003\.png: holds 7 \(1024 px\), which is no known class"):
+        checked(tmp_path)
+
+
+def test_sixteen_bit_images_are_refused(tmp_path):
+    make_folder(tmp_path, 3)
+    save(tmp_path / "images/item000.png", np.full((32, 32), 40_000, np.uint16))
+    with pytest.raises(UserError, match=r"item000\.png: uint16 pixels, 8-bit wanted"):
+        checked(tmp_path)
+
+
+def test_grey_images_and_transparency_are_said(tmp_path):
+    make_folder(tmp_path, 3)
+    save(tmp_path / "images/item000.png", np.full((32, 32), 7, np.uint8))
+    save(tmp_path / "images/item001.png", shapes(1)[0], "RGBA")
+    assert read_image(tmp_path / "images/item000.png").shape == (32, 32, 3)
+    assert read_image(tmp_path / "images/item001.png").shape == (32, 32, 3)
+    notes = " ".join(checked(tmp_path).notes)
+    assert "1 grey images" in notes and "1 images with transparency" in notes
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 12).repeat(3).reshape(4, 12, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90°
+    (tmp_path / "images").mkdir()
+    image.save(tmp_path / "images/a.jpg", exif=exif)
+    assert read_image(tmp_path / "images/a.jpg").shape == (12, 4, 3)
+
+
+def test_rgb_masks_that_are_grey_are_values(tmp_path):
+    make_folder(tmp_path, 4, encode=lambda mask: np.repeat(mask[..., None] * np.uint8(255), 3, -1))
+    assert checked(tmp_path).encoding.values == (0, 255)
+
+
+def test_class_weights_by_hand(tmp_path):
+    masks = [np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)]
+    masks[1][:2] = 1
+    masks[1][3] = 255
+    for i, mask in enumerate(masks):
+        save(tmp_path / f"images/{i}.png", np.zeros((4, 4, 3), np.uint8))
+        save(tmp_path / f"masks/{i}.png", mask)
+    data = checked(tmp_path, void=(255,))
+    pairs = [facts.pair for facts in data.facts]
+    assert data.class_pixels(pairs).tolist() == [20, 8]
+    # Frequencies 20/32 and 8/16, median 9/16.
+    np.testing.assert_allclose(data.class_weights(pairs, "median_frequency"), [0.9, 1.125])
+    assert data.class_weights(pairs, "none").tolist() == [1, 1]
+    assert data.class_weights(pairs[:1], "median_frequency").tolist() == [1, 1]
+
+
+def test_fingerprint_follows_the_bytes_alone(tmp_path):
+    make_folder(tmp_path, 3)
+    pairs = pairs_of(tmp_path)
+    first = inspect(tmp_path, pairs).fingerprint()
+    assert inspect(tmp_path, pairs[::-1]).fingerprint() == first
+    save(tmp_path / "images/item000.png", shapes(9)[0])
+    assert checked(tmp_path).fingerprint() != first
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), write_atomically(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_camvid_classes_and_median_frequency_weights(camvid):
+    pairs = pairs_of(camvid)
+    data = inspect(camvid, pairs, void=(11,))
+    training = [pair for pair in pairs if pair.split == "train"]
+    assert (len(training), len(pairs), data.encoding.num_classes) == (367, 468, 11)
+    assert data.class_pixels(training).tolist() == [
+        *(10682767, 14750079, 623349, 20076880, 2845085, 6166762, 743859, 714595, 3719877, 405385, 184967),
+    ]
+    weights = [0.2793, 0.2017, 4.7865, 0.1490, 1.0, 0.4217, 3.8467, 1.9736, 0.7889, 6.3747, 8.8587]
+    np.testing.assert_allclose(data.class_weights(training, "median_frequency"), weights, atol=5e-5)
