@@ -40,7 +40,9 @@ def test_training_is_the_same_eagerly_and_inside_tf_data(tmp_path):
 def test_an_epoch_holds_every_image_once(tmp_path):
     load = loader(make_folder(tmp_path, 6))
     policy = preset("none", "none", crop=(32, 32))
-    images = np.concatenate([b[0] for b in take(training_batches(load, policy, seed=0, batch_size=3, class_weights=ONES), 4)])
+    images = np.concatenate(
+        [b[0] for b in take(training_batches(load, policy, seed=0, batch_size=3, class_weights=ONES), 4)]
+    )
     expected = sorted(load(i)[0].tobytes() for i in range(6))
     assert sorted(image.tobytes() for image in images[:6]) == expected
     assert sorted(image.tobytes() for image in images[6:]) == expected
@@ -85,7 +87,7 @@ def test_validation_tiles_cover_every_pixel_once(tmp_path, tile, margin):
     truth = np.stack([load(i)[1] for i in range(3)])
     assert np.bincount(masks[masks != VOID]).tolist() == np.bincount(truth.ravel()).tolist()
     assert images.shape[1:3] == (tile[0] + 2 * margin, tile[1] + 2 * margin)
-    inside = images[0, margin : margin + tile[0], margin : margin + tile[1]][: 32, : 32]
+    inside = images[0, margin : margin + tile[0], margin : margin + tile[1]][:32, :32]
     assert (inside == load(0)[0][: tile[0], : tile[1]]).all()
 
 
@@ -93,7 +95,9 @@ def test_window_mirrors_beyond_the_border():
     image = np.random.default_rng(0).integers(0, 255, (7, 9, 3)).astype(np.uint8)
     mirrored = cv2.copyMakeBorder(image, 20, 20, 20, 20, cv2.BORDER_REFLECT_101)
     for top, left, size, margin in [(0, 0, (7, 9), 0), (0, 0, (16, 16), 0), (2, 3, (4, 4), 3), (0, 0, (7, 9), 12)]:
-        expected = mirrored[20 + top - margin : 20 + top + size[0] + margin, 20 + left - margin : 20 + left + size[1] + margin]
+        expected = mirrored[
+            20 + top - margin : 20 + top + size[0] + margin, 20 + left - margin : 20 + left + size[1] + margin
+        ]
         assert (window(image, top, left, size, margin) == expected).all()
 
 

@@ -58,7 +58,9 @@ def test_a_rare_class_reaches_every_part():
     presence[:, 1] = np.arange(100) < 7
     for seed in range(10):
         split = make_split(pairs_of(100), presence, seed)
-        held = [sum(presence[int(stem[1:]), 1] for stem in stems(split.part(name))) for name in ("train", "val", "test")]
+        held = [
+            sum(presence[int(stem[1:]), 1] for stem in stems(split.part(name))) for name in ("train", "val", "test")
+        ]
         assert held == [5, 1, 1]
 
 

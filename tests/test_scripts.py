@@ -1,0 +1,361 @@
+"""The real scripts on real folders: what a user types, what a user sees, what a user gets wrong."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, make_folder, run_script, save, shapes
+from PIL import Image
+
+from engine.config import EvaluateConfig, TrainConfig
+from evaluate import evaluate
+from predict import predict
+from train import train
+
+TINY = ["--steps", "4", "--steps-per-epoch", "2", "--batch-size", "2", "--augment", "light"]
+
+
+def tiny(data, runs_dir, name, **settings) -> TrainConfig:
+    """A training that takes seconds, with one result."""
+    return TrainConfig(
+        data=data,
+        runs_dir=runs_dir,
+        name=name,
+        steps=4,
+        steps_per_epoch=2,
+        batch_size=2,
+        deterministic=True,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One run of train.py and evaluate.py on 0/255 masks, in processes of their own."""
+    folder = tmp_path_factory.mktemp("user")
+    make_folder(folder / "photos", 14, size=40, encode=lambda mask: mask * np.uint8(255))
+    training = run_script("train.py", "--data", "photos", "--name", "mine", *TINY, cwd=folder)
+    evaluation = run_script("evaluate.py", "runs/mine", cwd=folder)
+    return folder, training, evaluation
+
+
+def test_training_prints_a_plan_and_the_next_command(trained):
+    _, training, _ = trained
+    assert training.returncode == 0, training.stderr
+    assert "binary masks inferred: 0 is background, 255 is foreground" in training.stdout
+    assert "plan: 14 pairs, 2 classes, void none; 10 / 2 / 2 for training / validation / test" in training.stdout
+    assert training.stdout.count("epoch ") == 2
+    assert training.stdout.strip().endswith("Next: python evaluate.py runs/mine")
+
+
+def test_the_run_directory_is_complete(trained):
+    folder, _, evaluation = trained
+    run = folder / "runs/mine"
+    assert evaluation.returncode == 0, evaluation.stderr
+    files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert files >= {
+        *("config.json", "environment.json", "dataset.json", "split.json", "history.csv", "curves.png", "model.keras"),
+        *(f"evaluation/test/{name}" for name in ("metrics.json", "per_image.csv", "report.html", "confusion.png")),
+    }
+    assert any(name.startswith("tensorboard/") for name in files)
+    assert not [name for name in files if "/." in name or name.startswith(".")], "no temporary file is left"
+    columns = list(csv.DictReader((run / "history.csv").open()))[0]
+    assert list(columns) == [
+        *("epoch", "step", "loss", "miou", "val_loss", "val_miou", "learning_rate", "seconds"),
+        *("val_iou_background", "val_iou_foreground"),
+    ]
+    dataset = json.loads((run / "dataset.json").read_text())
+    assert dataset["encoding"]["values"] == [0, 255]
+    assert sum(dataset["class_frequencies"].values()) == pytest.approx(1)
+    assert json.loads((run / "environment.json").read_text())["command"][:2] == ["train.py", "--data"]
+    metrics = json.loads((run / "evaluation/test/metrics.json").read_text())
+    assert set(metrics) >= {
+        *(
+            "split",
+            "num_images",
+            "resolution",
+            "reduction",
+            "void",
+            "miou",
+            "pixel_accuracy",
+            "iou",
+            "dice",
+            "baselines",
+        )
+    }
+    assert set(metrics["baselines"]) == {"all_background", "majority_class", "pixel_forest"}
+
+
+def test_metrics_are_reproduced_from_the_predicted_pngs(trained):
+    """Twenty lines that know nothing of the project."""
+    folder, _, _ = trained
+    run = folder / "runs/mine"
+    metrics = json.loads((run / "evaluation/test/metrics.json").read_text())
+    hits, union, right, total = [0, 0], [0, 0], 0, 0
+    for row in json.loads((run / "split.json").read_text())["test"]:
+        truth = np.array(Image.open(folder / "photos" / row["mask"])) > 127
+        guess = np.array(Image.open(run / "evaluation/test/predictions" / f"{row['stem']}.png")) == 1
+        right, total = right + (truth == guess).sum(), total + truth.size
+        for label in (0, 1):
+            hits[label] += ((truth == label) & (guess == label)).sum()
+            union[label] += ((truth == label) | (guess == label)).sum()
+    iou = [hit / both for hit, both in zip(hits, union, strict=True)]
+    assert metrics["iou"]["background"] == pytest.approx(iou[0], abs=1e-6)
+    assert metrics["iou"]["foreground"] == pytest.approx(iou[1], abs=1e-6)
+    assert metrics["miou"] == pytest.approx(sum(iou) / 2, abs=1e-6)
+    assert metrics["pixel_accuracy"] == pytest.approx(right / total, abs=1e-6)
+
+
+def test_predict_writes_masks_of_the_images_size(trained):
+    folder, _, _ = trained
+    save(folder / "new/large.jpg", shapes(5, size=75)[0])
+    save(folder / "new/small.png", shapes(6, size=20)[0])
+    done = run_script("predict.py", "runs/mine", "new", "photos/images/item000.png", "--out", "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1].startswith("3 masks and overlays are in out/")
+    for stem, side in (("large", 75), ("small", 20), ("item000", 40)):
+        mask = Image.open(folder / "out" / f"{stem}.png")
+        assert (mask.mode, mask.size) == ("P", (side, side))
+        assert set(np.unique(np.array(mask))) <= {0, 1}
+        assert Image.open(folder / "out" / f"{stem}_overlay.png").size == (side, side)
+    again = run_script("predict.py", "runs/mine", "new", "--out", "out", cwd=folder)
+    assert again.returncode == 1 and "exists; name another --out, or add --overwrite" in again.stderr
+    itself = run_script("predict.py", "runs/mine", "new", "--out", "new", cwd=folder)
+    assert itself.returncode == 1 and "one of the images themselves" in itself.stderr
+    assert (folder / "new/small.png").exists()
+
+
+def test_predict_agrees_with_evaluate(trained):
+    folder, _, _ = trained
+    run = folder / "runs/mine"
+    row = json.loads((run / "split.json").read_text())["test"][0]
+    image = folder / "photos" / row["image"]
+    done = run_script("predict.py", "runs/mine", image, "--out", "agree", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    one, other = (
+        np.array(Image.open(path / f"{row['stem']}.png"))
+        for path in (folder / "agree", run / "evaluation/test/predictions")
+    )
+    assert (one == other).all()
+
+
+def test_the_report_is_one_file_and_escapes_names(trained):
+    folder, _, _ = trained
+    page = (folder / "runs/mine/evaluation/test/report.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 2 + 2, "two plots and two test images"
+    assert 'src="data:image/' in page and "http://" not in page and "https://" not in page
+    assert "pixel forest" in page
+
+
+def test_model_loads_in_a_fresh_process(trained):
+    folder, _, _ = trained
+    run = folder / "runs/mine"
+    image = np.random.default_rng(0).integers(0, 255, (1, 48, 48, 3)).astype(np.uint8)
+    np.save(folder / "image.npy", image)
+    code = (
+        "import numpy as np, keras, models\n"
+        f"model = keras.models.load_model({str(run / 'model.keras')!r})\n"
+        f"np.save({str(folder / 'logits.npy')!r}, model.predict(np.load({str(folder / 'image.npy')!r}), verbose=0))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    here = keras.models.load_model(run / "model.keras", compile=False).predict(image, verbose=0)
+    np.testing.assert_allclose(np.load(folder / "logits.npy"), here, atol=1e-5)
+
+
+def test_evaluating_another_folder_and_other_splits(trained):
+    folder, _, _ = trained
+    make_folder(folder / "more", 3, size=50, encode=lambda mask: mask * np.uint8(255))
+    evaluate(EvaluateConfig(run=folder / "runs/mine", data=folder / "more"))
+    evaluate(EvaluateConfig(run=folder / "runs/mine", split="val"))
+    assert json.loads((folder / "runs/mine/evaluation/more-all/metrics.json").read_text())["num_images"] == 3
+    assert json.loads((folder / "runs/mine/evaluation/val/metrics.json").read_text())["split"] == "val"
+    make_folder(folder / "other", 3)
+    done = run_script("evaluate.py", "runs/mine", "--data", "other", cwd=folder)
+    assert done.returncode == 1 and "which is no known class (known: 0, 255)" in done.stderr
+
+
+def test_a_run_is_not_overwritten(trained):
+    folder, _, _ = trained
+    before = (folder / "runs/mine/model.keras").read_bytes()
+    done = run_script("train.py", "--data", "photos", "--name", "mine", *TINY, cwd=folder)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: runs/mine exists, and a run is never overwritten")
+    assert (folder / "runs/mine/model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "predict.py"])
+def test_help_is_quick(script):
+    run_script(script, "--help", cwd=ROOT)  # the first call of all may compile
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        assert run_script(script, "--help", cwd=ROOT).returncode == 0
+        took.append(time.monotonic() - started)
+    assert min(took) < 1
+
+
+def spoil(folder, how):
+    """A folder of 150 pairs with one thing wrong."""
+    data = make_folder(folder / "d", 150 if how == "names" else 6)
+    if how == "names":
+        for path in (data / "masks").iterdir():
+            path.rename(path.with_name(f"{path.stem}_mask.png"))
+    elif how == "size":
+        save(data / "masks/item004.png", np.zeros((10, 10), np.uint8))
+    elif how == "label":
+        save(data / "masks/item004.png", np.full((32, 32), 77, np.uint8))
+    elif how == "unreadable":
+        (data / "images/item004.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    elif how == "empty":
+        for path in data.glob("*/*"):
+            path.unlink()
+    return data if how != "missing" else folder / "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("missing", ["nowhere", "no such file or folder", "DIR/images/"]),
+        ("empty", ["images", "holds no image files"]),
+        ("names", ["150 images", "end in '_mask'", "--mask-suffix _mask"]),
+        ("size", ["item004.png", "10×10 pixels", "32×32", "export the mask"]),
+        ("label", ["item004.png", "77", "classes.json"]),
+        ("unreadable", ["item004.png", "not a readable picture", "replace the file"]),
+    ],
+)
+def test_mistakes_end_in_one_clear_message(tmp_path, how, words):
+    data = spoil(tmp_path, how)
+    done = run_script("train.py", "--data", data, *TINY, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    message = done.stderr[done.stderr.index("error: ") :]
+    assert all(word in message for word in words), message
+    assert not (tmp_path / "runs").exists(), "a refused data set leaves no run behind"
+
+
+def test_masks_0_1_and_0_255_give_identical_weights(tmp_path):
+    for name, factor in (("one", 1), ("full", 255)):
+        data = make_folder(tmp_path / name, 8, encode=lambda mask, factor=factor: mask * np.uint8(factor))
+        train(tiny(data, tmp_path / "runs", name))
+    one, full = (keras.models.load_model(tmp_path / "runs" / name / "model.keras") for name in ("one", "full"))
+    for a, b in zip(one.get_weights(), full.get_weights(), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_void_11_and_void_200_give_the_same_score(tmp_path):
+    results = []
+    for void in (11, 200):
+
+        def encode(mask, void=void):
+            mask = mask.copy()
+            mask[:6] = void
+            return mask
+
+        data = make_folder(tmp_path / str(void), 10, num_classes=4, encode=encode)
+        train(tiny(data, tmp_path / "runs", str(void), void=void, class_weights="median_frequency"))
+        evaluate(EvaluateConfig(run=tmp_path / "runs" / str(void)))
+        results.append(json.loads((tmp_path / f"runs/{void}/evaluation/test/metrics.json").read_text()))
+        assert results[-1].pop("void") == [void]
+    assert results[0] == results[1]
+
+
+def test_seeds(tmp_path):
+    data = make_folder(tmp_path / "d", 8)
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        train(tiny(data, tmp_path / "runs", name, seed=seed))
+    first, again, other = (
+        keras.models.load_model(tmp_path / "runs" / name / "model.keras").get_weights()
+        for name in ("first", "again", "other")
+    )
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True))
+    assert any(a.tobytes() != b.tobytes() for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("model", ["unet_original", "fc_densenet56"])
+def test_other_networks_go_the_whole_way(tmp_path, model):
+    """Margins and sizes that are no multiple of anything, from training to the scores."""
+    data = make_folder(tmp_path / "d", 6, size=37)
+    train(TrainConfig(data=data, runs_dir=tmp_path, name="r", model=model, steps=1, steps_per_epoch=1, batch_size=1))
+    evaluate(EvaluateConfig(run=tmp_path / "r"))
+    mask = next((tmp_path / "r/evaluation/test/predictions").iterdir())
+    assert Image.open(mask).size == (37, 37)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    data = make_folder(tmp_path / "d", 8)
+    done = run_script("train.py", "--data", data, *TINY, "--learning-rate", "1e30", "--optimizer", "sgd", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the loss is nan since step" in done.stderr or "the loss is inf since step" in done.stderr
+    assert "Try a smaller --learning-rate" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_interrupting_says_where_the_best_weights_are(tmp_path):
+    data = make_folder(tmp_path / "d", 8)
+    command = [sys.executable, str(ROOT / "train.py"), "--data", str(data), "--steps", "5000", *TINY[2:], "--name", "r"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "runs/r/model.keras").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(2)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "runs/r/model.keras" in stderr and "Traceback" not in stderr
+
+
+def test_missing_system_libraries_end_in_one_line(tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    code = f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r}); sys.path.insert(1, {str(ROOT)!r}); "
+    code += f"sys.argv = ['train.py']; runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "apt-get install -y libgl1 libglib2.0-0" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_check_and_golfscape_commands(tmp_path):
+    def pipeline(*arguments):
+        command = [sys.executable, "-m", "data_pipeline", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    made = pipeline("golfscape", tmp_path / "g", "--count", "5", "--size", "32")
+    assert made.returncode == 0 and f"Next: python train.py --data {tmp_path / 'g'}" in made.stdout
+    looked = pipeline("check", tmp_path / "g")
+    assert looked.returncode == 0, looked.stderr
+    assert "5 pairs of 32×32 pixels" in looked.stdout and "trees" in looked.stdout
+    assert pipeline("check", tmp_path).returncode == 1
+
+
+@pytest.mark.slow
+def test_camvid_trains_and_scores(camvid, tmp_path):
+    train(
+        TrainConfig(
+            data=camvid,
+            void=11,
+            size="96x128",
+            steps=60,
+            steps_per_epoch=30,
+            batch_size=4,
+            runs_dir=tmp_path,
+            name="cv",
+        )
+    )
+    evaluate(EvaluateConfig(run=tmp_path / "cv", split="val"))
+    metrics = json.loads((tmp_path / "cv/evaluation/val/metrics.json").read_text())
+    assert len(metrics["iou"]) == 11 and metrics["num_images"] == 101 and metrics["void"] == [11]
+    with pytest.raises(Exception, match="has no test images; use --split val or train"):
+        evaluate(EvaluateConfig(run=tmp_path / "cv"))
+
+
+def test_predict_refuses_two_images_of_one_name(trained):
+    from data_pipeline.command import UserError
+    from engine.config import PredictConfig
+
+    folder, _, _ = trained
+    images = (folder / "photos/images/item000.png", folder / "photos/masks/item000.png")
+    with pytest.raises(UserError, match="two images would both be written"):
+        predict(PredictConfig(run=folder / "runs/mine", images=images, out=folder / "two"))
