@@ -122,12 +122,12 @@ def paint_green(image, target, label, knobs, layout):
 
 
 def paint_scrub(image, target, layout, color, ground, knobs):
-    """A ragged patch with a crown's colour and grain, and with dark spots: no relief, no shadow."""
+    """A ragged patch with a crown's colour and grain, but flat: neither relief nor shadow."""
     size = knobs.size
     patch = blob(size, layout.uniform(0, 1, 2), layout.uniform(0.05, 0.11), 0.4, layout) & (target == 0)
     painted = np.add(CROWN, color.normal(0, knobs.color_jitter, 3))
     painted = painted + knobs.grain * band_noise(size, 1.2, ground)[..., None]
-    painted = painted + 26 * band_noise(size, 4, ground)[..., None]
+    painted = painted + 12 * band_noise(size, 4, ground)[..., None]
     return np.where(patch[..., None], painted, image)
 
 

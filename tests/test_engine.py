@@ -1,6 +1,7 @@
 """Framing, prediction at any size, baselines, and the run directory."""
 
 import json
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -98,7 +99,7 @@ def test_tiles_cover_and_overlap(length):
     tile = min(512, length)
     begin = starts(length, tile)
     assert begin[0] == 0 and begin[-1] + tile == length
-    assert all(b - a <= 512 - 64 for a, b in zip(begin, begin[1:], strict=False))
+    assert all(b - a <= 512 - 64 for a, b in pairwise(begin))
     assert ramp(tile).min() > 0
 
 

@@ -62,7 +62,7 @@ def test_mask_suffix(tmp_path):
     make_folder(tmp_path, 3)
     for path in (tmp_path / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    with pytest.raises(UserError, match="none of the 3 images .* add --mask-suffix _mask"):
+    with pytest.raises(UserError, match=r"none of the 3 images .* add --mask-suffix _mask"):
         find_pairs(tmp_path)
     assert len(pairs_of(tmp_path, mask_suffix="_mask")) == 3
 
@@ -93,7 +93,7 @@ def test_images_without_mask_are_said_and_masks_without_image_refused(tmp_path):
     assert len(pairs) == 3
     assert "1 images have no mask and are left out: item002" in notes[0]
     (tmp_path / "images/item000.png").unlink()
-    with pytest.raises(UserError, match="1 of 3 masks .* no image of the same name .*item000"):
+    with pytest.raises(UserError, match=r"1 of 3 masks .* no image of the same name .*item000"):
         find_pairs(tmp_path)
 
 

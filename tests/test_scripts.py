@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, make_folder, run_script, save, shapes
 from PIL import Image
 
+import models  # noqa: F401  registers the layers that saved networks name
 from engine.config import EvaluateConfig, TrainConfig
 from evaluate import evaluate
 from predict import predict
@@ -64,7 +65,7 @@ def test_the_run_directory_is_complete(trained):
     }
     assert any(name.startswith("tensorboard/") for name in files)
     assert not [name for name in files if "/." in name or name.startswith(".")], "no temporary file is left"
-    columns = list(csv.DictReader((run / "history.csv").open()))[0]
+    columns = next(csv.DictReader((run / "history.csv").open()))
     assert list(columns) == [
         *("epoch", "step", "loss", "miou", "val_loss", "val_miou", "learning_rate", "seconds"),
         *("val_iou_background", "val_iou_foreground"),
