@@ -8,6 +8,7 @@ from data_pipeline.command import run_command
 from engine.config import TrainConfig
 
 GOLFSCAPE = Path("data/golfscape")
+VALIDATION_TILES = 500
 
 
 def train(config: TrainConfig) -> None:
@@ -18,7 +19,7 @@ def train(config: TrainConfig) -> None:
 
     from data_pipeline.augment import preset
     from data_pipeline.check import inspect
-    from data_pipeline.dataset import Loader, training_batches, validation_batches
+    from data_pipeline.dataset import Loader, training_batches, validation_batches, validation_tiles
     from data_pipeline.pairs import find_pairs
     from data_pipeline.split import make_split
     from engine.fit import fit
@@ -46,8 +47,10 @@ def train(config: TrainConfig) -> None:
         batch_size=config.batch_size,
         class_weights=class_weights,
     )
+    held_out = Loader(split.val, data.encoding, frame.size)
     validation = validation_batches(
-        Loader(split.val, data.encoding, frame.size),
+        held_out,
+        thin_out(validation_tiles(held_out, frame.tile)),
         frame.tile,
         margin=frame.margin,
         batch_size=config.batch_size,
@@ -84,6 +87,10 @@ def print_plan(config, data, split, frame, notes) -> None:
     height, width = frame.tile
     void = ", ".join(str(value) for value in data.encoding.void) or "none"
     seen = f"whole images at {height}×{width}" if not frame.crops else f"crops of {height}×{width}"
+    pixels = data.class_pixels(split.train)
+    unseen = [name for name, count in zip(data.encoding.names, pixels, strict=True) if not count]
+    if unseen:
+        notes = [*notes, f"no training image holds {', '.join(unseen)}"]
     for note in notes:
         print(f"note: {note}")
     print(
@@ -99,6 +106,14 @@ def print_plan(config, data, split, frame, notes) -> None:
             "Install requirements-gpu.txt, and look at nvidia-smi.",
             file=sys.stderr,
         )
+
+
+def thin_out(tiles: list) -> list:
+    """At most about VALIDATION_TILES of them, evenly spread: a validation must not take longer than training."""
+    step = -(-len(tiles) // VALIDATION_TILES)
+    if step > 1:
+        print(f"note: validated on every {step}th of {len(tiles)} tiles; the scores at the end are on all of them")
+    return tiles[::step]
 
 
 def create_run(config, data, split, frame):

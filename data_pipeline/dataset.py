@@ -122,22 +122,30 @@ def weight_table(class_weights: np.ndarray) -> np.ndarray:
     return table
 
 
-def validation_batches(
-    load: Loader, tile: tuple[int, int], *, margin: int = 0, batch_size: int, class_weights: np.ndarray
-) -> tf.data.Dataset:
-    """Every pixel of every pair once, in tiles (H, W) of one shape; padding weighs nothing."""
-    weight_of = weight_table(class_weights)
+def validation_tiles(load: Loader, tile: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """(index, top, left) of the tiles (H, W) that hold every pixel of every pair once."""
+    tiles = []
+    for index in range(len(load.pairs)):
+        height, width = load(index)[1].shape
+        tiles += [(index, top, left) for top in range(0, height, tile[0]) for left in range(0, width, tile[1])]
+    return tiles
 
+
+def validation_batches(
+    load: Loader,
+    places: list[tuple[int, int, int]],
+    tile: tuple[int, int],
+    *,
+    margin: int = 0,
+    batch_size: int,
+    class_weights: np.ndarray,
+) -> tf.data.Dataset:
+    """The tiles at the places (index, top, left), the same on every pass; padding weighs nothing."""
+    weight_of = weight_table(class_weights)
     height, width = tile
-    corners = [
-        (index, top, left)
-        for index in range(len(load.pairs))
-        for top in range(0, load(index)[1].shape[0], height)
-        for left in range(0, load(index)[1].shape[1], width)
-    ]
 
     def tiles() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for index, top, left in corners:
+        for index, top, left in places:
             image, mask = load(index)
             part = np.full(tile, VOID, np.uint8)
             inside = mask[top : top + height, left : left + width]
@@ -150,7 +158,7 @@ def validation_batches(
         tf.TensorSpec((height, width), tf.float32),
     )
     dataset = tf.data.Dataset.from_generator(tiles, output_signature=signature)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(corners)))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(places)))
     return dataset.batch(batch_size).prefetch(2)
 
 

@@ -79,6 +79,8 @@ def fit(model, training, validation, config: TrainConfig, encoding: Encoding, ru
         shuffle=False,  # the batches are shuffled already
         verbose=0,
     )
+    if len(history.rows) < epochs:
+        print(f"stopped early: no better validation mIoU in {config.patience} validations (--patience)")
     return history.rows
 
 

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import tensorflow as tf
 
 from data_pipeline.dataset import resize_image, window
 from models import MODELS
@@ -17,7 +18,9 @@ class Predictor:
     """Resizes as in training, pads by mirroring, tiles what is large, and gives the mask its own size back."""
 
     def __init__(self, model, name: str, frame: Frame, batch_size: int = 8):
-        self.model = model
+        # One trace for images of all sizes; Keras's predict would make one for each.
+        signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.uint8)]
+        self.network = tf.function(lambda images: model(images, training=False), signature)
         self.spec = MODELS[name]
         self.frame = frame
         self.batch_size = batch_size
@@ -62,7 +65,7 @@ class Predictor:
             window(image, top, left, padded, self.spec.margin)
             for image, (top, left) in zip(images, corners, strict=True)
         ]
-        return self.model.predict_on_batch(np.stack(windows))[:, : size[0], : size[1]]
+        return self.network(np.stack(windows)).numpy()[:, : size[0], : size[1]]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from conftest import make_folder, save
 
 from data_pipeline.augment import augment, preset
 from data_pipeline.check import inspect
-from data_pipeline.dataset import Loader, training_batches, validation_batches, window
+from data_pipeline.dataset import Loader, training_batches, validation_batches, validation_tiles, window
 from data_pipeline.masks import VOID
 from data_pipeline.pairs import find_pairs
 
@@ -69,7 +69,7 @@ def test_weights(tmp_path):
     weights = np.array([0.5, 3.0], np.float32)
     for dataset in (
         training_batches(load, policy, seed=0, batch_size=1, class_weights=weights),
-        validation_batches(load, (10, 12), batch_size=1, class_weights=weights),
+        validation_batches(load, [(0, 0, 0)], (10, 12), batch_size=1, class_weights=weights),
     ):
         _, labels, weight = take(dataset, 1)[0]
         assert weight.dtype == np.float32
@@ -81,7 +81,8 @@ def test_weights(tmp_path):
 @pytest.mark.parametrize(("tile", "margin"), [((16, 16), 0), ((40, 48), 0), ((13, 11), 6)])
 def test_validation_tiles_cover_every_pixel_once(tmp_path, tile, margin):
     load = loader(make_folder(tmp_path, 3))
-    batches = take(validation_batches(load, tile, margin=margin, batch_size=4, class_weights=ONES), 99)
+    places = validation_tiles(load, tile)
+    batches = take(validation_batches(load, places, tile, margin=margin, batch_size=4, class_weights=ONES), 99)
     masks = np.concatenate([batch[1] for batch in batches])
     images = np.concatenate([batch[0] for batch in batches])
     truth = np.stack([load(i)[1] for i in range(3)])
