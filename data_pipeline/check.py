@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,16 @@ from tqdm import tqdm
 
 from .command import UserError
 from .files import read_image
-from .masks import Encoding, find_classes_file, infer_encoding, raise_unknown, read_encoding, read_raw, unpack
+from .masks import (
+    Encoding,
+    find_classes_file,
+    infer_encoding,
+    raise_unknown,
+    read_encoding,
+    read_raw,
+    refuse_grey,
+    unpack,
+)
 from .pairs import Pair, some
 
 
@@ -100,7 +109,8 @@ def inspect(
         more = f"\n… and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise UserError("\n".join(faults[:5]) + more)
 
-    facts = unify_kind(looked)
+    colorful = encoding.is_color if encoding else any(one.is_color and not is_grey(one) for one in looked)
+    facts = unify_kind(looked, colorful)
     if encoding is None:
         encoding = settle_encoding(source, facts, void)
     for one in facts:
@@ -135,20 +145,24 @@ def look(pair: Pair) -> Facts | str:
     return Facts(pair, height, width, held, is_color, mode, digest)
 
 
-def unify_kind(facts: list[Facts]) -> list[Facts]:
-    """Masks saved as RGB that are grey throughout the data set are read as values."""
-    if not any(one.is_color for one in facts):
-        return facts
-    colorful = any(len(set(unpack(value))) > 1 for one in facts if one.is_color for value in one.values)
+def unify_kind(facts: list[Facts], colorful: bool) -> list[Facts]:
+    """Facts of masks that are all colours, or all values: masks saved as RGB whose colours are grey are values."""
     unified = []
     for one in facts:
+        if colorful and not one.is_color:
+            refuse_grey(one.pair.mask)
         if one.is_color and not colorful:
+            if not is_grey(one):
+                raise UserError(f"{one.pair.mask}: a colour mask where masks of class values are wanted")
             values = Counter({value & 255: count for value, count in one.values.items()})
-            one = Facts(one.pair, one.height, one.width, values, False, one.mode, one.digest)
-        elif not one.is_color and colorful:
-            raise UserError(f"{one.pair.mask}: a mask of class values among colour masks; save them all in one form")
+            one = replace(one, values=values, is_color=False)
         unified.append(one)
     return unified
+
+
+def is_grey(facts: Facts) -> bool:
+    """Whether a mask saved as RGB holds greys alone."""
+    return all(len(set(unpack(value))) == 1 for value in facts.values)
 
 
 def settle_encoding(source: Path, facts: list[Facts], void: tuple[int, ...]) -> Encoding:

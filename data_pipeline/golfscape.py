@@ -44,7 +44,7 @@ class Knobs:
     size: int = 128  # pixels on each side
     num_classes: int = 4  # courses, and kinds of green: the classes of target and label
     clumps: tuple[int, int] = (3, 6)  # fewest and most clumps of trees
-    scrub: int = 5  # patches with the crowns' colours that are no trees
+    scrub: int = 4  # patches with the crowns' colours that are no trees
     color_jitter: float = 9.0  # standard deviation of each colour from crown to crown, in grey levels
     grain: float = 14.0  # standard deviation of the ground's and the crowns' texture, in grey levels
     noise: float = 5.0  # of the sensor, in grey levels
@@ -140,7 +140,7 @@ def place_crowns(size, target, layout, knobs):
         spread = layout.uniform(0.04, 0.10) * size
         for _ in range(layout.integers(3, 9)):
             x, y = np.clip(middle + layout.normal(0, spread, 2), 0, size - 1)
-            radius = layout.uniform(0.035, 0.08) * size
+            radius = layout.uniform(0.04, 0.085) * size
             if free[int(y), int(x)] > radius + 1:
                 crowns.append((x, y, radius))
     return crowns

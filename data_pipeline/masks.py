@@ -76,7 +76,7 @@ def read_mask(path: Path, encoding: Encoding) -> np.ndarray:
     """
     raw, is_color = read_raw(path)
     if is_color != encoding.is_color:
-        raw = convert_kind(path, raw, encoding.is_color)
+        raw = color_to_grey(path, raw) if is_color else refuse_grey(path)
     known, classes = encoding.lookup
     place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
     unknown = known[place] != raw
@@ -107,14 +107,16 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     return raw, False
 
 
-def convert_kind(path: Path, raw: np.ndarray, to_color: bool) -> np.ndarray:
-    """Grey values as packed colours, or packed grey colours as values."""
-    if to_color:
-        return raw << 16 | raw << 8 | raw
+def color_to_grey(path: Path, raw: np.ndarray) -> np.ndarray:
+    """Packed colours that are all grey, as grey values."""
     grey = raw & 255
     if (raw != (grey << 16 | grey << 8 | grey)).any():
-        raise UserError(f"{path}: a colour mask among masks of class values; save them all in one form")
+        raise UserError(f"{path}: a colour mask where masks of class values are wanted; save them all in one form")
     return grey
+
+
+def refuse_grey(path: Path) -> None:
+    raise UserError(f"{path}: a mask of class values where colour masks are wanted; save them all in one form")
 
 
 def raise_unknown(path: Path, found: Counter, encoding: Encoding) -> None:

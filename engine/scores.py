@@ -135,7 +135,7 @@ def verdict(results: dict) -> str:
     if lead <= 0:
         return (
             f"NOT BETTER than {name}: mIoU {results['miou']:.3f} against {bar:.3f}. "
-            "The network has learned nothing that is worth having."
+            "As it stands the network is not worth having: train longer, or look at the images and masks."
         )
     much = "clearly above" if lead >= 0.05 else "barely above"
     return f"mIoU {results['miou']:.3f}, {much} the strongest baseline, {name} ({bar:.3f})."

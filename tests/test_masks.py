@@ -111,7 +111,7 @@ def test_label_out_of_range_names_file_value_and_remedy(tmp_path):
 
 def test_color_mask_among_value_masks_is_refused(tmp_path):
     save(tmp_path / "m.png", np.array(COLORS, np.uint8)[MASK])
-    with pytest.raises(UserError, match="colour mask among"):
+    with pytest.raises(UserError, match="a colour mask where"):
         read_mask(tmp_path / "m.png", Encoding(("a", "b", "c"), (0, 1, 2), COLORS))
 
 

@@ -179,6 +179,15 @@ def test_rgb_masks_that_are_grey_are_values(tmp_path):
     assert checked(tmp_path).encoding.values == (0, 255)
 
 
+def test_one_grey_mask_among_colors_is_refused(tmp_path):
+    colors = np.array([(0, 0, 0), (255, 0, 0)], np.uint8)
+    make_folder(tmp_path, 4, encode=lambda mask: colors[mask])
+    assert checked(tmp_path).encoding.names == ("rgb_0_0_0", "rgb_255_0_0")
+    save(tmp_path / "masks/item002.png", shapes(2)[1])
+    with pytest.raises(UserError, match=r"item002\.png: a mask of class values where colour masks are wanted"):
+        checked(tmp_path)
+
+
 def test_class_weights_by_hand(tmp_path):
     masks = [np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)]
     masks[1][:2] = 1
