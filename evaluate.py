@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""Score a trained run, beside its baselines: metrics.json, per_image.csv, predictions, overlays, report.html."""
+"""Score a trained run beside its baselines: metrics.json, per_image.csv, predictions, overlays, report.html."""
 
 from data_pipeline.command import UserError, run_command
-from engine.config import EvaluateConfig
+from engine.config import EvaluateConfig, above_zero
 
 
 def evaluate(config: EvaluateConfig) -> None:
     """A run and a split → runs/NAME/evaluation/SPLIT/."""
+    from data_pipeline.files import replace_folder
     from engine.baselines import fit_baselines
     from engine.predictor import Predictor
     from engine.report import write_report
@@ -14,22 +15,27 @@ def evaluate(config: EvaluateConfig) -> None:
     from engine.scores import evaluate as write_scores
     from engine.scores import table, verdict
 
+    above_zero(config, "batch_size")
     run = Run.open(config.run)
-    name, pairs = choose_pairs(run, config)
-    predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
-    baselines = fit_baselines(run.split.train, run.encoding, run.frame.size, run.config["seed"])
-    folder = run.path / "evaluation" / name
-    results = write_scores(predictor, baselines, pairs, run.encoding, name, folder)
-    page = write_report(run, folder, results)
-    print(f"{name}, {len(pairs)} images\n{table(results)}\n\n{verdict(results)}\nReport: {page}")
+    run, name, data = choose_images(run, config)
+    ways = {"model": Predictor(run.model(), run.config["model"], run.frame, config.batch_size)} | fit_baselines(run)
+    target = run.path / "evaluation" / name
+    about = {"split": name, "data": str(config.data or run.dataset["root"])}
+    with replace_folder(target) as folder:
+        results = write_scores(ways, [facts.pair for facts in data.facts], data.encoding, about, folder)
+        write_report(run, folder, results)
+    print(f"{name}, {len(data.facts)} images\n{table(results)}\n\n{verdict(results)}\nReport: {target / 'report.html'}")
 
 
-def choose_pairs(run, config: EvaluateConfig):
-    """The evaluation's name, and the pairs to score."""
+def choose_images(run, config: EvaluateConfig):
+    """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
     from data_pipeline.check import inspect
     from data_pipeline.pairs import find_pairs
 
-    if config.data is None:
+    void = () if config.void is None else (config.void,)
+    moved = config.data and run.moved_to(config.data)
+    if config.data is None or moved:
+        run = moved or run
         name = config.split or "test"
         pairs = run.split.part(name)
         if not pairs:
@@ -38,20 +44,20 @@ def choose_pairs(run, config: EvaluateConfig):
         missing = [path for pair in pairs for path in (pair.image, pair.mask) if not path.is_file()]
         if missing:
             raise UserError(
-                f"{missing[0]} is gone ({len(missing)} files in all); name the data set's new place with --data"
+                f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
             )
-        return name, pairs
+        return run, name, inspect(run.root, pairs, void, run.encoding)
 
     pairs, notes = find_pairs(config.data, config.mask_suffix)
-    inspect(config.data, pairs, encoding=run.encoding)
-    for note in notes:
-        print(f"note: {note}")
     split = config.split or "all"
     if split != "all":
         pairs = [pair for pair in pairs if pair.split == split]
         if not pairs:
             raise UserError(f"{config.data} has no {split} part of its own; use --split all")
-    return f"{config.data.resolve().stem}-{split}", pairs
+    data = inspect(config.data, pairs, void, run.encoding)
+    for note in [*notes, *data.notes]:
+        print(f"note: {note}")
+    return run, run.name_for(config.data, split), data
 
 
 if __name__ == "__main__":

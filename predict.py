@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from data_pipeline.command import UserError, run_command
-from engine.config import PredictConfig
+from engine.config import PredictConfig, above_zero
 
 
 def predict(config: PredictConfig) -> None:
@@ -17,6 +17,7 @@ def predict(config: PredictConfig) -> None:
     from engine.predictor import Predictor
     from engine.run import Run
 
+    above_zero(config, "batch_size")
     images = find_images(config.images)
     refuse_collisions(images, config)
     run = Run.open(config.run)

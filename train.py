@@ -1,10 +1,12 @@
 #!/usr/bin/env python
 """Train a segmentation network on a folder of images and masks: configuration → runs/NAME/."""
 
+import random
+import shlex
 import sys
 from pathlib import Path
 
-from data_pipeline.command import run_command
+from data_pipeline.command import UserError, run_command
 from engine.config import TrainConfig
 
 GOLFSCAPE = Path("data/golfscape")
@@ -13,31 +15,33 @@ VALIDATION_TILES = 500
 
 def train(config: TrainConfig) -> None:
     """From files to a run: pairs, split, batches, network, training, first scores."""
-    # Imported here and below, so that --help answers before TensorFlow is loaded.
+    # Imported here, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
+    from data_pipeline.check import inspect
+    from data_pipeline.pairs import find_pairs
+    from data_pipeline.split import make_split
+
+    config = settle(config.checked())
+    pairs, notes = find_pairs(config.data, config.mask_suffix)
+    data = inspect(config.data, pairs, () if config.void is None else (config.void,))
+    split = make_split(pairs, data.presence(), config.seed, config.train_count)
+    notes += [*data.notes, *notes_on_split(data, split)]
+
     import keras
     import tensorflow as tf
 
     from data_pipeline.augment import preset
-    from data_pipeline.check import inspect
     from data_pipeline.dataset import Loader, training_batches, validation_batches, validation_tiles
-    from data_pipeline.pairs import find_pairs
-    from data_pipeline.split import make_split
     from engine.fit import fit
     from engine.framing import choose_frame
     from models import MODELS, build_model
 
-    config = settle(config.checked())
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-    pairs, notes = find_pairs(config.data, config.mask_suffix)
-    data = inspect(config.data, pairs, () if config.void is None else (config.void,))
-    split = make_split(pairs, data.presence(), config.seed, config.train_count)
     frame = choose_frame(config, MODELS[config.model], data.sizes())
     class_weights = data.class_weights(split.train, config.class_weights)
-    print_plan(config, data, split, frame, notes + data.notes)
+    print_plan(config, data, split, frame, notes)
     run = create_run(config, data, split, frame)
 
     training = training_batches(
@@ -69,13 +73,30 @@ def settle(config: TrainConfig) -> TrainConfig:
     """The configuration with its automatic values decided, and golfscape drawn if it is wanted."""
     if config.data:
         symmetry = "horizontal" if config.symmetry == "auto" else config.symmetry
-        return config.replace(symmetry=symmetry)
+        return config.replace(data=config.data.resolve(), symmetry=symmetry)
 
     from data_pipeline.golfscape import write_scenes
 
     if not GOLFSCAPE.exists():
         write_scenes(GOLFSCAPE)
-    return config.replace(data=GOLFSCAPE, symmetry="d4" if config.symmetry == "auto" else config.symmetry)
+    symmetry = "d4" if config.symmetry == "auto" else config.symmetry
+    return config.replace(data=GOLFSCAPE.resolve(), symmetry=symmetry)
+
+
+def notes_on_split(data, split) -> list[str]:
+    """What the split cannot give.
+
+    Raises:
+        UserError: if the training masks are void throughout.
+    """
+    pixels = data.class_pixels(split.train)
+    if not pixels.any():
+        raise UserError("the training masks hold not one labelled pixel; label more of them, or change --seed")
+    unseen = [name for name, count in zip(data.encoding.names, pixels, strict=True) if not count]
+    notes = [f"no training image holds {', '.join(unseen)}"] if unseen else []
+    if not split.test:
+        notes.append("there is no test part: scores can be had on the validation images alone, and flatter")
+    return notes
 
 
 def print_plan(config, data, split, frame, notes) -> None:
@@ -85,12 +106,10 @@ def print_plan(config, data, split, frame, notes) -> None:
 
     epochs, steps = epochs_of(config)
     height, width = frame.tile
-    void = ", ".join(str(value) for value in data.encoding.void) or "none"
-    seen = f"whole images at {height}×{width}" if not frame.crops else f"crops of {height}×{width}"
-    pixels = data.class_pixels(split.train)
-    unseen = [name for name, count in zip(data.encoding.names, pixels, strict=True) if not count]
-    if unseen:
-        notes = [*notes, f"no training image holds {', '.join(unseen)}"]
+    void = ", ".join(data.encoding.show(value) for value in data.encoding.void) or "none"
+    seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"
+    if config.symmetry == "d4" and height != width:
+        notes = [*notes, "frames are not square, so d4 means mirror images and half turns, without quarter turns"]
     for note in notes:
         print(f"note: {note}")
     print(
@@ -109,11 +128,11 @@ def print_plan(config, data, split, frame, notes) -> None:
 
 
 def thin_out(tiles: list) -> list:
-    """At most about VALIDATION_TILES of them, evenly spread: a validation must not take longer than training."""
-    step = -(-len(tiles) // VALIDATION_TILES)
-    if step > 1:
-        print(f"note: validated on every {step}th of {len(tiles)} tiles; the scores at the end are on all of them")
-    return tiles[::step]
+    """At most VALIDATION_TILES of them, always the same: a validation must not take longer than training."""
+    if len(tiles) <= VALIDATION_TILES:
+        return tiles
+    print(f"note: validated on {VALIDATION_TILES} of {len(tiles)} tiles; the scores at the end are on all of them")
+    return sorted(random.Random(0).sample(tiles, VALIDATION_TILES))
 
 
 def create_run(config, data, split, frame):
@@ -121,10 +140,13 @@ def create_run(config, data, split, frame):
     from data_pipeline.files import write_json
     from engine.run import Run, config_json, dataset_json, write_environment
 
-    run = Run.create(config.runs_dir, config.name, f"{config.data.stem}-{config.model}")
-    root = config.data if config.data.is_dir() else config.data.parent
+    is_folder = config.data.is_dir()
+    run = Run.create(
+        config.runs_dir, config.name, f"{config.data.name if is_folder else config.data.stem}-{config.model}"
+    )
+    root = config.data if is_folder else config.data.parent
     write_json(run.path / "config.json", config_json(config.replace(name=run.path.name), frame))
-    write_json(run.path / "dataset.json", dataset_json(root.resolve(), data, split))
+    write_json(run.path / "dataset.json", dataset_json(root, data, split))
     write_json(run.path / "split.json", split.to_json(root))
     write_environment(run)
     return run
@@ -137,15 +159,14 @@ def report(run, config) -> None:
     from engine.scores import score, summary, table, verdict
 
     predictor = Predictor(run.model(), config.model, run.frame, config.batch_size)
-    baselines = fit_baselines(run.split.train, run.encoding, run.frame.size, config.seed)
-    scored = score({"model": predictor} | baselines, run.split.val, run.encoding)
+    scored = score({"model": predictor} | fit_baselines(run), run.split.val, run.encoding)
     results = summary(scored.pop("model"), run.encoding)
     results["baselines"] = {name: summary(one, run.encoding) for name, one in scored.items()}
     split = "" if run.split.test else " --split val"
     print(
         f"\nValidation, {len(run.split.val)} images, at the masks' own resolution:\n{table(results)}\n\n"
         f"{verdict(results)}\n{run.path}/ holds model.keras, history.csv and curves.png. "
-        f"Next: python evaluate.py {run.path}{split}"
+        f"Next: python evaluate.py {shlex.quote(str(run.path))}{split}"
     )
 
 

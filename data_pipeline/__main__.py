@@ -1,12 +1,13 @@
 """Look at a data set before training on it, or draw the example data set."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, subcommand
 
-from .command import run_command
+from .command import UserError, run_command
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,18 @@ def check(config: Check) -> None:
     print(f"{len(pairs)} pairs of {span} pixels (height×width)")
     for name, count, images in zip(data.encoding.names, pixels, data.presence().sum(0), strict=True):
         print(f"  {name:24}{count / pixels.sum():8.2%} of the pixels, in {images} images")
-    print(f"No fault found. Next: python train.py --data {config.data}")
+    print(f"No fault found. Next: python train.py --data {shlex.quote(str(config.data))}")
 
 
 def golfscape(config: Golfscape) -> None:
     from .golfscape import Knobs, write_scenes
 
+    if config.count < 3 or config.size < 32 or config.seed < 0:
+        raise UserError("--count of 3 or more, --size of 32 or more and --seed of 0 or more are wanted")
     write_scenes(config.folder, config.count, config.seed, Knobs(size=config.size))
-    print(f"{config.count} scenes are in {config.folder}/. Next: python train.py --data {config.folder}")
+    print(
+        f"{config.count} scenes are in {config.folder}/. Next: python train.py --data {shlex.quote(str(config.folder))}"
+    )
 
 
 if __name__ == "__main__":

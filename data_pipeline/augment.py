@@ -89,13 +89,13 @@ def augment(
     """One random variation of an image and its mask; a pure function of its arguments.
 
     Args:
-        image: uint8 (H, W, C); C = 3 for the changes of colour, which other images pass by.
+        image: uint8 (H, W, 3) RGB.
         mask: uint8 (H, W), classes 0…C−1, void 255.
         seed: a number or several, such as (run seed, epoch, index).
         policy: what may change, and the size of the output.
 
     Returns:
-        image uint8 (h + 2·margin, w + 2·margin, C) and mask uint8 (h, w), where (h, w) is policy.crop.
+        image uint8 (h + 2·margin, w + 2·margin, 3) and mask uint8 (h, w), where (h, w) is policy.crop.
     """
     rng = np.random.default_rng(seed)
     image, mask = warp(image, mask, rng, policy)
@@ -107,11 +107,13 @@ def warp(image, mask, rng, policy):
     height, width = policy.crop or mask.shape
     margin = policy.margin
     top, left = place_crop(mask, (height, width), rng, policy)
-    linear = draw_linear(rng, policy, square=height == width)
-    shift = rng.uniform(-policy.shift, policy.shift, 2) * (width, height)
+    # Where the crop is larger than the image, the image lies at the crop's top left and moves about its own middle.
+    seen_height, seen_width = np.minimum(mask.shape, (height, width))
+    linear = draw_linear(rng, policy, square=height == width and seen_height == seen_width)
+    shift = rng.uniform(-policy.shift, policy.shift, 2) * (seen_width, seen_height)
 
     # A pixel p = (x, y) of the output shows the source at linear · (p − middle) + center.
-    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    middle = np.array([(seen_width - 1) / 2, (seen_height - 1) / 2])
     center = middle + (left, top) + shift
     offset = center - linear @ (middle + margin)
     to_source = np.column_stack([linear, offset])
@@ -184,10 +186,10 @@ def resample(array, to_source, x, y, size, interpolation, border):
 
 
 def recolor(image, rng, policy):
-    """Light, colour, blur and noise of an image uint8 (H, W, C); the mask is not concerned."""
+    """Light, colour, blur and noise of an image uint8 (H, W, 3) RGB; the mask is not concerned."""
     if policy.brightness or policy.contrast or policy.gamma:
         image = cv2.LUT(image, tone_curve(rng, policy))
-    if (policy.saturation or policy.hue) and image.shape[2] == 3:
+    if policy.saturation or policy.hue:
         image = cv2.transform(image, color_matrix(rng, policy))
     if policy.blur and rng.random() < 0.2:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.2, policy.blur))

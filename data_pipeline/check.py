@@ -16,14 +16,20 @@ from .files import read_image
 from .masks import (
     Encoding,
     find_classes_file,
+    gray_to,
     infer_encoding,
     raise_unknown,
     read_encoding,
+    read_palette,
     read_raw,
     refuse_grey,
+    rename_like,
     unpack,
+    wants_colors,
 )
 from .pairs import Pair, some
+
+EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,9 @@ class Facts:
     width: int
     values: Counter  # as on disk
     is_color: bool
+    palette: dict[int, tuple[int, int, int]]  # colours of the indices used, where the mask has a palette
     mode: str  # Pillow's name of the image's form: RGB, L, RGBA, …
+    turned: bool  # by its EXIF orientation
     digest: str  # SHA-256 of both files
 
     def counts(self, encoding: Encoding) -> np.ndarray:
@@ -96,7 +104,8 @@ def inspect(
         source: the data set's folder or CSV; a classes.json beside it names the classes.
         pairs: its pairs.
         void: values on disk that never count.
-        encoding: a settled encoding to hold the masks to, in place of classes.json or inference.
+        encoding: a settled encoding to hold the masks to, in place of inference; a classes.json beside them
+            may give its classes other values.
 
     Raises:
         UserError: naming up to five files that cannot be read, or whose mask has another size than the
@@ -109,15 +118,27 @@ def inspect(
         more = f"\n… and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise UserError("\n".join(faults[:5]) + more)
 
-    colorful = encoding.is_color if encoding else any(one.is_color and not is_grey(one) for one in looked)
+    refuse_mixed_palettes(looked)
+    classes_file = find_classes_file(Path(source))
+    colorful = any(one.is_color and not is_grey(one) for one in looked)
+    if classes_file and any(one.is_color for one in looked):
+        colorful |= wants_colors(classes_file)
     facts = unify_kind(looked, colorful)
-    if encoding is None:
-        encoding = settle_encoding(source, facts, void)
+    known = encoding
+    if classes_file:
+        encoding = read_encoding(classes_file, colorful, void)
+        encoding = rename_like(encoding, known.names, classes_file) if known else encoding
+    elif known is None:
+        encoding = infer(facts, colorful, void)
+    elif known.is_color != colorful:
+        raise UserError(f"{source}: masks of {'colours' if colorful else 'class values'}, unlike the run's")
+    else:
+        encoding = replace(known, void=(*known.void, *(gray_to(value, colorful) for value in void)))
     for one in facts:
         unknown = Counter({value: one.values[value] for value in one.values.keys() - encoding.index.keys()})
         if unknown:
             raise_unknown(one.pair.mask, unknown, encoding)
-    return Inspection(encoding, facts, [encoding.note, *notes_on(facts)])
+    return Inspection(encoding, facts, [encoding.note, *notes_on(facts, encoding)])
 
 
 def look(pair: Pair) -> Facts | str:
@@ -125,7 +146,7 @@ def look(pair: Pair) -> Facts | str:
     try:
         with Image.open(pair.image) as picture:
             picture.load()  # unlike OpenCV, Pillow refuses a truncated file
-            mode = picture.mode
+            mode, turned = picture.mode, picture.getexif().get(EXIF_ORIENTATION, 1) != 1
         height, width = read_image(pair.image).shape[:2]
         raw, is_color = read_raw(pair.mask)
     except UserError as error:
@@ -142,7 +163,7 @@ def look(pair: Pair) -> Facts | str:
         return f"{pair.mask}: holds {len(values)} different colours; this is a photograph, not a mask"
     digest = hashlib.sha256(pair.image.read_bytes() + pair.mask.read_bytes()).hexdigest()
     held = Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    return Facts(pair, height, width, held, is_color, mode, digest)
+    return Facts(pair, height, width, held, is_color, read_palette(pair.mask, held), mode, turned, digest)
 
 
 def unify_kind(facts: list[Facts], colorful: bool) -> list[Facts]:
@@ -160,16 +181,25 @@ def unify_kind(facts: list[Facts], colorful: bool) -> list[Facts]:
     return unified
 
 
+def refuse_mixed_palettes(facts: list[Facts]) -> None:
+    """One index must have one colour in all masks: some programs sort the palette of each file anew."""
+    first = {}
+    for one in facts:
+        for index, color in one.palette.items():
+            other, path = first.setdefault(index, (color, one.pair.mask))
+            if color != other:
+                raise UserError(
+                    f"{one.pair.mask}: palette index {index} is {color}, but {other} in {path}; "
+                    "save all masks with one palette, or as RGB"
+                )
+
+
 def is_grey(facts: Facts) -> bool:
     """Whether a mask saved as RGB holds greys alone."""
     return all(len(set(unpack(value))) == 1 for value in facts.values)
 
 
-def settle_encoding(source: Path, facts: list[Facts], void: tuple[int, ...]) -> Encoding:
-    is_color = facts[0].is_color
-    classes_file = find_classes_file(Path(source))
-    if classes_file:
-        return read_encoding(classes_file, is_color, void)
+def infer(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding:
     found = sum((one.values for one in facts), Counter())
     try:
         return infer_encoding(found, is_color, void)
@@ -190,14 +220,19 @@ def rare_values(facts: list[Facts]) -> str:
     return f"\nFew masks hold some of them: {named}."
 
 
-def notes_on(facts: list[Facts]) -> list[str]:
+def notes_on(facts: list[Facts], encoding: Encoding) -> list[str]:
     """What is handled, but should be said."""
-    notes = []
+    found = set().union(*(one.values for one in facts))
+    unused = [encoding.show(value) for value in encoding.void if value not in found]
+    notes = [f"void {', '.join(unused)} occurs in no mask"] if unused else []
     modes = Counter(one.mode for one in facts)
     grey = sum(count for mode, count in modes.items() if mode in ("L", "1"))
     alpha = sum(count for mode, count in modes.items() if mode in ("RGBA", "LA", "PA"))
     if grey:
         notes.append(f"{grey} grey images: the channel is repeated three times")
+    turned = sum(one.turned for one in facts)
+    if turned:
+        notes.append(f"{turned} images are turned as their EXIF orientation says; their masks are not")
     if alpha:
         notes.append(f"{alpha} images with transparency: the alpha channel is dropped")
     return notes

@@ -23,12 +23,14 @@ def run_command(main: Callable, config_type, description: str) -> None:
     """
     import tyro
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notices, not its errors
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, without TensorFlow's notices and warnings
     config = tyro.cli(config_type, description=description, config=(tyro.conf.OmitArgPrefixes,))
     try:
         main(config)
     except UserError as error:
         fail(str(error))
+    except OSError as error:  # a file where a folder is wanted, a full disk, no permission
+        fail(f"{error.filename or ''}: {error.strerror or error}")
     except ImportError as error:
         if "libGL" not in str(error) and "libgthread" not in str(error) and "libglib" not in str(error):
             raise

@@ -19,7 +19,8 @@ from .files import read_image
 from .masks import VOID, Encoding, read_mask
 from .pairs import Pair
 
-CACHE_BYTES = 2 << 30
+CACHE_BYTES = 2 << 30  # for each of training and validation
+SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Loader:
 
 
 def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int] | None):
-    """Image by area (linear where it grows), mask by nearest pixel."""
+    """Image by area (linear where it grows), mask by nearest pixel, so that thin classes do not vanish."""
     if size is None or mask.shape == size:
         return image, mask
     return resize_image(image, size), cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
@@ -87,7 +88,7 @@ def training_batches(
 
     @lru_cache(maxsize=2)
     def permutation(epoch):
-        return np.random.default_rng([seed, epoch]).permutation(count)
+        return np.random.default_rng([SHUFFLE, seed, epoch]).permutation(count)
 
     def sample(position):
         epoch, place = divmod(int(position), count)

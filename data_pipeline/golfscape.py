@@ -5,7 +5,6 @@ It is made so that colour alone does not solve it: crowns, rough and scrub share
 grain; a crown is told by its lit and its dark side, its round outline and the shadow that it throws.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .command import UserError
-from .files import write_json, write_mask, write_picture
+from .files import replace_folder, write_json, write_mask, write_picture
 
 CLASSES = {
     "classes": [
@@ -214,12 +213,9 @@ def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = K
     if folder.exists():
         raise UserError(f"{folder} exists; name another folder, or remove it first")
     colors = [entry["color"] for entry in CLASSES["classes"]]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".golfscape-", dir=folder.parent) as temporary:
-        drawn = Path(temporary) / "scenes"
+    with replace_folder(folder) as drawn:
         for i in tqdm(range(count), f"drawing {folder}", unit="scene", leave=False, disable=None):
             image, trees, _, _ = scene((seed, i), knobs)
             write_picture(drawn / "images" / f"scene_{i:04d}.png", image)
             write_mask(drawn / "masks" / f"scene_{i:04d}.png", trees, colors)
         write_json(drawn / "classes.json", CLASSES)
-        drawn.rename(folder)

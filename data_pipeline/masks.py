@@ -1,8 +1,9 @@
 """Every mask encoding → class indices 0…C−1, void 255. What is ambiguous is an error, never a guess."""
 
+import colorsys
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .files import read_json
 
 VOID = 255  # inside the program, whatever it was on disk
 MAX_CLASSES = 255
+MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "RGB")  # Pillow's names of forms that keep labels whole
 
 # Okabe and Ito's palette, safe for colour-blind readers; background first.
 PALETTE = (
@@ -57,6 +59,10 @@ class Encoding:
         colors = tuple(tuple(color) for color in stored["colors"])
         return cls(**lists, colors=colors, is_color=stored["is_color"], note=stored["note"])
 
+    def show(self, value: int) -> str:
+        """A value on disk in words: 7, or (128, 64, 128)."""
+        return str(unpack(value)) if self.is_color else str(value)
+
     @cached_property
     def index(self) -> dict[int, int]:
         """Value on disk → class index or VOID."""
@@ -94,10 +100,14 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     try:
         with Image.open(path) as picture:
             picture.load()
+            if picture.format == "JPEG":
+                raise UserError(f"{path}: a JPEG, whose compression changes labels; export the masks as PNG")
             if picture.mode in ("LA", "La"):
                 picture = picture.getchannel(0)
-            elif picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "RGB"):
+            elif picture.mode == "RGBA":
                 picture = picture.convert("RGB")
+            elif picture.mode not in MODES:
+                raise UserError(f"{path}: pixels of the form {picture.mode}; save masks as 8- or 16-bit PNG")
             raw = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable mask ({error}); replace the file") from None
@@ -105,6 +115,15 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     if raw.ndim == 3:
         return raw[..., 0] << 16 | raw[..., 1] << 8 | raw[..., 2], True
     return raw, False
+
+
+def read_palette(path: Path, used) -> dict[int, tuple[int, int, int]]:
+    """The colours of the palette indices in use; empty for a mask without a palette."""
+    with Image.open(path) as picture:
+        if picture.mode != "P":
+            return {}
+        flat = picture.getpalette("RGB") or []
+    return {index: tuple(flat[3 * index : 3 * index + 3]) for index in used}
 
 
 def color_to_grey(path: Path, raw: np.ndarray) -> np.ndarray:
@@ -120,9 +139,8 @@ def refuse_grey(path: Path) -> None:
 
 
 def raise_unknown(path: Path, found: Counter, encoding: Encoding) -> None:
-    show = unpack if encoding.is_color else str
-    listing = ", ".join(f"{show(value)} ({count} px)" for value, count in found.most_common(5))
-    known = ", ".join(show(value) for value in (*encoding.values, *encoding.void))
+    listing = ", ".join(f"{encoding.show(value)} ({count} px)" for value, count in found.most_common(5))
+    known = ", ".join(encoding.show(value) for value in (*encoding.values, *encoding.void))
     remedy = "correct the mask, list the value in classes.json"
     if not encoding.is_color:
         remedy += f", or leave it out of every score with --void {found.most_common(1)[0][0]}"
@@ -143,8 +161,8 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = ()) -> Enc
     """The encoding that a classes.json states, for masks of values or of colours.
 
     The file: {"classes": [{"name": "sky", "value": 0, "color": [128, 128, 128]}, …], "void": [11]}.
-    Masks of values need each class's value (its position, where none has one), colour masks its colour; a
-    void entry is a value or a colour.
+    Masks of values need each class's value; where it has none, its colour's grey level if all colours are
+    grey, else its position. Colour masks need its colour. A void entry is a value or a colour.
 
     Raises:
         UserError: naming the file and the entry that is missing or wrong.
@@ -157,13 +175,15 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = ()) -> Enc
         if is_color:
             values = tuple(pack(color_triple(entry["color"])) for entry in classes)
         else:
-            values = tuple(int(entry.get("value", i)) for i, entry in enumerate(classes))
+            grey = all("color" in entry and len(set(entry["color"])) == 1 for entry in classes)
+            values = tuple(
+                whole(entry.get("value", entry["color"][0] if grey else i)) for i, entry in enumerate(classes)
+            )
         entries = stored.get("void", [])
         entries = entries if isinstance(entries, list) else [entries]
-        void_values = tuple(
-            pack(color_triple(entry)) if isinstance(entry, list) else gray_to(int(entry), is_color) for entry in entries
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        void_values = tuple(void_value(entry, is_color) for entry in entries)
+        void_values = tuple(value for value in void_values if value is not None)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         wanted = '{"classes": [{"name": "sky", "value": 0, "color": [128, 128, 128]}], "void": [11]}'
         raise UserError(f"{path}: {type(error).__name__} {error}; wanted the form {wanted}") from None
     void_values = tuple(dict.fromkeys((*void_values, *(gray_to(value, is_color) for value in void))))
@@ -183,6 +203,25 @@ def check_classes(path: Path, names: tuple, values: tuple, void: tuple) -> None:
         raise UserError(f"{path}: the value {both.pop()} is listed as a class and as void; keep one of the two")
 
 
+def wants_colors(path: Path) -> bool:
+    """Whether a classes.json tells its classes by colour alone: some class has a true colour and no value."""
+    classes = read_json(path).get("classes", [])
+    return any("value" not in entry and len(set(entry.get("color", ()))) > 1 for entry in classes)
+
+
+def whole(value) -> int:
+    if type(value) is not int:
+        raise ValueError(f"value {value!r} is not a whole number")
+    return value
+
+
+def void_value(entry, is_color: bool) -> int | None:
+    """A void entry of classes.json as a value on disk; None for a colour where masks hold values."""
+    if isinstance(entry, list):
+        return pack(color_triple(entry)) if is_color else None
+    return gray_to(whole(entry), is_color)
+
+
 def color_triple(color) -> tuple[int, int, int]:
     red, green, blue = (int(part) for part in color)
     if not all(0 <= part <= 255 for part in (red, green, blue)):
@@ -195,15 +234,31 @@ def pack(color: tuple[int, int, int]) -> int:
 
 
 def gray_to(value: int, is_color: bool) -> int:
+    """A grey value as it stands in the masks."""
+    if is_color and not 0 <= value <= 255:
+        raise UserError(f"void {value}: the masks hold colours; 0 to 255 is wanted, a grey of that level")
     return pack((value, value, value)) if is_color else value
 
 
 def default_color(i: int) -> tuple[int, int, int]:
-    """A colour for class i: the palette, then darker rounds of it."""
-    rounds, place = divmod(i, len(PALETTE))
-    if place == 0 and rounds:
-        return (96 // rounds,) * 3
-    return tuple(round(part * 0.7**rounds) for part in PALETTE[place])
+    """A colour for class i: the palette, then hues a golden angle apart."""
+    if i < len(PALETTE):
+        return PALETTE[i]
+    color = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.5 + 0.5 * (i % 2), 1 - 0.2 * (i % 3))
+    return tuple(round(255 * part) for part in color)
+
+
+def rename_like(encoding: Encoding, names: tuple[str, ...], path: Path) -> Encoding:
+    """The encoding with its classes in the order of ``names``.
+
+    Raises:
+        UserError: if it has other classes.
+    """
+    if set(encoding.names) != set(names):
+        raise UserError(f"{path}: its classes are {', '.join(encoding.names)}; the run knows {', '.join(names)}")
+    order = [encoding.names.index(name) for name in names]
+    values, colors = (tuple(listing[i] for i in order) for listing in (encoding.values, encoding.colors))
+    return replace(encoding, names=names, values=values, colors=colors)
 
 
 def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] = ()) -> Encoding:

@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections import Counter
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def find_pairs(source: Path, mask_suffix: str = "") -> tuple[list[Pair], list[st
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; {LAYOUTS}")
     if source.is_file():
-        return pairs_from_csv(source), []
+        pairs = pairs_from_csv(source)
+        return pairs, notes_on_groups(pairs)
     if folders := image_and_mask_folders(source):
         return pair_folder(*folders, mask_suffix)
 
@@ -62,6 +64,10 @@ def find_pairs(source: Path, mask_suffix: str = "") -> tuple[list[Pair], list[st
         if split and folders:
             found, said = pair_folder(*folders, mask_suffix, split)
             pairs, notes = pairs + found, notes + said
+        elif split == "train":
+            raise UserError(f"{child}: has no folder of images beside a folder of masks; {LAYOUTS}")
+        elif split:
+            notes.append(f"{child} has no folder of images beside a folder of masks, and is left out")
     if not pairs:
         inside = ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
         raise UserError(f"{source}: no images with masks here (it holds: {inside}); {LAYOUTS}")
@@ -73,6 +79,10 @@ def image_and_mask_folders(folder: Path) -> tuple[Path, Path] | None:
     children = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
     images = [children[name] for name in IMAGE_FOLDERS if name in children]
     masks = [children[name] for name in MASK_FOLDERS if name in children]
+    for found in (images, masks):
+        if len(found) > 1:
+            both = " and ".join(path.name for path in found)
+            raise UserError(f"{folder}: holds {both}; keep one of them, or list the pairs in a CSV")
     return (images[0], masks[0]) if images and masks else None
 
 
@@ -119,7 +129,7 @@ def name_difference(images: list[str], masks: list[str], mask_suffix: str) -> st
     """Words for what keeps two lists of stems apart, and what to do about it."""
     added = most_common_part(images, masks, lambda image, mask: mask.removeprefix(image))
     if added:
-        return f"the masks' names end in {added!r}: add --mask-suffix {added}"
+        return f"the masks' names end in {added!r}: add --mask-suffix={shlex.quote(added)}"
     before = most_common_part(images, masks, lambda image, mask: mask.removesuffix(image))
     if before:
         return f"the masks' names begin with {before!r}: rename them without it, or list the pairs in a CSV"
@@ -165,6 +175,9 @@ def pairs_from_csv(path: Path) -> list[Pair]:
     if not rows:
         raise UserError(f"{path}: holds a header and no rows")
     pairs = [pair_from_row(path, line, row) for line, row in enumerate(rows, start=2)]
+    unsplit = [line for line, pair in enumerate(pairs, start=2) if not pair.split]
+    if unsplit and len(unsplit) < len(pairs):
+        raise UserError(f"{path}, line {unsplit[0]}: split is empty, but other lines have one; fill all, or none")
     return unique_stems(pairs, path.parent)
 
 
@@ -176,7 +189,17 @@ def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:
     split = (row.get("split") or "").strip().lower()
     if split and split not in SPLIT_FOLDERS:
         raise UserError(f"{path}, line {line}: split is {split!r}; train, val or test wanted")
-    return Pair(files[0].stem, *files, SPLIT_FOLDERS.get(split), row.get("group") or None)
+    return Pair(files[0].stem, *files, SPLIT_FOLDERS.get(split), (row.get("group") or "").strip() or None)
+
+
+def notes_on_groups(pairs: list[Pair]) -> list[str]:
+    """Groups that the data set's own split tears apart: their images may be near copies of each other."""
+    parts = defaultdict(set)
+    for pair in pairs:
+        if pair.group and pair.split:
+            parts[pair.group].add(pair.split)
+    torn = sorted(group for group, splits in parts.items() if len(splits) > 1)
+    return [f"the given split tears {len(torn)} groups apart, so its scores may flatter: {some(torn)}"] if torn else []
 
 
 def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:
@@ -190,7 +213,7 @@ def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:
         renamed.append(Pair(stem, pair.image, pair.mask, pair.split, pair.group))
     again = [stem for stem, n in Counter(pair.stem for pair in renamed).items() if n > 1]
     if again:
-        raise UserError(f"the image {again[0]} is listed twice; list each image once")
+        raise UserError(f"two images are called {again[0]}; list each image once, under a name of its own")
     return renamed
 
 

@@ -120,13 +120,17 @@ def stratify(
         of_class = [name for name in left if holds[name][rarest]] or list(left)
         for name in of_class:
             members = left.pop(name)
-            part = max(fractions, key=lambda part: (wanted_class[part][rarest], wanted[part]))
+            # Images without any class are dealt by number alone.
+            need = {part: (wanted_class[part][rarest] if count.any() else 0, wanted[part]) for part in fractions}
+            part = max(fractions, key=need.get)
             dealt[part].append(members)
             wanted[part] -= len(members)
             wanted_class[part] = wanted_class[part] - presence[members].sum(axis=0)
 
-    for part in ("train", "val"):  # of a handful of groups, one part may have got none
+    for part in fractions:  # of a handful of groups, one part may have got none
         fullest = max(dealt, key=lambda name: len(dealt[name]))
         if not dealt[part] and len(dealt[fullest]) > 1:
-            dealt[part].append(dealt[fullest].pop())
+            smallest = min(dealt[fullest], key=len)
+            dealt[fullest].remove(smallest)
+            dealt[part].append(smallest)
     return {part: [i for members in groups for i in members] for part, groups in dealt.items()}

@@ -11,25 +11,28 @@ from data_pipeline.masks import VOID, Encoding
 from data_pipeline.pairs import Pair
 
 from .predictor import resize_channels
+from .run import Run
 
 LONGEST_SIDE = 256  # pixels to which images are reduced for the forest
 SAMPLED_PIXELS = 60_000
 BLURS = (1.0, 2.0, 4.0, 8.0)  # σ in pixels
 
 
-def fit_baselines(pairs: list[Pair], encoding: Encoding, size: tuple[int, int] | None, seed: int) -> dict:
-    """Name → function of an image uint8 (H, W, 3) to class indices uint8 (H, W), fitted on training pairs.
+def fit_baselines(run: Run) -> dict:
+    """Name → function of an image uint8 (H, W, 3) to class indices uint8 (H, W), fitted on a run's training part.
 
-    Args:
-        pairs: the training part.
-        encoding: of the masks.
-        size: (H, W) at which the network works, or None for native resolution; the forest works at the
-            same, or at LONGEST_SIDE where that is less.
-        seed: of the sampled pixels and of the forest.
+    The forest works at the network's resolution, or at LONGEST_SIDE where that is less. It is left out, aloud,
+    where the training images are gone.
     """
-    forest = PixelForest(size, encoding.num_classes)
-    majority = forest.fit(pairs, encoding, seed)
-    return {"all_background": constant(0), "majority_class": constant(majority), "pixel_forest": forest}
+    share = run.dataset["class_frequencies"]
+    majority = run.encoding.names.index(max(share, key=share.get))
+    baselines = {"all_background": constant(0), "majority_class": constant(majority)}
+    if all(path.is_file() for pair in run.split.train for path in (pair.image, pair.mask)):
+        baselines["pixel_forest"] = PixelForest(run.frame.size)
+        baselines["pixel_forest"].fit(run.split.train, run.encoding, run.config["seed"])
+    else:
+        print(f"note: the training images are no longer in {run.dataset['root']}, so there is no pixel forest")
+    return baselines
 
 
 def constant(label: int):
@@ -39,21 +42,19 @@ def constant(label: int):
 class PixelForest:
     """A random forest on each pixel's colour, blurred colours and gradients at a few scales."""
 
-    def __init__(self, size: tuple[int, int] | None, num_classes: int):
+    def __init__(self, size: tuple[int, int] | None):
         self.size = size
-        self.num_classes = num_classes
 
-    def fit(self, pairs: list[Pair], encoding: Encoding, seed: int) -> int:
-        """Learn from pixels drawn evenly from all training images; returns the most frequent class."""
+    def fit(self, pairs: list[Pair], encoding: Encoding, seed: int) -> None:
+        """Learn from pixels drawn evenly from all pairs."""
         from sklearn.ensemble import RandomForestClassifier
 
         rng = np.random.default_rng(seed)
         load = Loader(pairs, encoding, limit=0)
         share = max(1, SAMPLED_PIXELS // len(pairs))
-        samples, labels, count = [], [], np.zeros(VOID + 1, np.int64)
+        samples, labels = [], []
         for index in range(len(pairs)):
             image, mask = load(index)
-            count += np.bincount(mask.ravel(), minlength=VOID + 1)
             small = self.reduce(image)
             mask = cv2.resize(mask, small.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT).ravel()
             known = np.flatnonzero(mask != VOID)
@@ -64,7 +65,6 @@ class PixelForest:
             n_estimators=60, min_samples_leaf=4, n_jobs=os.cpu_count(), random_state=seed
         )
         self.forest.fit(np.concatenate(samples), np.concatenate(labels))
-        return int(count[: self.num_classes].argmax())
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) → class indices uint8 (H, W), at the image's own resolution."""

@@ -78,12 +78,11 @@ class TrainConfig:
         Raises:
             UserError: naming the flag.
         """
-        for flag in ("steps", "steps_per_epoch", "batch_size", "crop", "train_count", "learning_rate"):
-            value = getattr(self, flag)
-            if value is not None and not value > 0:
-                raise UserError(f"--{flag.replace('_', '-')} {value}: a number above 0 is wanted")
-        if self.patience < 0 or self.seed < 0:
-            raise UserError(f"--patience {self.patience}, --seed {self.seed}: neither may be negative")
+        above_zero(self, "steps", "steps_per_epoch", "batch_size", "crop", "train_count", "learning_rate")
+        if self.patience < 0:
+            raise UserError(f"--patience {self.patience}: 0 or more is wanted")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed {self.seed}: 0 to {2**32 - 1} is wanted")
         if self.size and self.crop:
             raise UserError(
                 "--size shrinks whole images and --crop cuts them at native resolution: give one of the two"
@@ -102,11 +101,13 @@ class EvaluateConfig:
     run: Positional[Path]
     """Folder of the run."""
     split: Literal["test", "val", "train", "all"] | None = None
-    """Which images to score. Default: test; all with --data."""
+    """Which images to score. Default: test; of another data set, all."""
     data: Path | None = None
-    """Score another data set with the same classes, in place of the run's own."""
+    """Score another data set with the same classes; or say where the run's own has moved to."""
     mask_suffix: str = ""
     """With --data: what a mask's name has after its image's name."""
+    void: int | None = None
+    """With --data: mask value on disk that never counts, beside those of the run."""
     batch_size: int = 8
     """Tiles that the network takes at a time."""
 
@@ -123,6 +124,14 @@ class PredictConfig:
     """Tiles that the network takes at a time."""
     overwrite: bool = False
     """Replace masks that are there already."""
+
+
+def above_zero(config, *flags: str) -> None:
+    """Raise UserError for a number that is not above zero."""
+    for flag in flags:
+        value = getattr(config, flag)
+        if value is not None and not value > 0:
+            raise UserError(f"--{flag.replace('_', '-')} {value}: a number above 0 is wanted")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -104,8 +104,8 @@ class History(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             step = len(self.rows) * self.steps_per_epoch + batch + 1
             raise UserError(
-                f"the loss is {logs['loss']} since step {step}; the best weights so far are kept in {self.run.path}. "
-                "Try a smaller --learning-rate"
+                f"the loss is {logs['loss']} since step {step}; the best weights so far, if any, are "
+                f"{self.run.model_path}. Try a smaller --learning-rate"
                 + (", or --precision float32" if keras.config.dtype_policy().name != "float32" else "")
             )
 

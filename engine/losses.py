@@ -1,7 +1,7 @@
 """Losses on logits, through the batch's weight. They know nothing else: void and padding weigh 0.
 
 Each takes labels (B, H, W) of any integer type, logits (B, H, W, C) and weight (B, H, W), and returns one
-float32 number. A label that is no class (void) contributes nothing, whatever the logits there.
+float32 number. A label that is no class (void) contributes nothing, whatever the (finite) logits there.
 """
 
 import keras

@@ -65,15 +65,15 @@ class MeanIoU(keras.metrics.Metric):
         self.confusion = self.add_variable((num_classes, num_classes), "zeros", "int64", name="confusion")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        prediction = tf.argmax(class_logits(y_pred), axis=-1)
-        truth = tf.cast(y_true, tf.int64)
-        counted = truth < self.num_classes
+        # Products of one-hot vectors, not a histogram: XLA, which Keras turns on on a GPU, compiles no bincount.
+        # float32 counts exactly to 2**24 pixels, so each image is counted alone.
+        logits = class_logits(y_pred)
+        predicted = tf.one_hot(tf.argmax(logits, axis=-1), self.num_classes)
+        true = tf.one_hot(tf.cast(y_true, tf.int32), self.num_classes)  # void: a row of zeros
         if sample_weight is not None:
-            counted &= tf.convert_to_tensor(sample_weight) > 0
-        cells = tf.boolean_mask(truth * self.num_classes + prediction, counted)
-        count = tf.math.bincount(tf.cast(cells, tf.int32), minlength=self.num_classes**2, maxlength=self.num_classes**2)
-        matrix = tf.reshape(tf.cast(count, tf.int64), (self.num_classes, self.num_classes))
-        self.confusion.assign_add(matrix)
+            true *= tf.cast(tf.expand_dims(sample_weight, -1) > 0, tf.float32)
+        per_image = tf.einsum("bhwt,bhwp->btp", true, predicted)  # (B, C, C)
+        self.confusion.assign_add(tf.reduce_sum(tf.cast(per_image, tf.int64), axis=0))
 
     def result(self):
         confusion = tf.cast(self.confusion, tf.float64)

@@ -85,6 +85,8 @@ def plot_confusion(confusion: np.ndarray, names, path: Path) -> None:
     axes.set(xlabel="predicted class", ylabel="true class", xticks=range(len(names)), yticks=range(len(names)))
     axes.set_xticklabels(names, rotation=45, ha="right")
     axes.set_yticklabels(names)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)  # a class may be called "$x$"
     for (row, column), value in np.ndenumerate(share):
         color = "black" if value > 0.6 else "white"
         axes.text(column, row, f"{value:.2f}".lstrip("0") or "0", ha="center", va="center", fontsize=8, color=color)

@@ -11,11 +11,13 @@ from data_pipeline.files import write_text
 from .run import Run
 from .scores import show, verdict
 
+MOST_IMAGES = 300
+
 
 def write_report(run: Run, folder: Path, results: dict) -> Path:
     """Make report.html from the files that the evaluation left in ``folder``; the worst images first."""
     with open(folder / "per_image.csv", newline="", encoding="utf-8") as file:
-        images = sorted(csv.DictReader(file), key=lambda row: float(row["miou"] or "inf"))
+        images = sorted(csv.DictReader(file), key=lambda row: float(row["miou"] or "inf"))[:MOST_IMAGES]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -27,6 +27,7 @@ class Run:
     """A folder runs/NAME/. What it holds is read when asked for, and never rebuilt from flags."""
 
     path: Path
+    data_root: Path | None = None  # where the data set is, if no longer where it was in training
 
     @classmethod
     def create(cls, runs_dir: Path, name: str | None, default_name: str) -> "Run":
@@ -83,9 +84,31 @@ class Run:
     def frame(self) -> Frame:
         return Frame.from_json(self.config["frame"])
 
+    @property
+    def root(self) -> Path:
+        return self.data_root or Path(self.dataset["root"])
+
     @cached_property
     def split(self) -> Split:
-        return Split.from_json(read_json(self.path / "split.json"), Path(self.dataset["root"]))
+        return Split.from_json(read_json(self.path / "split.json"), self.root)
+
+    def moved_to(self, root: Path) -> "Run | None":
+        """This run with its data set at another place, if all of its files are there."""
+        moved = Run(self.path, Path(root).resolve())
+        files = [path for pair in moved.split.part("all") for path in (pair.image, pair.mask)]
+        return moved if all(path.is_file() for path in files) else None
+
+    def name_for(self, data: Path, split: str) -> str:
+        """A name for the evaluation of another data set; numbered where another data set has it."""
+        data = data.resolve()
+        name = chosen = f"{data.name if data.is_dir() else data.stem}-{split}"
+        number = 1
+        while (metrics := self.path / "evaluation" / chosen / "metrics.json").exists():
+            if Path(read_json(metrics)["data"]).resolve() == data:
+                break
+            number += 1
+            chosen = f"{name}-{number}"
+        return chosen
 
     def model(self):
         """The trained network, in inference mode by default.
@@ -131,10 +154,17 @@ def write_environment(run: Run) -> None:
             "git_commit": git_commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "packages": {name: version(name) for name in PACKAGES},
             "device": device(),
         },
     )
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def git_commit() -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipeline.files import read_image, write_csv, write_json, write_mask, write_picture
-from data_pipeline.masks import Encoding, read_mask
+from data_pipeline.masks import Encoding, read_mask, unpack
 from data_pipeline.pairs import Pair
 
 from . import metrics
@@ -88,15 +88,15 @@ def per_image_rows(scored: Scored, encoding: Encoding) -> list[dict]:
     return rows
 
 
-def evaluate(
-    predictor: Callable,
-    baselines: dict[str, Callable],
-    pairs: list[Pair],
-    encoding: Encoding,
-    split: str,
-    folder: Path,
-) -> dict:
-    """Score the network and the baselines on pairs and write everything but the report into ``folder``.
+def evaluate(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding, about: dict, folder: Path) -> dict:
+    """Score the network and its baselines on pairs; write everything but the report into ``folder``.
+
+    Args:
+        ways: "model" and the baselines, as for ``score``.
+        pairs: what to score on.
+        encoding: of the masks.
+        about: the head of metrics.json: which split, of which data.
+        folder: where to write.
 
     Returns:
         What metrics.json holds.
@@ -108,14 +108,14 @@ def evaluate(
         drawn = panel(image, truth, prediction, encoding.colors)
         write_picture(folder / "overlays" / f"{pair.stem}.jpg", drawn)
 
-    scored = score({"model": predictor} | baselines, pairs, encoding, keep)
+    scored = score(ways, pairs, encoding, keep)
     model = scored.pop("model")
     results = {
-        "split": split,
+        **about,
         "num_images": len(pairs),
         "resolution": "native: every prediction is scored at its mask's own height and width",
         "reduction": REDUCTION,
-        "void": list(encoding.void),
+        "void": [unpack(value) if encoding.is_color else value for value in encoding.void],
         **summary(model, encoding),
         "baselines": {name: summary(one, encoding) for name, one in scored.items()},
         "confusion": model.pooled.tolist(),
@@ -128,6 +128,8 @@ def evaluate(
 
 def verdict(results: dict) -> str:
     """The score beside what it must beat, in one sentence."""
+    if results["miou"] is None:
+        return "Nothing to score: not one pixel of these masks is labelled."
     strongest = max(results["baselines"], key=lambda name: results["baselines"][name]["miou"] or 0)
     bar = results["baselines"][strongest]["miou"]
     lead = results["miou"] - bar

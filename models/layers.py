@@ -48,11 +48,16 @@ class CropLike(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BatchStatisticsNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation by the batch's own statistics, in training and outside it.
+    """Batch normalisation by the batch's own statistics, in training and outside it; moving averages lie idle.
 
     Calling a plain BatchNormalization with ``training=True`` inside a functional model does not do this:
     Keras 3 passes the model's own ``training`` on to every layer and overrides what was recorded.
     """
 
     def call(self, inputs, training=None, mask=None):
-        return super().call(inputs, training=True, mask=mask)
+        x = keras.ops.cast(inputs, "float32")
+        mean, variance = keras.ops.moments(x, axes=(0, 1, 2))
+        x = keras.ops.batch_normalization(
+            x, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
+        )
+        return keras.ops.cast(x, self.compute_dtype)

@@ -13,6 +13,8 @@ from .layers import UpConv2D
 
 # Section 3 of the paper: Gaussian weights with standard deviation sqrt(2 / incoming nodes).
 GAUSSIAN = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+# Into an output of a 2×2 up-convolution from 2F to F channels come 2F nodes; Keras counts 4F for its kernel.
+GAUSSIAN_UP = keras.initializers.VarianceScaling(4.0, "fan_in", "untruncated_normal")
 
 ORIGINAL_CROPS = (4, 16, 40, 88)  # pixels cut from each side of the skip connection, shallowest last
 
@@ -157,7 +159,7 @@ def unet_original(num_classes, input_shape=(None, None, 3), *, width=64, dropout
 
     for level, crop in zip((3, 2, 1, 0), ORIGINAL_CROPS, strict=True):  # 56, 104, 200, 392
         filters = width * 2**level
-        x = UpConv2D(filters, kernel_initializer=GAUSSIAN, name=f"up{level + 1}_upconv")(x)
+        x = UpConv2D(filters, kernel_initializer=GAUSSIAN_UP, name=f"up{level + 1}_upconv")(x)
         skip = layers.Cropping2D(crop, name=f"up{level + 1}_crop")(skips[level])
         x = layers.Concatenate(name=f"up{level + 1}_concat")([skip, x])
         x = conv(x, filters, f"up{level + 1}_conv_a")

@@ -44,12 +44,14 @@ def shapes(index: int, size: int = 32, num_classes: int = 2) -> tuple[np.ndarray
     return image, mask
 
 
-def make_folder(folder: Path, count: int = 12, size: int = 32, num_classes: int = 2, encode=lambda mask: mask) -> Path:
+def make_folder(
+    folder: Path, count: int = 12, size: int = 32, num_classes: int = 2, encode=lambda mask: mask, name: str = "item"
+) -> Path:
     """DIR/images + DIR/masks of ``shapes``; ``encode`` says how a mask is written."""
     for index in range(count):
         image, mask = shapes(index, size, num_classes)
-        save(folder / "images" / f"item{index:03d}.png", image)
-        save(folder / "masks" / f"item{index:03d}.png", encode(mask))
+        save(folder / "images" / f"{name}{index:03d}.png", image)
+        save(folder / "masks" / f"{name}{index:03d}.png", encode(mask))
     return folder
 
 

@@ -56,7 +56,7 @@ def test_the_flag_names_every_model():
 def test_the_readme_table_holds_every_default():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, value in TrainConfig().__dict__.items():
-        shown = "" if value in (None, "", False) else f"`{value}`"
+        shown = "" if value is None or value is False or value == "" else f"`{value}`"
         row = next((line for line in text.splitlines() if line.startswith(f"| `--{name.replace('_', '-')}`")), None)
         assert row, f"README's table of defaults lacks --{name.replace('_', '-')}"
         assert row.split("|")[2].strip() == shown, row

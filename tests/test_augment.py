@@ -130,6 +130,15 @@ def test_a_crop_is_a_part_of_the_image():
     assert len(seen) > 30
 
 
+def test_a_small_image_stays_inside_a_large_crop():
+    image, mask = random_pair((40, 30), 5, labels=(0, 1))
+    kept = [
+        (augment(image, mask, seed, preset("standard", "d4", crop=(256, 256)))[1] != VOID).mean() * 256**2 / mask.size
+        for seed in range(100)
+    ]
+    assert np.mean(kept) > 0.75 and min(kept) > 0.4
+
+
 def test_crops_prefer_foreground():
     mask = np.zeros((200, 200), np.uint8)
     mask[150:154, 20:24] = 1

@@ -7,7 +7,7 @@ from conftest import make_folder, save
 
 from data_pipeline.augment import augment, preset
 from data_pipeline.check import inspect
-from data_pipeline.dataset import Loader, training_batches, validation_batches, validation_tiles, window
+from data_pipeline.dataset import SHUFFLE, Loader, training_batches, validation_batches, validation_tiles, window
 from data_pipeline.masks import VOID
 from data_pipeline.pairs import find_pairs
 
@@ -32,7 +32,7 @@ def test_training_is_the_same_eagerly_and_inside_tf_data(tmp_path):
     masks = np.concatenate([batch[1] for batch in batches])
     for position in range(12):
         epoch, place = divmod(position, 6)
-        index = int(np.random.default_rng([5, epoch]).permutation(6)[place])
+        index = int(np.random.default_rng([SHUFFLE, 5, epoch]).permutation(6)[place])
         image, mask = augment(*load(index), (5, epoch, index), policy)
         assert (images[position] == image).all() and (masks[position] == mask).all()
 

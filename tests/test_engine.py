@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from data_pipeline.check import inspect
 from data_pipeline.command import UserError
 from data_pipeline.masks import Encoding
 from data_pipeline.pairs import Pair, find_pairs
+from data_pipeline.split import Split
 from engine import predictor as predictor_module
 from engine.baselines import fit_baselines
 from engine.config import TrainConfig, parse_size
@@ -94,6 +96,16 @@ def test_tiles_agree_with_the_whole(monkeypatch):
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+def test_a_margin_is_cut_where_it_was_added():
+    """A network without neighbourhood that drops 92 pixels on each side says the same of every pixel."""
+    plain = pixelwise()
+    cropped = keras.Model(plain.input, keras.layers.Cropping2D(92)(plain.output))
+    image = np.random.default_rng(0).integers(0, 255, (50, 77, 3)).astype(np.uint8)
+    one = Predictor(plain, "unet", NATIVE).probabilities(image)
+    other = Predictor(cropped, "unet_original", NATIVE).probabilities(image)
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 @pytest.mark.parametrize("length", [5, 512, 513, 1000, 5000])
 def test_tiles_cover_and_overlap(length):
     tile = min(512, length)
@@ -118,18 +130,31 @@ def test_one_logit_is_thresholded_at_zero():
     assert (Predictor(model, "unet", NATIVE)(image) == (logits > 0)).all()
 
 
+def fitted_run(pairs, encoding):
+    """As much of a run as the baselines read."""
+    split = Split(train=pairs, val=[], test=[], seed=0, fixed=False)
+    dataset = {"class_frequencies": dict.fromkeys(encoding.names, 0.1) | {encoding.names[0]: 0.8}, "root": "."}
+    return SimpleNamespace(dataset=dataset, encoding=encoding, split=split, frame=NATIVE, config={"seed": 0})
+
+
+def test_without_training_images_there_is_no_forest(tmp_path, capsys):
+    gone = [Pair("a", tmp_path / "a.png", tmp_path / "b.png")]
+    assert list(fit_baselines(fitted_run(gone, AB))) == ["all_background", "majority_class"]
+    assert "no pixel forest" in capsys.readouterr().out
+
+
 def test_baselines(tmp_path):
     folder = make_folder(tmp_path, 10, num_classes=3)
     pairs, _ = find_pairs(folder)
     encoding = inspect(folder, pairs).encoding
-    baselines = fit_baselines(pairs[:6], encoding, None, seed=0)
+    baselines = fit_baselines(fitted_run(pairs[:6], encoding))
     scored = {name: summary(one, encoding) for name, one in score(baselines, pairs[6:], encoding).items()}
     assert list(scored) == ["all_background", "majority_class", "pixel_forest"]
     assert scored["pixel_forest"]["miou"] > 0.9, "these shapes are told by colour"
     background = scored["all_background"]
     assert background["iou"]["class_1"] == 0.0
     assert background["miou"] == pytest.approx(background["pixel_accuracy"] / 3)
-    again = fit_baselines(pairs[:6], encoding, None, seed=0)["pixel_forest"]
+    again = fit_baselines(fitted_run(pairs[:6], encoding))["pixel_forest"]
     image, _ = shapes(8, num_classes=3)
     assert (again(image) == baselines["pixel_forest"](image)).all()
 
@@ -162,14 +187,11 @@ def test_evaluation_folder(tmp_path):
     encoding = inspect(folder, pairs).encoding
     perfect = {pair.stem: shapes(i)[1] for i, pair in enumerate(pairs)}
     images = {shapes(i)[0].tobytes(): pair.stem for i, pair in enumerate(pairs)}
-    results = evaluate(
-        lambda image: perfect[images[image.tobytes()]],
-        {"all_background": lambda image: np.zeros(image.shape[:2], np.uint8)},
-        pairs,
-        encoding,
-        "test",
-        tmp_path / "out",
-    )
+    ways = {
+        "model": lambda image: perfect[images[image.tobytes()]],
+        "all_background": lambda image: np.zeros(image.shape[:2], np.uint8),
+    }
+    results = evaluate(ways, pairs, encoding, {"split": "test"}, tmp_path / "out")
     assert results["miou"] == 1.0 and results["baselines"]["all_background"]["miou"] < 0.5
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == results
     names = {path.name for path in (tmp_path / "out").iterdir()}

@@ -11,6 +11,7 @@ from sklearn.metrics import jaccard_score
 from data_pipeline.masks import VOID
 from engine import metrics
 from engine.losses import LOSSES, PixelLoss, cross_entropy, dice
+from models import build_model
 
 # Probabilities (0.75, 0.25), (0.5, 0.5), (0.2, 0.8), and a pixel that never counts.
 LOGITS = np.log(np.array([[[[3, 1], [1, 1], [1, 4], [9, 1]]]], np.float32))
@@ -106,6 +107,15 @@ def test_scores_agree_with_scikit_learn(classes, seed):
     occurs = confusion.sum(0) + confusion.sum(1) > 0
     expected = jaccard_score(truth[counted], guess[counted], labels=labels, average=None, zero_division=0)
     np.testing.assert_allclose(metrics.iou(confusion)[occurs], expected[occurs], atol=1e-12)
+
+
+def test_the_metric_compiles_with_xla():
+    """Keras turns XLA on by itself on a GPU."""
+    model = build_model("unet", 3, width=2, depth=1)
+    model.compile("sgd", PixelLoss("ce+dice"), weighted_metrics=[metrics.MeanIoU(3)], jit_compile=True)
+    images, labels = np.zeros((2, 32, 32, 3), np.uint8), np.zeros((2, 32, 32), np.uint8)
+    logs = model.fit(images, labels, sample_weight=np.ones((2, 32, 32), np.float32), verbose=0).history
+    assert np.isfinite(logs["loss"][0]) and 0 <= logs["miou"][0] <= 1
 
 
 def test_the_keras_metric_pools_like_the_numpy_one():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_pipeline.command import UserError
 from data_pipeline.files import write_mask
-from data_pipeline.masks import VOID, Encoding, infer_encoding, read_encoding, read_mask, read_raw
+from data_pipeline.masks import VOID, Encoding, default_color, infer_encoding, read_encoding, read_mask, read_raw
 
 MASK = np.array([[0, 0, 1], [2, 1, 0]], np.uint8)
 COLORS = ((0, 0, 0), (230, 159, 0), (86, 180, 233))
@@ -131,6 +131,7 @@ def test_unreadable_mask_is_named(tmp_path, content):
         ('{"classes": [{"name": "a"}]}', "2 to 255"),
         ('{"classes": [{"name": "a"}, {"name": "a"}]}', "share the name"),
         ('{"classes": [{"name": "a"}, {"name": "b"}], "void": [1]}', "as a class and as void"),
+        ('{"classes": [{"name": "a", "value": 1.5}, {"name": "b"}]}', "not a whole number"),
         ('{"classes": [{"name": "a", "color": [0, 0, 300]}, {"name": "b"}]}', "0 to 255"),
     ],
 )
@@ -175,3 +176,25 @@ def test_write_classes_helper_matches_the_reader(tmp_path):
     write_classes(tmp_path, ["a", "b", "c"], void=[9])
     encoding = read_encoding(tmp_path / "classes.json", is_color=False)
     assert (encoding.names, encoding.values, encoding.void) == (("a", "b", "c"), (0, 1, 2), (9,))
+
+
+def test_a_stray_color_is_named(tmp_path):
+    save(tmp_path / "m.png", np.array([[[200, 0, 0], [1, 2, 3]]], np.uint8))
+    encoding = Encoding(("a", "b"), (200 << 16, 0), COLORS[:2], is_color=True)
+    with pytest.raises(UserError, match=r"m\.png: holds \(1, 2, 3\) \(1 px\).*known: \(200, 0, 0\), \(0, 0, 0\)"):
+        read_mask(tmp_path / "m.png", encoding)
+
+
+def test_jpeg_and_float_masks_are_refused(tmp_path):
+    encoding = Encoding(("a", "b"), (0, 255), COLORS[:2])
+    save(tmp_path / "m.jpg", np.zeros((8, 8), np.uint8))
+    with pytest.raises(UserError, match=r"m\.jpg: a JPEG"):
+        read_mask(tmp_path / "m.jpg", encoding)
+    save(tmp_path / "m.tif", np.zeros((8, 8), np.float32))
+    with pytest.raises(UserError, match=r"m\.tif: pixels of the form F"):
+        read_mask(tmp_path / "m.tif", encoding)
+
+
+def test_many_classes_have_colors_of_their_own():
+    colors = {default_color(i) for i in range(60)}
+    assert len(colors) == 60 and sum(max(color) > 60 for color in colors) == 59

@@ -78,6 +78,17 @@ def test_unet_original_sizes():
     assert [side[f"up{i}_crop"] for i in (4, 3, 2, 1)] == [56, 104, 200, 392]
 
 
+def test_unet_original_initial_weights_and_dropout():
+    """Gaussian with standard deviation sqrt(2 / incoming nodes), up-convolutions included; section 3."""
+    model = build_model("unet_original", 2)
+    for name, incoming in (("down1_conv_b", 9 * 64), ("bottom_conv_b", 9 * 1024), ("up3_upconv", 512)):
+        weights = np.array(model.get_layer(name).get_weights()[0])
+        assert np.std(weights) == pytest.approx(np.sqrt(2 / incoming), rel=0.02)
+        assert abs(weights).max() > 2.5 * np.sqrt(2 / incoming), "not truncated"
+    dropped = [layer.name for layer in model.layers if isinstance(layer, layers.Dropout)]
+    assert dropped == ["down4_dropout", "bottom_dropout"], "the end of the contracting path"
+
+
 @pytest.mark.parametrize(("channels", "expected"), [(1, 31_031_685), (3, 31_032_837)])
 def test_unet_blog_parameters(channels, expected):
     assert build_model("unet_blog", 1, (None, None, channels)).count_params() == expected
@@ -217,20 +228,24 @@ def test_tiramisu_trains_every_weight():
 def test_tiramisu_normalises_by_the_batch_only_when_asked(batch_statistics):
     model = build_model("fc_densenet56", 2, batch_statistics=batch_statistics)
     images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3)).astype(np.uint8)
+    before = [weight.tobytes() for weight in model.get_weights()]
     alone, together = model.predict_on_batch(images[:1]), model.predict_on_batch(images)[:1]
+    assert before == [weight.tobytes() for weight in model.get_weights()], "prediction changes no weight"
     assert np.allclose(alone, together, atol=1e-4) is not batch_statistics
 
 
 @pytest.mark.parametrize("name", ["unet", "unet_blog", "fc_densenet56"])
 def test_pixels_stay_in_their_place(name):
     """A reshape that scrambles channels-last pixels would answer elsewhere."""
+    keras.utils.set_random_seed(0)
     model = build_model(name, 2)
     image = np.full((1, 64, 96, 3), 128, np.uint8)
     marked = image.copy()
     marked[0, 44:48, 20:24] = 255
     change = np.abs(model.predict_on_batch(marked) - model.predict_on_batch(image)).sum(-1)[0]
-    row, column = np.unravel_index(change.argmax(), change.shape)
-    assert abs(row - 46) <= 8 and abs(column - 22) <= 8
+    near = change[38:54, 14:30].mean()
+    assert near > 1.3 * change.mean()
+    assert near > 1.3 * change[::-1, ::-1][38:54, 14:30].mean()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -333,12 +348,10 @@ def test_loss_halves_in_twenty_steps(name):
     keras.utils.set_random_seed(0)
     spec = MODELS[name]
     height, width = spec.input_size(20, 20)
-    images, labels = squares(height, 2)
-    labels = labels[:, spec.margin : height - spec.margin, spec.margin : width - spec.margin]
+    images, _ = squares(height, 2)
     labels = np.where(images[:, spec.margin : height - spec.margin, spec.margin : width - spec.margin, 0] > 80, 1, 0)
     options = {"width": 16, "dropout": 0.0} if name.startswith("unet") else {"l2": 0, "dropout": 0.0}
     model = build_model(name, 2, **options)
     model.compile(keras.optimizers.Adam(2e-3), PixelLoss("ce"))
-    before = model.evaluate(images, labels, verbose=0)
     losses = model.fit(images, labels, batch_size=2, epochs=20, verbose=0).history["loss"]
-    assert losses[-1] < losses[0] / 2 or losses[-1] < before / 2
+    assert losses[-1] < losses[0] / 2

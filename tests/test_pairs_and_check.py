@@ -7,7 +7,7 @@ from PIL import Image
 
 from data_pipeline.check import inspect
 from data_pipeline.command import UserError
-from data_pipeline.files import read_image, write_atomically
+from data_pipeline.files import read_image, write_atomically, write_mask
 from data_pipeline.pairs import find_pairs
 
 
@@ -33,10 +33,12 @@ def test_split_folders(tmp_path):
 
 def test_csv(tmp_path):
     make_folder(tmp_path / "d", 3)
-    rows = [f"d/images/item00{i}.png,d/masks/item00{i}.png,{s},g{i % 2}" for i, s in enumerate(("train", "val", ""))]
+    rows = [
+        f"d/images/item00{i}.png,d/masks/item00{i}.png,{s},g{i % 2}" for i, s in enumerate(("train", "val", "test"))
+    ]
     (tmp_path / "list.csv").write_text("\n".join(["image,mask,split,group", *rows]))
     pairs = pairs_of(tmp_path / "list.csv")
-    assert [pair.split for pair in pairs] == ["train", "val", None]
+    assert [pair.split for pair in pairs] == ["train", "val", "test"]
     assert [pair.group for pair in pairs] == ["g0", "g1", "g0"]
     assert inspect(tmp_path / "list.csv", pairs).encoding.num_classes == 2
 
@@ -47,8 +49,13 @@ def test_csv(tmp_path):
         ("picture,mask\na,b\n", "its columns are picture, mask"),
         ("image,mask\n", "no rows"),
         ("image,mask\na.png,b.png\n", r"line 2: .*a\.png does not exist"),
+        (
+            "image,mask,split\nd/images/item000.png,d/masks/item000.png,train\n"
+            "d/images/item000.png,d/masks/item000.png,\n",
+            "line 3: split is empty",
+        ),
         ("image,mask,split\nd/images/item000.png,d/masks/item000.png,dev\n", "split is 'dev'"),
-        ("image,mask\n" + "d/images/item000.png,d/masks/item000.png\n" * 2, "listed twice"),
+        ("image,mask\n" + "d/images/item000.png,d/masks/item000.png\n" * 2, "two images are called"),
     ],
 )
 def test_bad_csv(tmp_path, text, words):
@@ -62,7 +69,7 @@ def test_mask_suffix(tmp_path):
     make_folder(tmp_path, 3)
     for path in (tmp_path / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    with pytest.raises(UserError, match=r"none of the 3 images .* add --mask-suffix _mask"):
+    with pytest.raises(UserError, match=r"none of the 3 images .* add --mask-suffix=_mask"):
         find_pairs(tmp_path)
     assert len(pairs_of(tmp_path, mask_suffix="_mask")) == 3
 
@@ -186,6 +193,62 @@ def test_one_grey_mask_among_colors_is_refused(tmp_path):
     save(tmp_path / "masks/item002.png", shapes(2)[1])
     with pytest.raises(UserError, match=r"item002\.png: a mask of class values where colour masks are wanted"):
         checked(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_grey_colors_in_the_classes_file_are_values(tmp_path, mode):
+    make_folder(tmp_path, 3)
+    for path in (tmp_path / "masks").iterdir():
+        save(path, 1 - np.array(Image.open(path)), mode)
+    (tmp_path / "classes.json").write_text(
+        '{"classes": [{"name": "ground", "color": [1, 1, 1]}, {"name": "square", "color": [0, 0, 0]}]}'
+    )
+    data = checked(tmp_path)
+    assert data.encoding.values == (1, 0)
+    ground, square = data.class_pixels([facts.pair for facts in data.facts])
+    assert ground > 5 * square
+
+
+def test_palettes_that_differ_are_refused(tmp_path):
+    make_folder(tmp_path, 4)
+    for i, colors in enumerate([[(0, 0, 0), (255, 255, 255)]] * 3 + [[(255, 255, 255), (0, 0, 0)]]):
+        write_mask(tmp_path / f"masks/item00{i}.png", shapes(i)[1], colors)
+    with pytest.raises(UserError, match=r"item003\.png: palette index 0 is \(255, 255, 255\), but \(0, 0, 0\) in"):
+        checked(tmp_path)
+
+
+def test_void_that_never_occurs_is_said(tmp_path):
+    make_folder(tmp_path, 3)
+    assert "void 9 occurs in no mask" in checked(tmp_path, void=(9,)).notes
+
+
+def test_two_folders_of_one_kind_are_refused(tmp_path):
+    make_folder(tmp_path, 3)
+    (tmp_path / "imgs").mkdir()
+    with pytest.raises(UserError, match="holds images and imgs"):
+        find_pairs(tmp_path)
+
+
+def test_an_unlabelled_test_part_is_said(tmp_path):
+    for name in ("train", "val", "test"):
+        make_folder(tmp_path / name, 3)
+    for path in (tmp_path / "test/masks").iterdir():
+        path.unlink()
+    (tmp_path / "test/masks").rmdir()
+    pairs, notes = find_pairs(tmp_path)
+    assert len(pairs) == 6 and "test has no folder of images beside a folder of masks" in notes[0]
+    (tmp_path / "train/masks").rename(tmp_path / "train/nothing")
+    with pytest.raises(UserError, match="train: has no folder of images beside"):
+        find_pairs(tmp_path)
+
+
+def test_groups_torn_by_the_given_split_are_said(tmp_path):
+    make_folder(tmp_path / "d", 2)
+    rows = [
+        f"d/images/item00{i}.png,d/masks/item00{i}.png,{s},{g}" for i, s, g in ((0, "train", "a"), (1, "val", " a"))
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["image,mask,split,group", *rows]))
+    assert "tears 1 groups apart" in find_pairs(tmp_path / "list.csv")[1][0]
 
 
 def test_class_weights_by_hand(tmp_path):

@@ -9,15 +9,17 @@ import time
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, make_folder, run_script, save, shapes
+from conftest import ROOT, make_folder, run_script, save, shapes, write_classes
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
-from engine.config import EvaluateConfig, TrainConfig
+from data_pipeline.command import UserError
+from engine.config import EvaluateConfig, PredictConfig, TrainConfig
 from evaluate import evaluate
 from predict import predict
 from train import train
 
+NAME = "it's <b> &"  # of the user's files
 TINY = ["--steps", "4", "--steps-per-epoch", "2", "--batch-size", "2", "--augment", "light"]
 
 
@@ -39,7 +41,7 @@ def tiny(data, runs_dir, name, **settings) -> TrainConfig:
 def trained(tmp_path_factory):
     """One run of train.py and evaluate.py on 0/255 masks, in processes of their own."""
     folder = tmp_path_factory.mktemp("user")
-    make_folder(folder / "photos", 14, size=40, encode=lambda mask: mask * np.uint8(255))
+    make_folder(folder / "photos", 14, size=40, encode=lambda mask: mask * np.uint8(255), name=NAME)
     training = run_script("train.py", "--data", "photos", "--name", "mine", *TINY, cwd=folder)
     evaluation = run_script("evaluate.py", "runs/mine", cwd=folder)
     return folder, training, evaluation
@@ -116,10 +118,10 @@ def test_predict_writes_masks_of_the_images_size(trained):
     folder, _, _ = trained
     save(folder / "new/large.jpg", shapes(5, size=75)[0])
     save(folder / "new/small.png", shapes(6, size=20)[0])
-    done = run_script("predict.py", "runs/mine", "new", "photos/images/item000.png", "--out", "out", cwd=folder)
+    done = run_script("predict.py", "runs/mine", "new", f"photos/images/{NAME}000.png", "--out", "out", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith("3 masks and overlays are in out/")
-    for stem, side in (("large", 75), ("small", 20), ("item000", 40)):
+    for stem, side in (("large", 75), ("small", 20), (f"{NAME}000", 40)):
         mask = Image.open(folder / "out" / f"{stem}.png")
         assert (mask.mode, mask.size) == ("P", (side, side))
         assert set(np.unique(np.array(mask))) <= {0, 1}
@@ -151,6 +153,7 @@ def test_the_report_is_one_file_and_escapes_names(trained):
     assert page.count("<img") == 2 + 2, "two plots and two test images"
     assert 'src="data:image/' in page and "http://" not in page and "https://" not in page
     assert "pixel forest" in page
+    assert NAME not in page and page.count("&lt;b&gt; &amp;00") + page.count("&lt;b&gt; &amp;01") == 4
 
 
 def test_model_loads_in_a_fresh_process(trained):
@@ -178,6 +181,46 @@ def test_evaluating_another_folder_and_other_splits(trained):
     make_folder(folder / "other", 3)
     done = run_script("evaluate.py", "runs/mine", "--data", "other", cwd=folder)
     assert done.returncode == 1 and "which is no known class (known: 0, 255)" in done.stderr
+
+
+def test_a_data_set_that_moved(trained):
+    """The stored split goes along; training images are never scored as new ones."""
+    folder, _, _ = trained
+    first = json.loads((folder / "runs/mine/evaluation/test/metrics.json").read_text())
+    (folder / "photos").rename(folder / "elsewhere")
+    try:
+        lost = run_script("evaluate.py", "runs/mine", cwd=folder)
+        assert lost.returncode == 1 and "say with --data where the data set is now" in lost.stderr
+        evaluate(EvaluateConfig(run=folder / "runs/mine", data=folder / "elsewhere"))
+    finally:
+        (folder / "elsewhere").rename(folder / "photos")
+    again = json.loads((folder / "runs/mine/evaluation/test/metrics.json").read_text())
+    assert again["miou"] == first["miou"] and again["baselines"] == first["baselines"]
+    assert again["data"].endswith("elsewhere")
+
+
+def test_another_folder_names_its_classes_itself(trained):
+    folder, _, _ = trained
+    data = make_folder(folder / "swapped", 3, size=50, encode=lambda mask: 1 - mask)
+    for names in (["foreground", "background"], ["background", "foreground"], ["cat", "dog"]):
+        write_classes(data, names)
+        if "cat" in names:
+            with pytest.raises(UserError, match="its classes are cat, dog; the run knows background, foreground"):
+                evaluate(EvaluateConfig(run=folder / "runs/mine", data=data))
+            continue
+        evaluate(EvaluateConfig(run=folder / "runs/mine", data=data))
+        metrics = json.loads((folder / "runs/mine/evaluation/swapped-all/metrics.json").read_text())
+        rows = np.array(metrics["confusion"]).sum(1)
+        assert (rows[0] > rows[1]) == (names[0] == "foreground"), "squares are the smaller class"
+
+
+def test_evaluations_of_two_folders_of_one_name_stand_side_by_side(trained):
+    folder, _, _ = trained
+    for place in ("north", "south"):
+        data = make_folder(folder / place / "site.v1", 3, encode=lambda mask: mask * np.uint8(255))
+        evaluate(EvaluateConfig(run=folder / "runs/mine", data=data))
+    names = {path.name for path in (folder / "runs/mine/evaluation").iterdir()}
+    assert {"site.v1-all", "site.v1-all-2"} <= names
 
 
 def test_a_run_is_not_overwritten(trained):
@@ -212,6 +255,19 @@ def spoil(folder, how):
         save(data / "masks/item004.png", np.full((32, 32), 77, np.uint8))
     elif how == "unreadable":
         (data / "images/item004.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    elif how == "color":
+        for path in (data / "masks").iterdir():
+            Image.fromarray(np.array([(200, 0, 0), (0, 0, 200)], np.uint8)[np.array(Image.open(path))]).save(path)
+        (data / "classes.json").write_text(
+            '{"classes": [{"name": "a", "color": [200, 0, 0]}, {"name": "b", "color": [0, 0, 200]}]}'
+        )
+        save(data / "masks/item004.png", np.full((32, 32, 3), 9, np.uint8))
+    elif how == "void":
+        write_classes(data, ["a", "b"], void=[7])
+        for path in (data / "masks").iterdir():
+            save(path, np.full((32, 32), 7, np.uint8))
+    elif how == "runs":
+        (folder / "runs").touch()
     elif how == "empty":
         for path in data.glob("*/*"):
             path.unlink()
@@ -223,10 +279,13 @@ def spoil(folder, how):
     [
         ("missing", ["nowhere", "no such file or folder", "DIR/images/"]),
         ("empty", ["images", "holds no image files"]),
-        ("names", ["150 images", "end in '_mask'", "--mask-suffix _mask"]),
+        ("names", ["150 images", "end in '_mask'", "--mask-suffix=_mask"]),
         ("size", ["item004.png", "10×10 pixels", "32×32", "export the mask"]),
         ("label", ["item004.png", "77", "classes.json"]),
         ("unreadable", ["item004.png", "not a readable picture", "replace the file"]),
+        ("color", ["item004.png", "(9, 9, 9)", "classes.json"]),
+        ("void", ["not one labelled pixel"]),
+        ("runs", ["Not a directory"]),
     ],
 )
 def test_mistakes_end_in_one_clear_message(tmp_path, how, words):
@@ -236,7 +295,7 @@ def test_mistakes_end_in_one_clear_message(tmp_path, how, words):
     assert "Traceback" not in done.stderr
     message = done.stderr[done.stderr.index("error: ") :]
     assert all(word in message for word in words), message
-    assert not (tmp_path / "runs").exists(), "a refused data set leaves no run behind"
+    assert not (tmp_path / "runs").is_dir(), "a refused data set leaves no run behind"
 
 
 def test_masks_0_1_and_0_255_give_identical_weights(tmp_path):
@@ -348,15 +407,12 @@ def test_camvid_trains_and_scores(camvid, tmp_path):
     evaluate(EvaluateConfig(run=tmp_path / "cv", split="val"))
     metrics = json.loads((tmp_path / "cv/evaluation/val/metrics.json").read_text())
     assert len(metrics["iou"]) == 11 and metrics["num_images"] == 101 and metrics["void"] == [11]
-    with pytest.raises(Exception, match="has no test images; use --split val or train"):
+    with pytest.raises(UserError, match="has no test images; use --split val or train"):
         evaluate(EvaluateConfig(run=tmp_path / "cv"))
 
 
 def test_predict_refuses_two_images_of_one_name(trained):
-    from data_pipeline.command import UserError
-    from engine.config import PredictConfig
-
     folder, _, _ = trained
-    images = (folder / "photos/images/item000.png", folder / "photos/masks/item000.png")
+    images = (folder / f"photos/images/{NAME}000.png", folder / f"photos/masks/{NAME}000.png")
     with pytest.raises(UserError, match="two images would both be written"):
         predict(PredictConfig(run=folder / "runs/mine", images=images, out=folder / "two"))

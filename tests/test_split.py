@@ -72,6 +72,24 @@ def test_groups_never_straddle():
     assert all(groups)
 
 
+def test_images_without_any_class_are_spread_too():
+    presence = np.ones((100, 2), bool)
+    presence[:20] = False
+    split = make_split(pairs_of(100), presence, seed=0)
+    assert [len(split.part(name)) for name in ("train", "val", "test")] == [70, 15, 15]
+    assert all(sum(int(stem[1:]) < 20 for stem in stems(split.part(name))) >= 2 for name in ("val", "test"))
+
+
+@pytest.mark.parametrize(("sizes", "least"), [((25, 25, 25, 25), 25), ((80, 10, 10), 10), ((90, 10), 0)])
+def test_uneven_groups_keep_training_the_largest(sizes, least):
+    names = [f"g{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    pairs = [Pair(f"p{i:03d}", Path("i"), Path("m"), None, group) for i, group in enumerate(names)]
+    for seed in range(20):
+        split = make_split(pairs, everywhere(len(pairs)), seed)
+        counts = [len(split.part(name)) for name in ("train", "val", "test")]
+        assert counts[0] == max(counts) and counts[1] >= max(10, least) and counts[2] >= least, counts
+
+
 def test_the_data_sets_own_split_is_kept():
     pairs = pairs_of(5, split="train") + [Pair("v", Path("/d/i/v.png"), Path("/d/m/v.png"), "val")]
     split = make_split(pairs, everywhere(6), seed=0)
