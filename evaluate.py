@@ -46,7 +46,7 @@ def choose_images(run, config: EvaluateConfig):
             raise UserError(
                 f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
             )
-        return run, name, inspect(run.root, pairs, void, run.encoding)
+        return run, name, inspect(None, pairs, void, run.encoding)
 
     pairs, notes = find_pairs(config.data, config.mask_suffix)
     split = config.split or "all"

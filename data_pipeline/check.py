@@ -96,12 +96,12 @@ class Inspection:
 
 
 def inspect(
-    source: Path, pairs: list[Pair], void: tuple[int, ...] = (), encoding: Encoding | None = None
+    source: Path | None, pairs: list[Pair], void: tuple[int, ...] = (), encoding: Encoding | None = None
 ) -> Inspection:
     """Read all images and masks once; settle the encoding; refuse what would train wrongly.
 
     Args:
-        source: the data set's folder or CSV; a classes.json beside it names the classes.
+        source: the data set's folder or CSV; a classes.json beside it names the classes. None: there is none.
         pairs: its pairs.
         void: values on disk that never count.
         encoding: a settled encoding to hold the masks to, in place of inference; a classes.json beside them
@@ -119,21 +119,7 @@ def inspect(
         raise UserError("\n".join(faults[:5]) + more)
 
     refuse_mixed_palettes(looked)
-    classes_file = find_classes_file(Path(source))
-    colorful = any(one.is_color and not is_grey(one) for one in looked)
-    if classes_file and any(one.is_color for one in looked):
-        colorful |= wants_colors(classes_file)
-    facts = unify_kind(looked, colorful)
-    known = encoding
-    if classes_file:
-        encoding = read_encoding(classes_file, colorful, void)
-        encoding = rename_like(encoding, known.names, classes_file) if known else encoding
-    elif known is None:
-        encoding = infer(facts, colorful, void)
-    elif known.is_color != colorful:
-        raise UserError(f"{source}: masks of {'colours' if colorful else 'class values'}, unlike the run's")
-    else:
-        encoding = replace(known, void=(*known.void, *(gray_to(value, colorful) for value in void)))
+    facts, encoding = settle(source, looked, void, encoding)
     for one in facts:
         unknown = Counter({value: one.values[value] for value in one.values.keys() - encoding.index.keys()})
         if unknown:
@@ -164,6 +150,26 @@ def look(pair: Pair) -> Facts | str:
     digest = hashlib.sha256(pair.image.read_bytes() + pair.mask.read_bytes()).hexdigest()
     held = Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     return Facts(pair, height, width, held, is_color, read_palette(pair.mask, held), mode, turned, digest)
+
+
+def settle(
+    source: Path | None, looked: list[Facts], void: tuple[int, ...], known: Encoding | None
+) -> tuple[list[Facts], Encoding]:
+    """The masks' encoding, from a classes.json, a run, or the masks themselves; and the facts in its terms."""
+    classes_file = find_classes_file(Path(source)) if source else None
+    if known and not classes_file:
+        extra = tuple(gray_to(value, known.is_color) for value in void)
+        return unify_kind(looked, known.is_color), replace(known, void=(*known.void, *extra))
+
+    in_color = [one for one in looked if one.is_color]
+    is_color = any(not is_grey(one) for one in in_color)
+    if not classes_file:
+        facts = unify_kind(looked, is_color)
+        return facts, infer(facts, is_color, void)
+
+    is_color = is_color or (bool(in_color) and wants_colors(classes_file))
+    encoding = read_encoding(classes_file, is_color, void)
+    return unify_kind(looked, is_color), rename_like(encoding, known.names, classes_file) if known else encoding
 
 
 def unify_kind(facts: list[Facts], colorful: bool) -> list[Facts]:

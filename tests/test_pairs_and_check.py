@@ -186,6 +186,15 @@ def test_rgb_masks_that_are_grey_are_values(tmp_path):
     assert checked(tmp_path).encoding.values == (0, 255)
 
 
+def test_color_masks_that_happen_to_be_black_are_still_colors(tmp_path):
+    colors = np.array([(0, 0, 0), (255, 0, 0)], np.uint8)
+    make_folder(tmp_path, 4, encode=lambda mask: colors[mask])
+    known = checked(tmp_path).encoding
+    save(tmp_path / "masks/item000.png", np.zeros((32, 32, 3), np.uint8))
+    pairs = [pair for pair in pairs_of(tmp_path) if pair.stem == "item000"]
+    assert inspect(None, pairs, encoding=known).class_pixels(pairs).tolist() == [1024, 0]
+
+
 def test_one_grey_mask_among_colors_is_refused(tmp_path):
     colors = np.array([(0, 0, 0), (255, 0, 0)], np.uint8)
     make_folder(tmp_path, 4, encode=lambda mask: colors[mask])

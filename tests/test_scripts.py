@@ -309,6 +309,14 @@ def test_one_seed_gives_one_result_whether_masks_hold_1_or_255(tmp_path):
     assert weights[0] != weights[2]
 
 
+def test_void_named_by_flag_beside_a_classes_file(tmp_path):
+    data = make_folder(tmp_path / "d", 8, encode=lambda mask: np.where(np.arange(32) < 3, 9, mask).astype(np.uint8))
+    write_classes(data, ["ground", "square"])
+    train(tiny(data, tmp_path, "r", void=9))
+    evaluate(EvaluateConfig(run=tmp_path / "r"))
+    assert json.loads((tmp_path / "r/evaluation/test/metrics.json").read_text())["void"] == [9]
+
+
 def test_void_11_and_void_200_give_the_same_score(tmp_path):
     results = []
     for void in (11, 200):
