@@ -177,7 +177,8 @@ def unet_blog(num_classes, input_shape=(None, None, 3), *, width=64, dropout=0.5
 
     Two deviations: the output is the logit (the blog's sigmoid is in the loss and in prediction), and with
     more than two classes the tail keeps as many filters as there are classes, since two would be a
-    bottleneck that the blog, with its one class, did not have.
+    bottleneck that the blog, with its one class, did not have. The few filters of the tail are its weak
+    spot: where the ReLU of one is dead from the start, the loss stays on a plateau; another seed helps.
 
     Args:
         num_classes: channels of the output; the blog's is 1, a single sigmoid logit.

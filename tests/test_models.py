@@ -345,13 +345,15 @@ def test_overfits_four_images(name, steps):
 def test_loss_halves_in_twenty_steps(name):
     from engine.losses import PixelLoss
 
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(2)
     spec = MODELS[name]
-    height, width = spec.input_size(20, 20)
-    images, _ = squares(height, 2)
-    labels = np.where(images[:, spec.margin : height - spec.margin, spec.margin : width - spec.margin, 0] > 80, 1, 0)
+    height, width = spec.input_size(32, 32)
+    images = np.random.default_rng(1).integers(0, 100, (4, height, width, 3)).astype(np.uint8)
+    images[:, :, width // 2 :] += 150
+    right = np.broadcast_to(np.arange(width) >= width // 2, (4, height, width)).astype(np.uint8)
+    labels = right[:, spec.margin : height - spec.margin, spec.margin : width - spec.margin]
     options = {"width": 16, "dropout": 0.0} if name.startswith("unet") else {"l2": 0, "dropout": 0.0}
     model = build_model(name, 2, **options)
-    model.compile(keras.optimizers.Adam(2e-3), PixelLoss("ce"))
-    losses = model.fit(images, labels, batch_size=2, epochs=20, verbose=0).history["loss"]
+    model.compile(keras.optimizers.Adam(3e-4), PixelLoss("ce"))
+    losses = model.fit(images, labels, batch_size=4, epochs=20, verbose=0).history["loss"]
     assert losses[-1] < losses[0] / 2
