@@ -45,7 +45,7 @@ class Knobs:
     clumps: tuple[int, int] = (3, 6)  # fewest and most clumps of trees
     scrub: int = 4  # patches with the crowns' colours that are no trees
     color_jitter: float = 9.0  # standard deviation of each colour from crown to crown, in grey levels
-    grain: float = 14.0  # standard deviation of the ground's and the crowns' texture, in grey levels
+    grain: float = 12.0  # standard deviation of the ground's and the crowns' texture, in grey levels
     noise: float = 5.0  # of the sensor, in grey levels
 
 
