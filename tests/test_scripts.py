@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -355,11 +356,18 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 def test_interrupting_says_where_the_best_weights_are(tmp_path):
     data = make_folder(tmp_path / "d", 8)
     command = [sys.executable, str(ROOT / "train.py"), "--data", str(data), "--steps", "5000", *TINY[2:], "--name", "r"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's "&" may have it ignored
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "runs/r/model.keras").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "runs/r/model.keras" in stderr and "Traceback" not in stderr
