@@ -43,7 +43,7 @@ class Knobs:
     size: int = 128  # pixels on each side
     num_classes: int = 4  # courses, and kinds of green: the classes of target and label
     clumps: tuple[int, int] = (3, 6)  # fewest and most clumps of trees
-    scrub: int = 3  # patches with the crowns' colours that are no trees
+    scrub: int = 5  # patches with the crowns' colours that are no trees
     color_jitter: float = 8.0  # standard deviation of each colour from crown to crown, in grey levels
     grain: float = 11.0  # standard deviation of the ground's and the crowns' texture, in grey levels
     noise: float = 4.0  # of the sensor, in grey levels
@@ -153,7 +153,7 @@ def paint_shadows(image, crowns, light):
         center = np.array([x, y]) - light * radius * 0.9
         cv2.circle(shadow, tuple(round(c) for c in center), max(1, round(radius)), 1.0, -1)
     shadow = cv2.GaussianBlur(shadow, (0, 0), 0.8)
-    return image * (1 - 0.5 * shadow[..., None])
+    return image * (1 - 0.46 * shadow[..., None])
 
 
 def paint_crowns(image, crowns, light, color, ground, knobs):
@@ -166,7 +166,7 @@ def paint_crowns(image, crowns, light, color, ground, knobs):
     for center_x, center_y, radius in crowns:
         across, down = (x - center_x) / radius, (y - center_y) / radius
         inside = across**2 + down**2 < 1 + rag
-        relief = 60 * (across * light[0] + down * light[1])
+        relief = 54 * (across * light[0] + down * light[1])
         painted = np.add(CROWN, color.normal(0, knobs.color_jitter, 3)) + (relief + grain)[..., None]
         image = np.where(inside[..., None], painted, image)
         trees[inside] = 1
