@@ -13,7 +13,7 @@ class UpConv2D(keras.layers.Conv2DTranspose):
     The same function, weights and weight layout as ``Conv2DTranspose(filters, 2, strides=2)``. With stride
     equal to kernel size no two outputs overlap, so it is a 1×1 convolution to 4·filters channels whose
     result is spread over 2×2 pixels. TensorFlow's CPU kernel for the general transposed convolution is
-    several times slower than that.
+    the slower of the two.
     """
 
     def __init__(self, filters, **kwargs):
