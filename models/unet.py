@@ -36,7 +36,8 @@ def unet(
     What differs from the paper, and why:
       - Same padding: the output has the input's size, so a mask needs no cropping.
       - Batch normalisation after each 3×3 convolution (which then needs no bias), for faster and
-        steadier training from scratch. Momentum 0.9, since Keras's 0.99 still holds 13% of the initial statistics after 200 steps.
+        steadier training from scratch. Momentum 0.9, since Keras's 0.99 still holds 13% of the initial
+        statistics after 200 steps.
       - Width 32 in place of 64: a quarter of the parameters, sized for one GPU and a few hundred images.
       - He's initialiser truncated at two standard deviations (Keras's he_normal).
       - Dropout is off: augmentation and normalisation regularise already.
