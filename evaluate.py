@@ -22,7 +22,7 @@ def evaluate(config: EvaluateConfig) -> None:
     target = run.path / "evaluation" / name
     about = {"split": name, "data": str(config.data or run.dataset["root"])}
     with replace_folder(target) as folder:
-        results = write_scores(ways, [facts.pair for facts in data.facts], data.encoding, about, folder)
+        results = write_scores(ways, data.pairs(), data.encoding, run.scale, about, folder)
         write_report(run, folder, results)
     print(f"{name}, {len(data.facts)} images\n{table(results)}\n\n{verdict(results)}\nReport: {target / 'report.html'}")
 
@@ -30,6 +30,7 @@ def evaluate(config: EvaluateConfig) -> None:
 def choose_images(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
     from data_pipeline.check import inspect
+    from data_pipeline.findings import refuse_errors
     from data_pipeline.pairs import find_pairs
 
     void = () if config.void is None else (config.void,)
@@ -41,22 +42,27 @@ def choose_images(run, config: EvaluateConfig):
         if not pairs:
             others = [part for part in ("test", "val", "train") if run.split.part(part)]
             raise UserError(f"{run.path} has no {name} images; use --split {' or '.join(others)}")
-        missing = [path for pair in pairs for path in (pair.image, pair.mask) if not path.is_file()]
+        missing = [path for pair in pairs for path in pair.files if not path.is_file()]
         if missing:
             raise UserError(
                 f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
             )
-        return run, name, inspect(None, pairs, void, run.encoding)
+        data = inspect(None, pairs, void, run.encoding)
+        refuse_errors(data.findings)
+        return run, name, data
 
-    pairs, notes = find_pairs(config.data, config.mask_suffix)
+    pairs, findings = find_pairs(config.data, config.mask_suffix)
     split = config.split or "all"
     if split != "all":
         pairs = [pair for pair in pairs if pair.split == split]
         if not pairs:
             raise UserError(f"{config.data} has no {split} part of its own; use --split all")
     data = inspect(config.data, pairs, void, run.encoding)
-    for note in [*notes, *data.notes]:
-        print(f"note: {note}")
+    refuse_errors(findings + data.findings)
+    for facts in data.facts:
+        run.scale.refuse_other(facts.pair.image, facts.dtype, facts.channels)
+    for finding in findings + data.findings:
+        print(f"{finding.level}: {finding}")
     return run, run.name_for(config.data, split), data
 
 

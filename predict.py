@@ -12,8 +12,8 @@ def predict(config: PredictConfig) -> None:
     """A run and images → masks of the images' own size."""
     from tqdm import tqdm
 
-    from data_pipeline.files import read_image, write_mask, write_picture
-    from engine.pictures import overlay
+    from data_pipeline.files import write_mask, write_picture
+    from data_pipeline.preview import overlay
     from engine.predictor import Predictor
     from engine.run import Run
 
@@ -23,10 +23,12 @@ def predict(config: PredictConfig) -> None:
     run = Run.open(config.run)
     predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
     for path in tqdm(images, "predicting", unit="image", disable=None):
-        image = read_image(path)
+        image = run.scale.read(path)
         mask = predictor(image)
         write_mask(config.out / f"{path.stem}.png", mask, run.encoding.colors)
-        write_picture(config.out / f"{path.stem}_overlay.png", overlay(image, mask, run.encoding.colors))
+        write_picture(
+            config.out / f"{path.stem}_overlay.png", overlay(run.scale.show(image), mask, run.encoding.colors)
+        )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(run.encoding.names))
     print(f"{len(images)} masks and overlays are in {config.out}/ (values: {classes})")
 

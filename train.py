@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from data_pipeline.command import UserError, run_command
+from data_pipeline.command import run_command
 from engine.config import TrainConfig
 
 GOLFSCAPE = Path("data/golfscape")
@@ -16,21 +16,27 @@ VALIDATION_TILES = 500
 def train(config: TrainConfig) -> None:
     """From files to a run: pairs, split, batches, network, training, first scores."""
     # Imported here, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
-    from data_pipeline.check import inspect
+    from data_pipeline.check import findings_on_split, inspect
+    from data_pipeline.findings import refuse_errors
     from data_pipeline.pairs import find_pairs
+    from data_pipeline.scale import measure_scale
     from data_pipeline.split import make_split
 
     config = settle(config.checked())
-    pairs, notes = find_pairs(config.data, config.mask_suffix)
+    pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
     data = inspect(config.data, pairs, () if config.void is None else (config.void,))
-    split = make_split(pairs, data.presence(), config.seed, config.train_count)
-    notes += [*data.notes, *notes_on_split(data, split)]
+    refuse_errors(findings + data.findings)
+    split = make_split(data.pairs(), data.presence(), config.seed, config.train_count, config.folds, config.fold)
+    findings += data.findings + findings_on_split(data, split)
+    refuse_errors(findings)
+    scale = measure_scale(split.train, data.encoding)
 
     import keras
     import tensorflow as tf
 
     from data_pipeline.augment import preset
-    from data_pipeline.dataset import Loader, training_batches, validation_batches, validation_tiles
+    from data_pipeline.dataset import training_batches, validation_batches, validation_tiles
+    from data_pipeline.loader import Loader
     from engine.fit import fit
     from engine.framing import choose_frame
     from models import MODELS, build_model
@@ -41,12 +47,12 @@ def train(config: TrainConfig) -> None:
         tf.config.experimental.enable_op_determinism()
     frame = choose_frame(config, MODELS[config.model], data.sizes())
     class_weights = data.class_weights(split.train, config.class_weights)
-    print_plan(config, data, split, frame, notes)
-    run = create_run(config, data, split, frame)
+    print_plan(config, data, split, frame, scale, findings)
+    run = create_run(config, data, split, frame, scale)
 
     training = training_batches(
         Loader(split.train, data.encoding, frame.size),
-        preset(config.augment, config.symmetry, crop=frame.tile, margin=frame.margin),
+        preset(config.augment, config.symmetry, frame.tile, frame.margin, scale),
         seed=config.seed,
         batch_size=config.batch_size,
         class_weights=class_weights,
@@ -60,7 +66,13 @@ def train(config: TrainConfig) -> None:
         batch_size=config.batch_size,
         class_weights=class_weights,
     )
-    model = build_model(config.model, data.encoding.num_classes)
+    model = build_model(
+        config.model,
+        data.encoding.num_classes,
+        (None, None, scale.channels),
+        scale=scale.factor,
+        offset=scale.offset,
+    )
     print(f"{config.model} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
     try:
         fit(model, training, validation, config, data.encoding, run)
@@ -83,23 +95,7 @@ def settle(config: TrainConfig) -> TrainConfig:
     return config.replace(data=GOLFSCAPE.resolve(), symmetry=symmetry)
 
 
-def notes_on_split(data, split) -> list[str]:
-    """What the split cannot give.
-
-    Raises:
-        UserError: if the training masks are void throughout.
-    """
-    pixels = data.class_pixels(split.train)
-    if not pixels.any():
-        raise UserError("the training masks hold not one labelled pixel; label more of them, or change --seed")
-    unseen = [name for name, count in zip(data.encoding.names, pixels, strict=True) if not count]
-    notes = [f"no training image holds {', '.join(unseen)}"] if unseen else []
-    if not split.test:
-        notes.append("there is no test part: scores can be had on the validation images alone, and flatter")
-    return notes
-
-
-def print_plan(config, data, split, frame, notes) -> None:
+def print_plan(config, data, split, frame, scale, findings) -> None:
     """What is about to happen, and on what device."""
     from engine.fit import epochs_of
     from engine.run import device, unseen_gpu
@@ -108,16 +104,19 @@ def print_plan(config, data, split, frame, notes) -> None:
     height, width = frame.tile
     void = ", ".join(data.encoding.show(value) for value in data.encoding.void) or "none"
     seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"
+    for finding in findings:
+        print(f"{finding.level}: {finding}")
     if config.symmetry == "d4" and height != width:
-        notes = [*notes, "frames are not square, so d4 means mirror images and half turns, without quarter turns"]
-    for note in notes:
-        print(f"note: {note}")
+        print("note: frames are not square, so d4 means mirror images and half turns, without quarter turns")
+    if (scale.dtype, scale.channels) != ("uint8", 3):
+        ranges = ", ".join(f"{low:g}…{high:g}" for low, high in zip(scale.low, scale.high, strict=True))
+        print(f"note: {scale.channels} channels of {scale.dtype}, scaled from {ranges} to 0…1")
     print(
         f"plan: {len(data.facts)} pairs, {data.encoding.num_classes} classes, void {void}; "
         f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"
-        f"{' (as the data set has it)' if split.fixed else ''}; {seen}, augmentation {config.augment}, "
-        f"symmetry {config.symmetry}; {epochs * steps:,} steps of {config.batch_size}, "
-        f"validated every {steps}; on {device()}"
+        f"{' (as the data set has it)' if split.fixed else ''}{by_group(split)}; "
+        f"{seen}, augmentation {config.augment}, symmetry {config.symmetry}; "
+        f"{epochs * steps:,} steps of {config.batch_size}, validated every {steps}; on {device()}"
     )
     if unseen_gpu():
         print(
@@ -125,6 +124,11 @@ def print_plan(config, data, split, frame, notes) -> None:
             "Install requirements-gpu.txt, and look at nvidia-smi.",
             file=sys.stderr,
         )
+
+
+def by_group(split) -> str:
+    groups = {pair.group for pair in split.part("all") if pair.group}
+    return f", {len(groups)} groups kept whole" if groups else ""
 
 
 def thin_out(tiles: list) -> list:
@@ -135,7 +139,7 @@ def thin_out(tiles: list) -> list:
     return sorted(random.Random(0).sample(tiles, VALIDATION_TILES))
 
 
-def create_run(config, data, split, frame):
+def create_run(config, data, split, frame, scale):
     """The run's folder, with all that is known before the first step."""
     from data_pipeline.files import write_json
     from engine.run import Run, config_json, dataset_json, write_environment
@@ -146,7 +150,7 @@ def create_run(config, data, split, frame):
     )
     root = config.data if is_folder else config.data.parent
     write_json(run.path / "config.json", config_json(config.replace(name=run.path.name), frame))
-    write_json(run.path / "dataset.json", dataset_json(root, data, split))
+    write_json(run.path / "dataset.json", dataset_json(root, data, split, scale))
     write_json(run.path / "split.json", split.to_json(root))
     write_environment(run)
     return run

@@ -1,18 +1,20 @@
-"""Look at a data set before training on it, or draw the example data set."""
+"""Look at a data set before training on it; make one from other tools' files, from large scenes, or out of nothing."""
 
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
-from .command import UserError, run_command
+from .command import UserError, parse_size, run_command
+
+PresetName = Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """Read every image and mask once; say what they hold, or what is wrong with them."""
+    """Read every image and mask; say what they hold, and find what would train wrongly."""
 
     data: Positional[Path]
     """Folder with images and masks, or a CSV."""
@@ -20,6 +22,82 @@ class Check:
     """What a mask's name has after its image's name: _mask."""
     void: int | None = None
     """Mask value on disk that never counts."""
+    group_by: str | None = None
+    """Regular expression: images whose names match it with the same text stay in one part of the split."""
+    json: Path | None = None
+    """Write everything that was found to this file, for programs."""
+    groups: Path | None = None
+    """Write the pairs to this CSV, with nearly equal images in groups."""
+    sheet: Path | None = None
+    """Where thumbnails of the worst go. Default: check-DATA.png."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Draw what the network really sees: image, mask, and variations by the training pipeline itself."""
+
+    data: Positional[Path]
+    """Folder with images and masks, or a CSV."""
+    out: Path
+    """The picture to write: grid.png."""
+    augment: PresetName = "standard"
+    """How far images are varied."""
+    symmetry: Literal["none", "horizontal", "d4"] = "horizontal"
+    """Flips and turns that leave the task as it is."""
+    size: str | None = None
+    """HxW: resize whole images."""
+    crop: int | None = None
+    """N×N crops at native resolution."""
+    count: int = 4
+    """Number of images."""
+    variations: int = 4
+    """Variations of each."""
+    mask_suffix: str = ""
+    """What a mask's name has after its image's name: _mask."""
+    void: int | None = None
+    """Mask value on disk that never counts."""
+    seed: int = 0
+    """Of the split and the variations."""
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Make masks from the polygons and run lengths that labelling tools export."""
+
+    source: Positional[Path]
+    """COCO: the JSON file or its folder. labelme: the folder of JSON files."""
+    destination: Positional[Path]
+    """Where to write images/, masks/ and classes.json."""
+    form: Annotated[Literal["coco", "labelme"], arg(name="from")]
+    """The form of the annotations."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Cut large scenes to tiles; the tiles of one scene are one group of the split."""
+
+    source: Positional[Path]
+    """Folder with images and masks, or a CSV."""
+    destination: Positional[Path]
+    """Where to write images/, masks/, classes.json and pairs.csv."""
+    tile: int = 512
+    """Height and width of a tile, in pixels."""
+    mask_suffix: str = ""
+    """What a mask's name has after its image's name: _mask."""
+    void: int | None = None
+    """Mask value on disk that never counts."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """Fetch a public data set, every file checked against its SHA-256 sum."""
+
+    name: Positional[Literal["camvid"]]
+    """Which one."""
+    destination: Positional[Path]
+    """Where to write it."""
+    source: Annotated[Path | None, arg(name="from")] = None
+    """A local copy to take in place of the network: a folder, or an archive (.zip, .tar, .tar.gz)."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +114,58 @@ class Golfscape:
     """Another seed, other scenes."""
 
 
-def main(config: Check | Golfscape) -> None:
-    {Check: check, Golfscape: golfscape}[type(config)](config)
-
-
 def check(config: Check) -> None:
-    from .check import inspect
-    from .pairs import find_pairs
+    from .survey import check
 
-    pairs, notes = find_pairs(config.data, config.mask_suffix)
-    data = inspect(config.data, pairs, () if config.void is None else (config.void,))
-    for note in notes + data.notes:
-        print(f"note: {note}")
-    sizes = sorted(data.sizes())
-    span = " to ".join(f"{height}×{width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-    pixels = data.class_pixels(pairs)
-    print(f"{len(pairs)} pairs of {span} pixels (height×width)")
-    for name, count, images in zip(data.encoding.names, pixels, data.presence().sum(0), strict=True):
-        print(f"  {name:24}{count / pixels.sum():8.2%} of the pixels, in {images} images")
-    print(f"No fault found. Next: python train.py --data {shlex.quote(str(config.data))}")
+    check(
+        config.data,
+        config.mask_suffix,
+        void_of(config),
+        config.group_by,
+        json=config.json,
+        groups=config.groups,
+        sheet=config.sheet,
+    )
+
+
+def preview(config: Preview) -> None:
+    from .preview import preview
+
+    if config.count < 1 or config.variations < 1 or (config.crop is not None and config.crop < 1) or config.seed < 0:
+        raise UserError("--count, --variations and --crop of 1 or more and --seed of 0 or more are wanted")
+    preview(
+        config.data,
+        config.out,
+        augmentation=config.augment,
+        symmetry=config.symmetry,
+        count=config.count,
+        variations=config.variations,
+        size=parse_size(config.size),
+        crop=config.crop,
+        mask_suffix=config.mask_suffix,
+        void=void_of(config),
+        seed=config.seed,
+    )
+
+
+def convert(config: Convert) -> None:
+    from .convert import convert
+
+    convert(config.source, config.destination, config.form)
+
+
+def tile(config: Tile) -> None:
+    from .tile import tile
+
+    if config.tile < 32:
+        raise UserError(f"--tile {config.tile}: 32 pixels or more are wanted")
+    tile(config.source, config.destination, config.tile, config.mask_suffix, void_of(config))
+
+
+def download(config: Download) -> None:
+    from .download import download
+
+    download(config.name, config.destination, config.source)
 
 
 def golfscape(config: Golfscape) -> None:
@@ -68,5 +179,20 @@ def golfscape(config: Golfscape) -> None:
     )
 
 
+def void_of(config) -> tuple[int, ...]:
+    return () if config.void is None else (config.void,)
+
+
+COMMANDS = {Check: check, Preview: preview, Convert: convert, Tile: tile, Download: download, Golfscape: golfscape}
+
+Config = (
+    Annotated[Check, subcommand("check")]
+    | Annotated[Preview, subcommand("preview")]
+    | Annotated[Convert, subcommand("convert")]
+    | Annotated[Tile, subcommand("tile")]
+    | Annotated[Download, subcommand("download")]
+    | Annotated[Golfscape, subcommand("golfscape")]
+)
+
 if __name__ == "__main__":
-    run_command(main, Annotated[Check, subcommand("check")] | Annotated[Golfscape, subcommand("golfscape")], __doc__)
+    run_command(lambda config: COMMANDS[type(config)](config), Config, __doc__)

@@ -32,7 +32,8 @@ class Policy:
     shift: float = 0.0  # share of the output's side
     shear: float = 0.0  # degrees
     elastic: float = 0.0  # standard deviation of the displacements, as a share of the shorter side
-    elastic_grid: int = 3  # nodes along each side (U-Net 2015, section 3.1: 3 × 3, σ = 10 of 512 pixels)
+    elastic_pixels: float = 0.0  # or in pixels (U-Net 2015, section 3.1: 3 × 3 nodes, σ = 10 pixels)
+    elastic_grid: int = 3  # nodes along each side
 
     brightness: float = 0.0  # added, as a share of the full range
     contrast: float = 0.0  # 0.2: 0.8 to 1.2 times, about mid-grey
@@ -40,7 +41,10 @@ class Policy:
     saturation: float = 0.0  # 0.2: 0.8 to 1.2 times
     hue: float = 0.0  # degrees around the colour wheel
     blur: float = 0.0  # largest σ in pixels, in one image of five
-    noise: float = 0.0  # largest standard deviation in grey levels, in every second image
+    noise: float = 0.0  # largest standard deviation in grey levels of 256, in every second image
+
+    low: tuple[float, ...] = (0,)  # the value of each channel that counts as black,
+    high: tuple[float, ...] = (255,)  # and as white
 
 
 PRESETS = {
@@ -75,12 +79,20 @@ PRESETS = {
         blur=2.0,
         noise=16,
     ),
+    # Ronneberger 2015, section 3.1. The paper names shifts, rotations and grey values without their ranges: ours.
+    "unet2015": Policy(foreground=0, shift=0.1, rotation=15, elastic_pixels=10, brightness=0.1, contrast=0.2),
+    # Jégou 2017, section 4.1: random crops and horizontal flips (the symmetry), nothing else.
+    "tiramisu": Policy(foreground=0),
 }
 
 
-def preset(name: str, symmetry: str, crop: tuple[int, int] | None = None, margin: int = 0) -> Policy:
-    """A preset with the task's symmetry and crop; "none" changes nothing but the crop."""
-    return replace(PRESETS[name], symmetry="none" if name == "none" else symmetry, crop=crop, margin=margin)
+def preset(name: str, symmetry: str, crop: tuple[int, int] | None = None, margin: int = 0, scale=None) -> Policy:
+    """A preset with the task's symmetry and crop; "none" changes nothing but the crop.
+
+    scale: what is black and white (scale.py); by default 0 and 255.
+    """
+    policy = replace(PRESETS[name], symmetry="none" if name == "none" else symmetry, crop=crop, margin=margin)
+    return replace(policy, low=scale.low, high=scale.high) if scale else policy
 
 
 def augment(
@@ -89,13 +101,13 @@ def augment(
     """One random variation of an image and its mask; a pure function of its arguments.
 
     Args:
-        image: uint8 (H, W, 3) RGB.
+        image: uint8, uint16 or float32 (H, W, C); hue and saturation are varied in uint8 RGB alone.
         mask: uint8 (H, W), classes 0…C−1, void 255.
         seed: a number or several, such as (run seed, epoch, index).
         policy: what may change, and the size of the output.
 
     Returns:
-        image uint8 (h + 2·margin, w + 2·margin, 3) and mask uint8 (h, w), where (h, w) is policy.crop.
+        image (h + 2·margin, w + 2·margin, C) of the same type and mask uint8 (h, w); (h, w) is policy.crop.
     """
     rng = np.random.default_rng(seed)
     image, mask = warp(image, mask, rng, policy)
@@ -119,12 +131,13 @@ def warp(image, mask, rng, policy):
     to_source = np.column_stack([linear, offset])
 
     out_height, out_width = height + 2 * margin, width + 2 * margin
-    if policy.elastic:
+    if policy.elastic or policy.elastic_pixels:
         x, y = bend(to_source, out_height, out_width, rng, policy)
     else:
         x, y = None, None
-    image = resample(image, to_source, x, y, (out_width, out_height), cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
-    mask = resample(mask, to_source, x, y, (out_width, out_height), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    size = (out_width, out_height)
+    image = in_fours(image, resample, to_source, x, y, size, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+    mask = resample(mask, to_source, x, y, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     return image, mask[margin : margin + height, margin : margin + width]
 
 
@@ -168,7 +181,7 @@ def bend(to_source, height, width, rng, policy):
 
     U-Net 2015, section 3.1: random displacements on a coarse grid, interpolated bicubically.
     """
-    sigma = policy.elastic * min(height, width)
+    sigma = policy.elastic_pixels or policy.elastic * min(height, width)
     nodes = rng.normal(0, sigma, (policy.elastic_grid, policy.elastic_grid, 2)).astype(np.float32)
     displacement = cv2.resize(nodes, (width, height), interpolation=cv2.INTER_CUBIC)
     to_source = to_source.astype(np.float32)
@@ -185,26 +198,58 @@ def resample(array, to_source, x, y, size, interpolation, border):
     return cv2.warpAffine(array, to_source, size, flags=flags, borderMode=border, borderValue=VOID)
 
 
+def in_fours(image, function, *arguments) -> np.ndarray:
+    """An OpenCV function on an image (H, W, C): it takes four channels at a time, and drops a single one."""
+    if image.shape[2] in (3, 4):
+        return function(image, *arguments)
+    fours = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
+    return np.concatenate([np.atleast_3d(function(four, *arguments)) for four in fours], axis=2)
+
+
 def recolor(image, rng, policy):
-    """Light, colour, blur and noise of an image uint8 (H, W, 3) RGB; the mask is not concerned."""
+    """Light, colour, blur and noise of an image (H, W, C); the mask is not concerned."""
+    if image.dtype != np.uint8:
+        return recolor_deep(image, rng, policy)
     if policy.brightness or policy.contrast or policy.gamma:
-        image = cv2.LUT(image, tone_curve(rng, policy))
-    if policy.saturation or policy.hue:
+        image = cv2.LUT(image, tone_curve(rng, policy)).reshape(image.shape)
+    if (policy.saturation or policy.hue) and image.shape[2] == 3:
         image = cv2.transform(image, color_matrix(rng, policy))
     if policy.blur and rng.random() < 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.2, policy.blur))
+        image = in_fours(image, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
     if policy.noise and rng.random() < 0.5:
         noise = rng.standard_normal(image.shape, np.float32)
         noise *= rng.uniform(0, policy.noise)
-        image = cv2.add(image, noise, dtype=cv2.CV_8U)
+        image = cv2.add(image, noise, dtype=cv2.CV_8U).reshape(image.shape)
     return image
+
+
+def recolor_deep(image, rng, policy):
+    """The same, without colours' hue and saturation, for uint16 and float32, between policy.low and policy.high."""
+    low = np.array(policy.low, np.float32)
+    span = np.array(policy.high, np.float32) - low
+    level = (image - low) / span
+    if policy.brightness or policy.contrast or policy.gamma:
+        gamma, contrast, brightness = draw_tone(rng, policy)
+        level = np.maximum(level, 0) ** np.float32(gamma) + np.minimum(level, 0)  # values below black keep their place
+        level = (level - np.float32(0.5)) * np.float32(contrast) + np.float32(0.5 + brightness)
+    if policy.blur and rng.random() < 0.2:
+        level = in_fours(level, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
+    if policy.noise and rng.random() < 0.5:
+        level = level + rng.standard_normal(level.shape, np.float32) * np.float32(rng.uniform(0, policy.noise) / 255)
+    changed = level * span + low
+    return np.clip(np.rint(changed), 0, 65535).astype(np.uint16) if image.dtype == np.uint16 else changed
+
+
+def draw_tone(rng, policy) -> tuple[float, float, float]:
+    """Gamma, contrast and brightness."""
+    gamma = (1 + policy.gamma) ** rng.uniform(-1, 1)
+    contrast = 1 + rng.uniform(-policy.contrast, policy.contrast)
+    return gamma, contrast, rng.uniform(-policy.brightness, policy.brightness)
 
 
 def tone_curve(rng, policy) -> np.ndarray:
     """Gamma, contrast and brightness as one table of 256 grey levels, uint8."""
-    gamma = (1 + policy.gamma) ** rng.uniform(-1, 1)
-    contrast = 1 + rng.uniform(-policy.contrast, policy.contrast)
-    brightness = rng.uniform(-policy.brightness, policy.brightness)
+    gamma, contrast, brightness = draw_tone(rng, policy)
     level = np.linspace(0, 1, 256) ** gamma
     level = (level - 0.5) * contrast + 0.5 + brightness
     return np.clip(np.rint(level * 255), 0, 255).astype(np.uint8)

@@ -1,6 +1,7 @@
 """The frame of every command: flags from a dataclass, one clear line for a user's mistake, exit codes."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -43,3 +44,17 @@ def run_command(main: Callable, config_type, description: str) -> None:
 def fail(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """ "96x128" → (96, 128): height, width in pixels.
+
+    Raises:
+        UserError: for anything else.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if not match or "0" in match.groups():
+        raise UserError(f"--size {text}: HEIGHTxWIDTH in pixels is wanted, such as 96x128")
+    return int(match[1]), int(match[2])

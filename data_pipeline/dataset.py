@@ -1,13 +1,11 @@
 """Pairs → tf.data batches (image, mask, weight).
 
-image  uint8 (B, H + 2·margin, W + 2·margin, 3), raw pixels
+image  (B, H + 2·margin, W + 2·margin, C), raw pixels: uint8, uint16 or float32
 mask   uint8 (B, H, W), classes 0…C−1, void 255
 weight float32 (B, H, W): 0 at void and at padding, else the class's weight
 """
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import cv2
@@ -15,54 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from .augment import Policy, augment
-from .files import read_image
-from .masks import VOID, Encoding, read_mask
-from .pairs import Pair
+from .loader import Loader, window
+from .masks import VOID
 
-CACHE_BYTES = 2 << 30  # for each of training and validation
 SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
-
-
-@dataclass
-class Loader:
-    """Decoded pairs by number, kept in memory as long as they fit in ``limit`` bytes.
-
-    size: (H, W) to which whole images are resized (by area) and masks (by nearest pixel), or None.
-    """
-
-    pairs: list[Pair]
-    encoding: Encoding
-    size: tuple[int, int] | None = None
-    limit: int = CACHE_BYTES
-    cache: dict = field(default_factory=dict)
-    held: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image uint8 (H, W, 3) and mask uint8 (H, W) of a pair."""
-        if index in self.cache:
-            return self.cache[index]
-        pair = self.pairs[index]
-        loaded = resize(read_image(pair.image), read_mask(pair.mask, self.encoding), self.size)
-        size = sum(array.nbytes for array in loaded)
-        with self.lock:
-            if self.held + size <= self.limit and index not in self.cache:
-                self.cache[index] = loaded
-                self.held += size
-        return loaded
-
-
-def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int] | None):
-    """Image by area (linear where it grows), mask by nearest pixel, so that thin classes do not vanish."""
-    if size is None or mask.shape == size:
-        return image, mask
-    return resize_image(image, size), cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Image (H, W, C) to size (H, W): by area where it shrinks, linearly where it grows."""
-    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def training_batches(
@@ -97,18 +51,20 @@ def training_batches(
         return image, mask, weight_of[mask]
 
     positions = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    dataset = positions.map(as_graph(sample, policy), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = positions.map(
+        as_graph(sample, policy, load(0)[0]), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def as_graph(sample, policy):
-    """The Python function as a tf.data map with static shapes."""
+def as_graph(sample, policy, like):
+    """The Python function as a tf.data map with static shapes; images are of the type and channels of ``like``."""
     height, width = policy.crop
     margin = 2 * policy.margin
 
     def apply(position):
-        image, mask, weight = tf.numpy_function(sample, [position], [tf.uint8, tf.uint8, tf.float32])
-        image.set_shape((height + margin, width + margin, 3))
+        image, mask, weight = tf.numpy_function(sample, [position], [like.dtype, tf.uint8, tf.float32])
+        image.set_shape((height + margin, width + margin, like.shape[-1]))
         mask.set_shape((height, width))
         weight.set_shape((height, width))
         return image, mask, weight
@@ -153,31 +109,12 @@ def validation_batches(
             part[: inside.shape[0], : inside.shape[1]] = inside
             yield window(image, top, left, tile, margin), part, weight_of[part]
 
+    like = load(0)[0]
     signature = (
-        tf.TensorSpec((height + 2 * margin, width + 2 * margin, 3), tf.uint8),
+        tf.TensorSpec((height + 2 * margin, width + 2 * margin, like.shape[-1]), like.dtype),
         tf.TensorSpec((height, width), tf.uint8),
         tf.TensorSpec((height, width), tf.float32),
     )
     dataset = tf.data.Dataset.from_generator(tiles, output_signature=signature)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(places)))
     return dataset.batch(batch_size).prefetch(2)
-
-
-def window(image: np.ndarray, top: int, left: int, size: tuple[int, int], margin: int = 0) -> np.ndarray:
-    """The part (size + 2·margin) of an image at (top − margin, left − margin), mirrored beyond its borders."""
-    bottom, right = top + size[0] + margin, left + size[1] + margin
-    top, left = top - margin, left - margin
-    height, width = image.shape[:2]
-    if top >= 0 and left >= 0 and bottom <= height and right <= width:
-        return image[top:bottom, left:right]
-    # Mirroring may reach further than the part itself, so the whole image is extended and then cut.
-    extended = cv2.copyMakeBorder(
-        image,
-        max(-top, 0),
-        max(bottom - height, 0),
-        max(-left, 0),
-        max(right - width, 0),
-        cv2.BORDER_REFLECT_101,
-    )
-    top, left = max(top, 0), max(left, 0)
-    return extended[top : top + size[0] + 2 * margin, left : left + size[1] + 2 * margin]

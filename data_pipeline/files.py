@@ -6,15 +6,32 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .command import UserError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")  # what Pillow may decode here, by content
+ANIMATED = ("PNG", "WEBP", "GIF")
+MAX_PIXELS = 1 << 28  # height × width; more is a scene to cut up, or a decompression bomb
+MAX_BYTES = 1 << 32  # of decoded pixels
+EXIF_ORIENTATION = 0x0112
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is held below, with a message that helps
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image: its pixels, what they were on disk, and whether EXIF turned them."""
+
+    pixels: np.ndarray  # uint8, uint16 or float32 (H, W, C)
+    mode: str  # Pillow's name of an ordinary picture's form: RGB, L, RGBA, …; else such as "uint16 × 5"
+    turned: bool = False
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -27,21 +44,139 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """One picture as uint8 (H, W, 3) RGB: grey is repeated, alpha dropped, EXIF orientation applied.
+    """One image, (H, W, C).
+
+    Pictures of 8 bits: uint8, C = 3, RGB; grey is repeated, alpha dropped, EXIF orientation applied. 16 bits:
+    uint16; everything else: float32; both with the channels that the file has, alpha dropped.
 
     Raises:
-        UserError: if the file is missing, no picture, or not 8 bits deep.
+        UserError: if the file is missing, damaged, too large, no picture, or holds NaN or infinity.
     """
+    return read_picture(path).pixels
+
+
+def read_picture(path: Path) -> Picture:
+    """As ``read_image``, with what is worth knowing about the file."""
     try:
-        encoded = np.fromfile(path, np.uint8)
+        with open(path, "rb") as file:
+            head = file.read(26)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    image = cv2.imdecode(encoded, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) if encoded.size else None
-    if image is None:
-        raise UserError(f"{path}: not a readable picture; replace the file or take it out of the data set")
-    if image.dtype != np.uint8:
-        raise UserError(f"{path}: {image.dtype} pixels, 8-bit wanted; convert the images to 8 bits per channel")
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
+    try:
+        if head[:4] in TIFF_MAGIC:
+            return read_tiff(path)
+        if head[:4] == b"\x89PNG" and head[24:25] == b"\x10":
+            return read_deep_png(path)
+        return read_ordinary(path)
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        raise UserError(
+            f"{path}: not a readable picture ({type(error).__name__}: {error}); "
+            "replace the file or take it out of the data set"
+        ) from None
+
+
+def read_ordinary(path: Path) -> Picture:
+    """8 bits by Pillow, which refuses truncated files and gives the same bytes beside any OpenCV."""
+    with open_picture(path) as picture:
+        turned = picture.getexif().get(EXIF_ORIENTATION, 1) != 1
+        mode = picture.mode
+        if mode in ("I", "F") or mode.startswith("I;16"):
+            pixels = np.atleast_3d(np.asarray(ImageOps.exif_transpose(picture)))
+            return Picture(to_known_dtype(path, pixels), describe(pixels), turned)
+        return Picture(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")), mode, turned)
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture opened by Pillow, not decoded yet: one of FORMATS, one frame, of a sane size."""
+    with Image.open(path, formats=FORMATS) as picture:
+        refuse_large(path, picture.size[::-1])
+        if picture.format in ANIMATED and getattr(picture, "n_frames", 1) > 1:
+            raise UserError(f"{path}: holds {picture.n_frames} frames; save one picture to a file")
+        yield picture
+
+
+def read_deep_png(path: Path) -> Picture:
+    """PNG of 16 bits per channel, which Pillow cuts to 8."""
+    import imagecodecs
+
+    with open_picture(path) as picture:
+        turned = picture.getexif().get(EXIF_ORIENTATION, 1) != 1
+        picture.load()  # refuses truncated files
+    pixels = np.atleast_3d(imagecodecs.png_decode(Path(path).read_bytes()))
+    if turned:
+        raise UserError(f"{path}: a 16-bit PNG turned by EXIF; save it upright")
+    if pixels.shape[2] in (2, 4):
+        pixels = pixels[..., :-1]
+    return Picture(np.ascontiguousarray(pixels), describe(pixels))
+
+
+def read_tiff(path: Path) -> Picture:
+    """TIFF of any depth and number of channels by tifffile; ordinary 8-bit pictures as every other file."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        if len(tiff.series) != 1:
+            raise UserError(f"{path}: holds {len(tiff.series)} pictures; save one to a file")
+        series, page = tiff.series[0], tiff.pages.first
+        ordinary = page.dtype in (np.uint8, np.bool_) and page.samplesperpixel - alphas(page) in (1, 3)
+        if ordinary and page.size == series.size:
+            return read_ordinary(path)
+        axes = {name: size for name, size in zip(series.axes, series.shape, strict=True) if size > 1}
+        refuse_large(path, (axes.get("Y", 1), axes.get("X", 1)), series.nbytes)
+        if len(axes) > 3:
+            raise UserError(f"{path}: an array of {'×'.join(map(str, series.shape))}; height, width, channels wanted")
+        pixels = series.asarray().squeeze()
+        names, dropped = list(axes), alphas(page)
+        orientation = page.tags.valueof(EXIF_ORIENTATION, default=1)
+    if orientation != 1:
+        raise UserError(f"{path}: a TIFF with the orientation tag {orientation}; save it upright")
+    pixels = channels_last(pixels, names)
+    pixels = pixels[..., : pixels.shape[2] - dropped] if dropped else pixels
+    pixels = to_known_dtype(path, pixels)
+    form = describe(pixels)
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
+        pixels = pixels.repeat(3, axis=2)
+    return Picture(np.ascontiguousarray(pixels), form)
+
+
+def alphas(page) -> int:
+    """How many of a TIFF page's channels are transparency; further bands of a satellite are none."""
+    return sum(int(sample) in (1, 2) for sample in page.extrasamples or ())
+
+
+def channels_last(pixels: np.ndarray, names: list[str]) -> np.ndarray:
+    """(H, W, C). The channels are the axis that the file calls S or C; without such a name, the shortest."""
+    if pixels.ndim < 3:
+        return np.atleast_3d(np.atleast_2d(pixels))
+    named = [axis for axis, name in enumerate(names) if name in "SC"]
+    return np.moveaxis(pixels, named[0] if len(named) == 1 else int(np.argmin(pixels.shape)), 2)
+
+
+def to_known_dtype(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """uint8 and uint16 as they are, all other numbers as float32, which must be finite."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels.astype(pixels.dtype.newbyteorder("="))
+    if pixels.dtype.kind not in "iufb":
+        raise UserError(f"{path}: pixels of type {pixels.dtype}; whole or real numbers wanted")
+    if pixels.dtype == np.bool_:
+        return pixels * np.uint8(255)
+    pixels = pixels.astype(np.float32)
+    odd = pixels.size - np.count_nonzero(np.isfinite(pixels))
+    if odd:
+        raise UserError(f"{path}: {odd} values are NaN or infinite; fill them, and mark their pixels void in the mask")
+    return pixels
+
+
+def describe(pixels: np.ndarray) -> str:
+    return f"{pixels.dtype} × {pixels.shape[2]}"
+
+
+def refuse_large(path: Path, size: tuple[int, int], decoded: int = 0) -> None:
+    if size[0] * size[1] > MAX_PIXELS or decoded > MAX_BYTES:
+        raise UserError(f"{path}: {size[1]}×{size[0]} pixels; at most {MAX_PIXELS:,} are read; cut the scene up first")
 
 
 @contextmanager

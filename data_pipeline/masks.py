@@ -8,14 +8,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from .command import UserError
-from .files import read_json
+from .files import open_picture, read_json
 
 VOID = 255  # inside the program, whatever it was on disk
+UNKNOWN = 256  # in ``classes_of``: neither a class nor void
 MAX_CLASSES = 255
-MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "RGB")  # Pillow's names of forms that keep labels whole
+MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F", "RGB")  # Pillow's names of forms that keep labels whole
+LOSSY = ("JPEG", "MPO", "WEBP")
+COLOR_TOLERANCE = 32  # levels of 255, unless classes.json says otherwise
+BINARY_TOLERANCE = 127  # of soft 0/255 masks: below 128 is background
+VOID_NAMES = ("void", "ignore", "unlabeled", "unlabelled")
 
 # Okabe and Ito's palette, safe for colour-blind readers; background first.
 PALETTE = (
@@ -37,6 +41,9 @@ class Encoding:
 
     ``values[i]`` is what class i looks like on disk: a grey value or palette index, or, where ``is_color``,
     a colour packed as red · 65536 + green · 256 + blue. ``void`` lists the values that never count.
+    ``tolerance``: a pixel may differ from the nearest of these by so many levels in each channel.
+    ``files``: where each class has a binary file of its own, the ends of their names; value i + 1 is then the
+    file of ``files[i]``, and 0 what no file claims.
     """
 
     names: tuple[str, ...]
@@ -44,6 +51,8 @@ class Encoding:
     colors: tuple[tuple[int, int, int], ...]  # for pictures
     void: tuple[int, ...] = ()
     is_color: bool = False
+    tolerance: int = 0
+    files: tuple[str, ...] = ()
     note: str = field(default="", compare=False)  # what was inferred, to be said aloud
 
     @property
@@ -55,9 +64,9 @@ class Encoding:
 
     @classmethod
     def from_json(cls, stored: dict) -> "Encoding":
-        lists = {key: tuple(stored[key]) for key in ("names", "values", "void")}
+        lists = {key: tuple(stored[key]) for key in ("names", "values", "void", "files")}
         colors = tuple(tuple(color) for color in stored["colors"])
-        return cls(**lists, colors=colors, is_color=stored["is_color"], note=stored["note"])
+        return cls(**stored | lists | {"colors": colors})
 
     def show(self, value: int) -> str:
         """A value on disk in words: 7, or (128, 64, 128)."""
@@ -73,6 +82,30 @@ class Encoding:
         known = np.array(sorted(self.index), np.int32)
         return known, np.array([self.index[value] for value in known.tolist()], np.uint8)
 
+    def classes_of(self, raw: np.ndarray) -> np.ndarray:
+        """Values on disk → class indices, VOID or UNKNOWN; int16, of any shape."""
+        known, classes = self.lookup
+        place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
+        found = classes[place].astype(np.int16)
+        strange = known[place] != raw
+        if strange.any():
+            values, where = np.unique(raw[strange], return_inverse=True)
+            found[strange] = self.nearest(values)[where]
+        return found
+
+    def nearest(self, values: np.ndarray) -> np.ndarray:
+        """Class index or VOID of the nearest known value within the tolerance, else UNKNOWN."""
+        known, classes = self.lookup
+        distance = np.stack([self.distance(values, value) for value in known.tolist()])
+        best = distance.argmin(0)
+        return np.where(distance.min(0) <= self.tolerance, classes[best].astype(np.int16), UNKNOWN)
+
+    def distance(self, values: np.ndarray, value: int) -> np.ndarray:
+        """Levels between values on disk: the largest difference of a channel."""
+        if not self.is_color:
+            return np.abs(values - value)
+        return np.max([np.abs((values >> shift & 255) - (value >> shift & 255)) for shift in (16, 8, 0)], axis=0)
+
 
 def read_mask(path: Path, encoding: Encoding) -> np.ndarray:
     """A mask as class indices, uint8 (H, W), void 255.
@@ -83,12 +116,20 @@ def read_mask(path: Path, encoding: Encoding) -> np.ndarray:
     raw, is_color = read_raw(path)
     if is_color != encoding.is_color:
         raw = color_to_grey(path, raw) if is_color else refuse_grey(path)
-    known, classes = encoding.lookup
-    place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
-    unknown = known[place] != raw
+    return to_classes(path, raw, encoding)
+
+
+def read_class_masks(paths: tuple[Path, ...], stem: str, encoding: Encoding) -> np.ndarray:
+    """As ``read_mask``, from one binary file for each class, called ``stem_class``."""
+    return to_classes(paths[0], merge_class_files(paths, stem, encoding.files), encoding)
+
+
+def to_classes(path: Path, raw: np.ndarray, encoding: Encoding) -> np.ndarray:
+    classes = encoding.classes_of(raw)
+    unknown = classes == UNKNOWN
     if unknown.any():
-        raise_unknown(path, Counter(raw[unknown].tolist()), encoding)
-    return classes[place]
+        raise UserError(unknown_values(path, Counter(raw[unknown].tolist()), encoding))
+    return classes.astype(np.uint8)
 
 
 def read_raw(path: Path) -> tuple[np.ndarray, bool]:
@@ -98,10 +139,8 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     colours and cuts the second.
     """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             picture.load()
-            if picture.format == "JPEG":
-                raise UserError(f"{path}: a JPEG, whose compression changes labels; export the masks as PNG")
             if picture.mode in ("LA", "La"):
                 picture = picture.getchannel(0)
             elif picture.mode == "RGBA":
@@ -109,17 +148,68 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
             elif picture.mode not in MODES:
                 raise UserError(f"{path}: pixels of the form {picture.mode}; save masks as 8- or 16-bit PNG")
             raw = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable mask ({error}); replace the file") from None
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        raise UserError(f"{path}: not a readable mask ({type(error).__name__}: {error}); replace the file") from None
+    if raw.dtype.kind == "f" and not (raw == np.trunc(raw)).all():
+        raise UserError(f"{path}: holds fractions such as {raw[raw != np.trunc(raw)][0]}; save class numbers")
+    if raw.dtype.kind in "fi" and raw.size and np.abs(raw).max() >= 2**31:
+        raise UserError(f"{path}: holds values beyond 2³¹; save class numbers")
     raw = raw.astype(np.int32)
     if raw.ndim == 3:
         return raw[..., 0] << 16 | raw[..., 1] << 8 | raw[..., 2], True
     return raw, False
 
 
+def merge_class_files(paths: tuple[Path, ...], stem: str, files: tuple[str, ...]) -> np.ndarray:
+    """One binary file for each class → int32 (H, W): 0 where none claims a pixel, i + 1 where ``files[i]`` does,
+    VOID where two do.
+
+    Raises:
+        UserError: for a file that is not binary, of another size, or of a class that is not in ``files``.
+    """
+    merged = None
+    for path in paths:
+        name = class_of_file(path, stem)
+        if name not in files:
+            raise UserError(f"{path}: {name!r} is no known class (known: {', '.join(files)}); rename or remove it")
+        inside = read_binary(path)
+        if merged is None:
+            merged = np.zeros(inside.shape, np.int32)
+        if inside.shape != merged.shape:
+            sizes = " and ".join(f"{width}×{height}" for height, width in (inside.shape, merged.shape))
+            raise UserError(f"{path}: the files of one image have {sizes} pixels; export them at one size")
+        merged = np.where(inside, np.where(merged == 0, files.index(name) + 1, VOID), merged)
+    return merged
+
+
+def class_of_file(path: Path, stem: str) -> str:
+    """photo_car.png of the image photo.jpg → car."""
+    return path.stem.removeprefix(f"{stem}_")
+
+
+def read_binary(path: Path) -> np.ndarray:
+    """A mask of one class, bool (H, W): 0 against any one value, or black against white with soft edges."""
+    raw, is_color = read_raw(path)
+    raw = color_to_grey(path, raw) if is_color else raw
+    values, counts = np.unique(raw, return_counts=True)
+    if len(values) == 1 or (len(values) == 2 and values[0] == 0):
+        return raw != 0
+    if not is_soft_binary(dict(zip(values.tolist(), counts.tolist(), strict=True)), least=2):
+        raise UserError(f"{path}: holds the values {some_values(values)}; 0 and 255 wanted, as a file of one class")
+    return raw > BINARY_TOLERANCE
+
+
+def is_lossy(path: Path) -> bool:
+    """Whether a file's format may have changed the labels: JPEG, or WebP, which does not say."""
+    with open_picture(path) as picture:
+        return picture.format in LOSSY
+
+
 def read_palette(path: Path, used) -> dict[int, tuple[int, int, int]]:
     """The colours of the palette indices in use; empty for a mask without a palette."""
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         if picture.mode != "P":
             return {}
         flat = picture.getpalette("RGB") or []
@@ -138,17 +228,25 @@ def refuse_grey(path: Path) -> None:
     raise UserError(f"{path}: a mask of class values where colour masks are wanted; save them all in one form")
 
 
-def raise_unknown(path: Path, found: Counter, encoding: Encoding) -> None:
+def unknown_values(path: Path, found: Counter, encoding: Encoding) -> str:
+    """Words for values in a mask that are no known class."""
     listing = ", ".join(f"{encoding.show(value)} ({count} px)" for value, count in found.most_common(5))
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     known = ", ".join(encoding.show(value) for value in (*encoding.values, *encoding.void))
     remedy = "correct the mask, list the value in classes.json"
-    if not encoding.is_color:
+    if encoding.is_color:
+        remedy += f', or let more pixels count as the nearest colour: "tolerance": {2 * max(encoding.tolerance, 16)}'
+    else:
         remedy += f", or leave it out of every score with --void {found.most_common(1)[0][0]}"
-    raise UserError(f"{path}: holds {listing}, which is no known class (known: {known}); {remedy}")
+    return f"{path}: holds {listing}{more}, which is no known class (known: {known}); {remedy}"
 
 
 def unpack(color: int) -> tuple[int, int, int]:
     return (color >> 16, color >> 8 & 255, color & 255)
+
+
+def some_values(values, most: int = 8) -> str:
+    return ", ".join(str(value) for value in list(values)[:most]) + (", …" if len(values) > most else "")
 
 
 def find_classes_file(source: Path) -> Path | None:
@@ -157,12 +255,14 @@ def find_classes_file(source: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = ()) -> Encoding:
-    """The encoding that a classes.json states, for masks of values or of colours.
+def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = (), files: tuple[str, ...] = ()) -> Encoding:
+    """The encoding that a classes.json states, for masks of values, of colours, or of one file for each class.
 
     The file: {"classes": [{"name": "sky", "value": 0, "color": [128, 128, 128]}, …], "void": [11]}.
     Masks of values need each class's value; where it has none, its colour's grey level if all colours are
-    grey, else its position. Colour masks need its colour. A void entry is a value or a colour.
+    grey, else its position. Colour masks need its colour; files of one class are told by its name. A void
+    entry is a value or a colour. "tolerance": 0 to 255, how far a pixel may lie from the nearest colour or
+    value; by default 32 for colours and 0 for values.
 
     Raises:
         UserError: naming the file and the entry that is missing or wrong.
@@ -172,7 +272,9 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = ()) -> Enc
         classes = stored["classes"]
         names = tuple(str(entry["name"]) for entry in classes)
         colors = tuple(color_triple(entry.get("color", default_color(i))) for i, entry in enumerate(classes))
-        if is_color:
+        if files:
+            values = tuple(files.index(name) + 1 if name in files else 0 for name in names)
+        elif is_color:
             values = tuple(pack(color_triple(entry["color"])) for entry in classes)
         else:
             grey = all("color" in entry and len(set(entry["color"])) == 1 for entry in classes)
@@ -183,12 +285,24 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = ()) -> Enc
         entries = entries if isinstance(entries, list) else [entries]
         void_values = tuple(void_value(entry, is_color) for entry in entries)
         void_values = tuple(value for value in void_values if value is not None)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        tolerance = whole(stored.get("tolerance", COLOR_TOLERANCE if is_color else 0))
+        if not 0 <= tolerance <= 255:
+            raise ValueError(f"tolerance {tolerance} is not 0 to 255")
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         wanted = '{"classes": [{"name": "sky", "value": 0, "color": [128, 128, 128]}], "void": [11]}'
         raise UserError(f"{path}: {type(error).__name__} {error}; wanted the form {wanted}") from None
+    if files:
+        void_values = void_of_files(files, names)
     void_values = tuple(dict.fromkeys((*void_values, *(gray_to(value, is_color) for value in void))))
     check_classes(path, names, values, void_values)
-    return Encoding(names, values, colors, void_values, is_color, note=f"classes from {path}")
+    return Encoding(names, values, colors, void_values, is_color, tolerance, files, note=f"classes from {path}")
+
+
+def void_of_files(files: tuple[str, ...], names: tuple[str, ...]) -> tuple[int, ...]:
+    """Merged values that never count: pixels of two classes, files called void, and what no file claims where
+    every class has a file."""
+    void = [i + 1 for i, file in enumerate(files) if file in VOID_NAMES and file not in names]
+    return (VOID, *void, 0) if set(names) <= set(files) else (VOID, *void)
 
 
 def check_classes(path: Path, names: tuple, values: tuple, void: tuple) -> None:
@@ -205,13 +319,17 @@ def check_classes(path: Path, names: tuple, values: tuple, void: tuple) -> None:
 
 def wants_colors(path: Path) -> bool:
     """Whether a classes.json tells its classes by colour alone: some class has a true colour and no value."""
-    classes = read_json(path).get("classes", [])
-    return any("value" not in entry and len(set(entry.get("color", ()))) > 1 for entry in classes)
+    stored = read_json(path)
+    classes = stored.get("classes") if isinstance(stored, dict) else None
+    try:
+        return any("value" not in entry and len(set(entry.get("color", ()))) > 1 for entry in classes or ())
+    except (TypeError, AttributeError):
+        return False  # read_encoding will name what is wrong
 
 
 def whole(value) -> int:
-    if type(value) is not int:
-        raise ValueError(f"value {value!r} is not a whole number")
+    if type(value) is not int or abs(value) >= 2**31:
+        raise ValueError(f"value {value!r} is not a whole number below 2³¹")
     return value
 
 
@@ -261,15 +379,17 @@ def rename_like(encoding: Encoding, names: tuple[str, ...], path: Path) -> Encod
     return replace(encoding, names=names, values=values, colors=colors)
 
 
-def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] = ()) -> Encoding:
+def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] = (), lossy: bool = False) -> Encoding:
     """The encoding of masks without a classes.json, from the values that all of them hold.
 
-    Accepted: 0 and 255 (binary), 0…K−1 (class indices), up to 64 colours. All else is ambiguous.
+    Accepted: 0 and 255 (binary; also with soft edges, as smoothing and JPEG make them), 0…K−1 (class
+    indices), a few colours. All else is ambiguous.
 
     Args:
         found: value on disk → number of pixels, over the whole data set.
         is_color: whether the values are packed colours.
         void: values that the user named as void.
+        lossy: some masks are in a format that changes values, such as JPEG.
 
     Raises:
         UserError: for anything ambiguous, quoting the values and a classes.json to start from.
@@ -280,31 +400,81 @@ def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] 
         show = ", ".join(str(unpack(value) if is_color else value) for value in values) or "void alone"
         raise UserError(f"every mask holds one value only ({show}): there is nothing to learn; check the export")
     if is_color:
-        if len(values) > 64:
-            raise UserError(
-                f"the masks hold {len(values)} colours: they were saved as JPEG, resized or smoothed; export "
-                "them as PNG without smoothing, or list the true colours in classes.json"
-            )
-        names = tuple("rgb_{}_{}_{}".format(*unpack(value)) for value in values)
-        colors = tuple(unpack(value) for value in values)
-        note = f"{len(values)} classes inferred from the masks' colours: {', '.join(names)}"
-        return Encoding(names, values, colors, void, True, note)
-    if values == (0, 255):
-        note = "binary masks inferred: 0 is background, 255 is foreground"
-        return Encoding(("background", "foreground"), values, (PALETTE[0], PALETTE[1]), void, False, note)
-    if values == tuple(range(len(values))) and len(values) <= MAX_CLASSES:
+        return infer_colors(values, found, void, lossy)
+    binary = Encoding(("background", "foreground"), (0, 255), (PALETTE[0], PALETTE[1]), void)
+    if values in ((0, 255), (0, 65535)):
+        note = f"binary masks inferred: 0 is background, {values[1]} is foreground"
+        return replace(binary, values=values, note=note)
+    indices = values == tuple(range(len(values)))
+    if indices and not lossy and len(values) <= MAX_CLASSES:
         names = ("background", "foreground") if len(values) == 2 else tuple(f"class_{i}" for i in values)
         colors = tuple(default_color(i) for i in values)
         note = f"{len(values)} classes inferred from the masks' values 0…{values[-1]}: {', '.join(names)}"
-        return Encoding(names, values, colors, void, False, note)
-    raise UserError(ambiguous(values, found))
+        return Encoding(names, values, colors, void, note=note)
+    with_void = values[-1] == 255 and values[:-1] == tuple(range(len(values) - 1))
+    if not void and not with_void and is_soft_binary(found, least=2 if lossy else 16):
+        moved = 1 - (found.get(0, 0) + found.get(255, 0)) / sum(found.values())
+        note = (
+            f"binary masks with soft edges inferred (JPEG or smoothing): {moved:.2%} of the pixels are neither 0 "
+            "nor 255; 0…127 is background, 128…255 is foreground"
+        )
+        return replace(binary, tolerance=BINARY_TOLERANCE, note=note)
+    raise UserError(ambiguous(values, found, lossy))
 
 
-def ambiguous(values: tuple[int, ...], found: dict[int, int]) -> str:
+def is_soft_binary(found: dict[int, int], least: int) -> bool:
+    """Whether grey values are 0 and 255 with soft edges: most pixels near the two ends, the rest spread thinly.
+
+    least: how many different values there must be; many in exact formats, where few may be classes.
+    """
+    values, total = np.array(sorted(found)), sum(found.values())
+    if values[0] < 0 or values[-1] > 255 or len(values) < least:
+        return False
+    counts = np.array([found[value] for value in values.tolist()])
+    between = (values > 32) & (values < 223)
+    ends = counts[values <= 32].sum() and counts[values >= 223].sum() and values[-1] - values[0] >= 192
+    spread = not between.any() or counts[between].max() <= max(0.001 * total, 0.25 * counts[between].sum())
+    return bool(ends and spread and counts[between].sum() <= 0.15 * total and (least < 16 or between.sum() >= 8))
+
+
+def infer_colors(values: tuple[int, ...], found: dict[int, int], void: tuple[int, ...], lossy: bool) -> Encoding:
+    """Colours that are few, exact and not vanishingly rare are classes."""
+    total = sum(found.values())
+    rare = sum(found[value] < 0.001 * total for value in values)
+    if lossy or len(values) > 64 or (len(values) > 8 and rare > len(values) / 2):
+        proposal = {"classes": [{"name": f"class_{i}", "color": c} for i, c in enumerate(main_colors(found))]}
+        raise UserError(
+            f"the masks hold {len(values)} colours, most of them rare: they were saved as JPEG, resized or smoothed. "
+            "Export them as PNG without smoothing; or list the true colours in a classes.json beside the masks' "
+            f"folder, and every pixel within {COLOR_TOLERANCE} levels counts as the nearest: {json.dumps(proposal)}"
+        )
+    names = tuple("rgb_{}_{}_{}".format(*unpack(value)) for value in values)
+    note = f"{len(values)} classes inferred from the masks' colours: {', '.join(names)}"
+    return Encoding(names, values, tuple(unpack(value) for value in values), void, True, note=note)
+
+
+def main_colors(found: dict[int, int], most: int = 32) -> list[list[int]]:
+    """The frequent colours that lie apart from each other, most frequent first."""
+    total, chosen = sum(found.values()), []
+    for value, count in Counter(found).most_common(512):
+        color = np.array(unpack(value))
+        if count < 0.002 * total or len(chosen) == most:
+            break
+        if all(np.abs(color - other).max() > 2 * COLOR_TOLERANCE for other in chosen):
+            chosen.append(color)
+    return [color.tolist() for color in chosen]
+
+
+def ambiguous(values: tuple[int, ...], found: dict[int, int], lossy: bool) -> str:
     """Why these values cannot be taken for classes, and what to write."""
     total = sum(found.values())
     listing = ", ".join(f"{value} ({found[value] / total:.2%})" for value in values[:12])
     message = f"the masks hold {len(values)} values: {listing}{', …' if len(values) > 12 else ''}. "
+    if lossy:
+        return message + (
+            "They were saved as JPEG (or WebP), which changes labels: export them as PNG. Only black and white "
+            "masks survive such compression."
+        )
     if len(values) > 32:
         return message + (
             "So many are the mark of masks saved as JPEG, resized or smoothed: export them as PNG without "

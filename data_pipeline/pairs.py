@@ -2,14 +2,19 @@
 
 import csv
 import os
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .command import UserError
 from .files import list_images
+from .findings import Finding, some
+
+PAIRS_FILE = "pairs.csv"
+MOST_CLASS_FILES = 254
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations")
@@ -37,41 +42,56 @@ class Pair:
     mask: Path
     split: str | None = None  # "train", "val", "test", where the data set itself says so
     group: str | None = None  # images of one group never straddle a split
+    class_masks: tuple[Path, ...] = ()  # where each class has a file of its own: all of them, ``mask`` first
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.image, *(self.class_masks or (self.mask,)))
 
 
-def find_pairs(source: Path, mask_suffix: str = "") -> tuple[list[Pair], list[str]]:
-    """Pairs by stem from a folder, or row by row from a CSV; and notes for the user on what was left out.
+def find_pairs(source: Path, mask_suffix: str = "", group_by: str | None = None) -> tuple[list[Pair], list[Finding]]:
+    """Pairs by stem from a folder, or row by row from a CSV; and what was left out or is wrong with the rest.
 
     Args:
-        source: the data set's folder, or a CSV file with paths relative to its own folder.
+        source: the data set's folder (a pairs.csv in it counts as that CSV), or a CSV file with paths relative
+            to its own folder.
         mask_suffix: what a mask's stem has after the image's stem, such as "_mask".
+        group_by: a regular expression; images whose stems match it with the same text are one group.
 
     Raises:
-        UserError: nothing found, a mask without its image, a stem that stands twice, a bad CSV.
+        UserError: nothing found, a bad CSV, a regular expression that does not match.
     """
     source = Path(source)
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; {LAYOUTS}")
-    if source.is_file():
-        pairs = pairs_from_csv(source)
-        return pairs, notes_on_groups(pairs)
+    table = source / PAIRS_FILE if source.is_dir() else source
+    if table.is_file():
+        pairs, findings = pairs_from_csv(table), []
+    else:
+        pairs, findings = pairs_from_folder(source, mask_suffix)
+    pairs = group(pairs, group_by) if group_by else pairs
+    return pairs, findings + torn_groups(pairs)
+
+
+def pairs_from_folder(source: Path, mask_suffix: str) -> tuple[list[Pair], list[Finding]]:
     if folders := image_and_mask_folders(source):
         return pair_folder(*folders, mask_suffix)
 
-    pairs, notes = [], []
+    pairs, findings = [], []
     for child in sorted(path for path in source.iterdir() if path.is_dir()):
         split, folders = SPLIT_FOLDERS.get(child.name.lower()), image_and_mask_folders(child)
         if split and folders:
             found, said = pair_folder(*folders, mask_suffix, split)
-            pairs, notes = pairs + found, notes + said
+            pairs, findings = pairs + found, findings + said
         elif split == "train":
             raise UserError(f"{child}: has no folder of images beside a folder of masks; {LAYOUTS}")
         elif split:
-            notes.append(f"{child} has no folder of images beside a folder of masks, and is left out")
+            message = f"{child} has no folder of images beside a folder of masks, and is left out"
+            findings.append(Finding("note", "no-masks", message))
     if not pairs:
         inside = ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
         raise UserError(f"{source}: no images with masks here (it holds: {inside}); {LAYOUTS}")
-    return unique_stems(pairs, source), notes
+    return unique_stems(pairs, source), findings
 
 
 def image_and_mask_folders(folder: Path) -> tuple[Path, Path] | None:
@@ -88,41 +108,111 @@ def image_and_mask_folders(folder: Path) -> tuple[Path, Path] | None:
 
 def pair_folder(
     image_folder: Path, mask_folder: Path, mask_suffix: str, split: str | None = None
-) -> tuple[list[Pair], list[str]]:
-    images = by_stem(image_folder)
-    masks = by_stem(mask_folder)
-    stems = {stem.removesuffix(mask_suffix): stem for stem in masks if stem.endswith(mask_suffix)}
-    common = sorted(images.keys() & stems.keys())
+) -> tuple[list[Pair], list[Finding]]:
+    """Pairs of two folders by stem, and what does not pair."""
+    images, findings = by_stem(image_folder)
+    masks, more = by_stem(mask_folder)
+    findings += more
+    of_image = {stem.removesuffix(mask_suffix): (stem,) for stem in masks if stem.endswith(mask_suffix)}
+    if not images.keys() & of_image.keys():
+        of_image = class_files(images, masks)
+    common = sorted(images.keys() & of_image.keys())
     if not common:
         raise UserError(
             f"none of the {len(images)} images in {image_folder} has a mask among the {len(masks)} files "
             f"in {mask_folder}; {name_difference(list(images), list(masks), mask_suffix)}"
         )
-    orphans = sorted(masks.keys() - {stems[stem] for stem in common})
-    if orphans:
-        raise UserError(
-            f"{len(orphans)} of {len(masks)} masks in {mask_folder} have no image of the same name in "
-            f"{image_folder}: {some(orphans)}; rename them, or move them elsewhere"
-        )
-    unlabelled = sorted(images.keys() - set(common))
-    notes = [f"{len(unlabelled)} images have no mask and are left out: {some(unlabelled)}"] if unlabelled else []
-    return [Pair(stem, images[stem], masks[stems[stem]], split) for stem in common], notes
+    used = {mask for stem in common for mask in of_image[stem]}
+    findings += orphans(sorted(masks.keys() - used), sorted(images.keys() - set(common)), masks, images)
+    pairs = []
+    for stem in common:
+        paths = tuple(masks[mask] for mask in of_image[stem])
+        several = any(path.stem != stem + mask_suffix for path in paths)
+        pairs.append(Pair(stem, images[stem], paths[0], split, class_masks=paths if several else ()))
+    return pairs, findings
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """Image files of a folder by stem.
+def orphans(mask_stems: list[str], image_stems: list[str], masks: dict, images: dict) -> list[Finding]:
+    """Masks without their image (an error: something is missing) and images without a mask (left out)."""
+    findings = []
+    if mask_stems:
+        folder, files = masks[mask_stems[0]].parent, tuple(str(masks[stem]) for stem in mask_stems)
+        message = f"{len(mask_stems)} of {len(masks)} masks in {folder} have no image of the same name: "
+        remedy = "rename them, or move them elsewhere"
+        findings.append(Finding("error", "orphan-mask", message + some(mask_stems), remedy, files))
+    if image_stems:
+        message = f"{len(image_stems)} images have no mask and are left out: {some(image_stems)}"
+        files = tuple(str(images[stem]) for stem in image_stems)
+        findings.append(Finding("warning", "image-without-mask", message, files=files))
+    return findings
+
+
+def class_files(images: dict[str, Path], masks: dict[str, Path]) -> dict[str, tuple[str, ...]]:
+    """Image stem → stems of its masks, where each class has a file of its own: photo_car.png, photo_tree.png.
+
+    Empty unless some image has several masks, whose names end in at least two different ways.
 
     Raises:
-        UserError: for an empty folder, or two files of one stem.
+        UserError: if the ends are numbers: then a file is an object, not a class.
+    """
+    found, ends = defaultdict(list), set()
+    for stem in sorted(masks):
+        parts = stem.split("_")
+        owners = ["_".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]  # the longest name first
+        owner = next((name for name in owners if name in images), None)
+        if owner:
+            found[owner].append(stem)
+            ends.add(stem.removeprefix(f"{owner}_"))
+    if len(ends) < 2 or all(len(stems) == 1 for stems in found.values()):
+        return {}
+    if all(end.isdigit() for end in ends):
+        raise UserError(
+            f"{next(iter(masks.values())).parent}: several numbered masks for an image, such as "
+            f"{some(next(iter(found.values())))}; if each is an object, draw them into one mask of classes"
+        )
+    if len(ends) > MOST_CLASS_FILES:
+        return {}
+    return {owner: tuple(stems) for owner, stems in found.items()}
+
+
+def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
+    """Image files of a folder by stem; a stem that stands twice is left out, as an error.
+
+    Raises:
+        UserError: for an empty folder.
     """
     paths = list_images(folder)
     if not paths:
         raise UserError(f"{folder}: holds no image files (PNG, JPEG, TIFF, BMP, WebP)")
-    twice = [stem for stem, count in Counter(path.stem for path in paths).items() if count > 1]
-    if twice:
-        both = ", ".join(path.name for path in paths if path.stem == twice[0])
-        raise UserError(f"{folder}: {both} share one stem, so their pairing is ambiguous; keep one of them")
-    return {path.stem: path for path in paths}
+    findings = []
+    for stem in sorted(stem for stem, count in Counter(path.stem for path in paths).items() if count > 1):
+        same = [path for path in paths if path.stem == stem]
+        names = ", ".join(path.name for path in same)
+        message = f"{folder}: {names} share one stem, so their pairing is ambiguous"
+        findings.append(Finding("error", "duplicate-stem", message, "keep one of them", tuple(map(str, same))))
+        paths = [path for path in paths if path.stem != stem]
+    return {path.stem: path for path in paths}, findings
+
+
+def group(pairs: list[Pair], expression: str) -> list[Pair]:
+    """The pairs with a group each: what the expression's brackets match in the stem, or all that it matches.
+
+    Raises:
+        UserError: for an expression that is none, or that does not match every stem.
+    """
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise UserError(f"--group-by {expression!r}: not a regular expression ({error})") from None
+    matches = {pair.stem: pattern.search(pair.stem) for pair in pairs}
+    unmatched = [stem for stem, match in matches.items() if not match]
+    if unmatched:
+        raise UserError(f"--group-by {expression!r} does not match {len(unmatched)} names: {some(unmatched)}")
+    return [replace(pair, group="/".join(part or "" for part in named(matches[pair.stem]))) for pair in pairs]
+
+
+def named(match: re.Match) -> tuple[str, ...]:
+    return match.groups() or (match.group(),)
 
 
 def name_difference(images: list[str], masks: list[str], mask_suffix: str) -> str:
@@ -192,14 +282,15 @@ def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:
     return Pair(files[0].stem, *files, SPLIT_FOLDERS.get(split), (row.get("group") or "").strip() or None)
 
 
-def notes_on_groups(pairs: list[Pair]) -> list[str]:
+def torn_groups(pairs: list[Pair]) -> list[Finding]:
     """Groups that the data set's own split tears apart: their images may be near copies of each other."""
     parts = defaultdict(set)
     for pair in pairs:
         if pair.group and pair.split:
             parts[pair.group].add(pair.split)
     torn = sorted(group for group, splits in parts.items() if len(splits) > 1)
-    return [f"the given split tears {len(torn)} groups apart, so its scores may flatter: {some(torn)}"] if torn else []
+    message = f"the given split tears {len(torn)} groups apart, so its scores may flatter: {some(torn)}"
+    return [Finding("warning", "torn-group", message, files=tuple(torn))] if torn else []
 
 
 def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:
@@ -210,14 +301,8 @@ def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:
         stem = pair.stem
         if count[stem] > 1:
             stem = "__".join(Path(os.path.relpath(pair.image, root)).with_suffix("").parts)
-        renamed.append(Pair(stem, pair.image, pair.mask, pair.split, pair.group))
+        renamed.append(replace(pair, stem=stem))
     again = [stem for stem, n in Counter(pair.stem for pair in renamed).items() if n > 1]
     if again:
         raise UserError(f"two images are called {again[0]}; list each image once, under a name of its own")
     return renamed
-
-
-def some(names: list[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

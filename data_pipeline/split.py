@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +31,18 @@ class Split:
 
     def to_json(self, root: Path) -> dict:
         """Paths relative to the data set's root."""
+
+        def relative(path):
+            return Path(os.path.relpath(path, root)).as_posix()
+
         return {"seed": self.seed, "fixed": self.fixed} | {
             name: [
                 {
                     "stem": pair.stem,
-                    "image": Path(os.path.relpath(pair.image, root)).as_posix(),
-                    "mask": Path(os.path.relpath(pair.mask, root)).as_posix(),
+                    "image": relative(pair.image),
+                    "mask": relative(pair.mask),
                     "group": pair.group,
+                    "class_masks": [relative(path) for path in pair.class_masks],
                 }
                 for pair in self.part(name)
             ]
@@ -47,31 +53,51 @@ class Split:
     def from_json(cls, stored: dict, root: Path) -> "Split":
         parts = {
             name: [
-                Pair(row["stem"], root / row["image"], root / row["mask"], name, row["group"]) for row in stored[name]
+                Pair(
+                    row["stem"],
+                    root / row["image"],
+                    root / row["mask"],
+                    name,
+                    row["group"],
+                    tuple(root / path for path in row["class_masks"]),
+                )
+                for row in stored[name]
             ]
             for name in FRACTIONS
         }
         return cls(**parts, seed=stored["seed"], fixed=stored["fixed"])
 
 
-def make_split(pairs: list[Pair], presence: np.ndarray, seed: int, train_count: int | None = None) -> Split:
+def make_split(
+    pairs: list[Pair],
+    presence: np.ndarray,
+    seed: int,
+    train_count: int | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+) -> Split:
     """Split a data set; the same split whatever the order of ``pairs``.
 
     The data set's own split, where it has one, is kept; a validation part that it lacks is taken from its
-    training part.
+    training part. With folds, fold number ``fold`` is the test part, so that over all folds every image is
+    tested once; the validation part comes from the rest.
 
     Args:
         pairs: the data set.
         presence: bool (pairs, classes): which image holds which class.
         seed: of the shuffle.
         train_count: keep this many training images; a smaller subset lies inside a larger one.
+        folds, fold: number of folds, and which one (0…folds − 1) is the test part.
 
     Raises:
-        UserError: for fewer than three images or groups, or a train_count out of range.
+        UserError: for fewer than three images or groups, a train_count or fold out of range, or folds of a data
+            set that has a split of its own.
     """
     shuffled = sorted(range(len(pairs)), key=lambda i: shuffle_key(seed, pairs[i].stem))
     fixed = any(pair.split for pair in pairs)
-    if fixed:
+    if folds is not None:
+        parts = fold_parts(shuffled, pairs, presence, folds, fold)
+    elif fixed:
         parts = {name: [i for i in shuffled if (pairs[i].split or "train") == name] for name in FRACTIONS}
         if not parts["train"]:
             raise UserError("the data set is split in folders (or a CSV column), but has no train part")
@@ -91,6 +117,34 @@ def make_split(pairs: list[Pair], presence: np.ndarray, seed: int, train_count: 
             raise UserError(f"--train-count {train_count}: the training part has {len(parts['train'])} images")
         parts["train"] = parts["train"][:train_count]
     return Split(**{name: [pairs[i] for i in parts[name]] for name in FRACTIONS}, seed=seed, fixed=fixed)
+
+
+def fold_parts(
+    shuffled: list[int], pairs: list[Pair], presence: np.ndarray, folds: int, fold: int
+) -> dict[str, list[int]]:
+    """One fold as the test part, the others as training and validation.
+
+    Whole groups, stratified by the rarest class that each image holds (scikit-learn's StratifiedGroupKFold).
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if any(pair.split for pair in pairs):
+        raise UserError("--folds: the data set has a split of its own (folders or a CSV column); fold it without one")
+    groups = [pairs[i].group or pairs[i].stem for i in shuffled]
+    if not 2 <= folds <= len(set(groups)) or not 0 <= fold < folds:
+        raise UserError(
+            f"--folds {folds} --fold {fold}: 2 to {len(set(groups))} folds (as many as there are groups) are wanted, "
+            "and a fold from 0 to the number of folds − 1"
+        )
+    holders = np.where(presence.any(0), presence.sum(0), len(pairs) + 1)
+    rarest = np.where(presence, holders, len(pairs) + 2)[shuffled].argmin(1)
+    if np.bincount(rarest).max() < folds:  # no class is in every fold anyway
+        rarest[:] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class in fewer images than folds: nothing to be done
+        split = list(StratifiedGroupKFold(folds).split(shuffled, rarest, groups))
+    rest, test = ([shuffled[place] for place in part] for part in split[fold])
+    return stratify(rest, pairs, presence, {"train": 0.85, "val": 0.15}) | {"test": test}
 
 
 def shuffle_key(seed: int, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from data_pipeline.command import UserError
+from data_pipeline.command import UserError, parse_size
 
 ModelName = Literal["unet", "unet_original", "unet_blog", "fc_densenet56", "fc_densenet67", "fc_densenet103"]
 
@@ -42,8 +42,8 @@ class TrainConfig:
     crop: int | None = None
     """Train on N×N crops at native resolution. Default: whole images up to 320×320 pixels' area, where all
     have one size; crops of 256 otherwise."""
-    augment: Literal["none", "light", "standard", "strong"] = "standard"
-    """How far training images are varied."""
+    augment: Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"] = "standard"
+    """How far training images are varied; or exactly as the papers say."""
     symmetry: Literal["auto", "none", "horizontal", "d4"] = "auto"
     """Flips and turns that leave the task as it is: horizontal (street scenes), d4 (tiles from above,
     slides). auto: horizontal; d4 for golfscape."""
@@ -65,6 +65,12 @@ class TrainConfig:
     """Mask value on disk that never counts (unlabelled), beside those in classes.json."""
     mask_suffix: str = ""
     """What a mask's name has after its image's name: _mask."""
+    group_by: str | None = None
+    """Regular expression: images whose names match it with the same text stay in one part of the split."""
+    folds: int | None = None
+    """Cross-validation: split into K folds, of which --fold is the test part."""
+    fold: int | None = None
+    """With --folds K: which fold, 0 to K−1."""
     train_count: int | None = None
     """Train on N of the training images only; smaller subsets lie inside larger ones."""
     seed: int = 0
@@ -87,6 +93,8 @@ class TrainConfig:
             raise UserError(
                 "--size shrinks whole images and --crop cuts them at native resolution: give one of the two"
             )
+        if (self.folds is None) != (self.fold is None):
+            raise UserError(f"--folds {self.folds} --fold {self.fold}: give both; each fold is a run of its own")
         if self.name is not None and not re.fullmatch(r"[\w][\w.+-]*", self.name):
             raise UserError(f"--name {self.name!r}: letters, digits, '_', '-', '.' and '+' are wanted")
         parse_size(self.size)
@@ -132,17 +140,3 @@ def above_zero(config, *flags: str) -> None:
         value = getattr(config, flag)
         if value is not None and not value > 0:
             raise UserError(f"--{flag.replace('_', '-')} {value}: a number above 0 is wanted")
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """ "96x128" → (96, 128): height, width in pixels.
-
-    Raises:
-        UserError: for anything else.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
-    if not match or "0" in match.groups():
-        raise UserError(f"--size {text}: HEIGHTxWIDTH in pixels is wanted, such as 96x128")
-    return int(match[1]), int(match[2])

@@ -2,13 +2,11 @@
 
 from dataclasses import asdict, dataclass
 
-from data_pipeline.command import UserError
+from data_pipeline.command import UserError, parse_size
+from data_pipeline.loader import default_frame
 from models import Spec
 
-from .config import TrainConfig, parse_size
-
-WHOLE_IMAGE_AREA = 320 * 320  # pixels; larger images are trained on crops
-DEFAULT_CROP = 256
+from .config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,8 @@ def choose_frame(config: TrainConfig, spec: Spec, sizes: set[tuple[int, int]]) -
         wanted = size
     elif config.crop:
         wanted, crops = (config.crop, config.crop), True
-    elif len(sizes) == 1 and max(height * width for height, width in sizes) <= WHOLE_IMAGE_AREA:
-        (wanted,) = sizes
     else:
-        crops = True
-        wanted = tuple(min(DEFAULT_CROP, max(axis)) for axis in zip(*sizes, strict=True))
+        wanted, crops = default_frame(sizes)
     smallest = spec.min_size - 2 * spec.margin
     if (size or config.crop) and min(wanted) < smallest:
         raise UserError(f"{wanted[0]}×{wanted[1]} pixels are too small for {config.model}: at least {smallest}")

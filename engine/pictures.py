@@ -7,19 +7,11 @@ import numpy as np
 
 from data_pipeline.files import write_atomically
 from data_pipeline.masks import VOID
+from data_pipeline.preview import overlay
 
 ERROR_COLOR = (213, 94, 0)
 VOID_COLOR = (128, 128, 128)
 BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito, safe for colour-blind readers
-
-
-def overlay(image: np.ndarray, mask: np.ndarray, colors, opacity: float = 0.5) -> np.ndarray:
-    """Image uint8 (H, W, 3) with a mask (H, W) in its classes' colours; black classes and void stay clear."""
-    table = np.zeros((VOID + 1, 3), np.uint8)
-    table[: len(colors)] = colors
-    tint = table[mask]
-    blended = cv2.addWeighted(image, 1 - opacity, tint, opacity, 0)
-    return np.where(tint.any(-1, keepdims=True), blended, image)
 
 
 def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

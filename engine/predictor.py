@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.dataset import resize_image, window
+from data_pipeline.loader import resize_image, window
 from models import MODELS
 
 from .framing import Frame
@@ -19,18 +19,18 @@ class Predictor:
 
     def __init__(self, model, name: str, frame: Frame, batch_size: int = 8):
         # One trace for images of all sizes; Keras's predict would make one for each.
-        signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.uint8)]
+        signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32)]
         self.network = tf.function(lambda images: model(images, training=False), signature)
         self.spec = MODELS[name]
         self.frame = frame
         self.batch_size = batch_size
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) → class indices, uint8 (H, W)."""
+        """Image (H, W, C) → class indices, uint8 (H, W)."""
         return self.probabilities(image).argmax(-1).astype(np.uint8)
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) → softmax probabilities, float32 (H, W, C), at the image's own resolution."""
+        """Image (H, W, C) → softmax probabilities, float32 (H, W, C), at the image's own resolution."""
         height, width = image.shape[:2]
         seen = image if self.frame.size is None else resize_image(image, self.frame.size)
         if seen.shape[0] * seen.shape[1] <= LARGEST_WHOLE:
@@ -65,7 +65,7 @@ class Predictor:
             window(image, top, left, padded, self.spec.margin)
             for image, (top, left) in zip(images, corners, strict=True)
         ]
-        return self.network(np.stack(windows)).numpy()[:, : size[0], : size[1]]
+        return self.network(np.stack(windows).astype(np.float32)).numpy()[:, : size[0], : size[1]]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

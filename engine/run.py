@@ -14,12 +14,13 @@ from data_pipeline.check import Inspection
 from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 from data_pipeline.masks import Encoding
+from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 
 from .config import TrainConfig
 from .framing import Frame
 
-PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow")
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class Run:
         return Encoding.from_json(self.dataset["encoding"])
 
     @cached_property
+    def scale(self) -> Scale:
+        return Scale.from_json(self.dataset["scale"])
+
+    @cached_property
     def frame(self) -> Frame:
         return Frame.from_json(self.config["frame"])
 
@@ -95,7 +100,7 @@ class Run:
     def moved_to(self, root: Path) -> "Run | None":
         """This run with its data set at another place, if all of its files are there."""
         moved = Run(self.path, Path(root).resolve())
-        files = [path for pair in moved.split.part("all") for path in (pair.image, pair.mask)]
+        files = [path for pair in moved.split.part("all") for path in pair.files]
         return moved if all(path.is_file() for path in files) else None
 
     def name_for(self, data: Path, split: str) -> str:
@@ -131,14 +136,14 @@ def config_json(config: TrainConfig, frame: Frame) -> dict:
     return settings | {"frame": frame.to_json()}
 
 
-def dataset_json(root: Path, data: Inspection, split: Split) -> dict:
+def dataset_json(root: Path, data: Inspection, split: Split, scale: Scale) -> dict:
     pixels = data.class_pixels(split.train)
     share = dict(zip(data.encoding.names, (pixels / max(1, pixels.sum())).tolist(), strict=True))
     return {
         "root": str(root),
         "encoding": data.encoding.to_json(),
-        "channels": 3,
-        "scale": 1 / 255,
+        "channels": scale.channels,
+        "scale": scale.to_json(),  # of raw pixels, from the training part
         "class_frequencies": share,  # of the training masks' pixels that are not void
         "fingerprint": data.fingerprint(),
     }

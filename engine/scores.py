@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_pipeline.files import read_image, write_csv, write_json, write_mask, write_picture
-from data_pipeline.masks import Encoding, read_mask, unpack
+from data_pipeline.files import write_csv, write_json, write_mask, write_picture
+from data_pipeline.loader import read_pair
+from data_pipeline.masks import Encoding, unpack
 from data_pipeline.pairs import Pair
+from data_pipeline.scale import Scale
 
 from . import metrics
 from .pictures import panel, plot_confusion
@@ -38,14 +40,14 @@ def score(
     """Score several ways from an image to a mask on the same pairs, at the masks' own resolution.
 
     Args:
-        ways: name → function of uint8 (H, W, 3) to class indices uint8 (H, W).
+        ways: name → function of an image (H, W, C) to class indices uint8 (H, W).
         pairs: what to score on.
         encoding: of the masks.
         on_masks: called with each pair, its image, its true mask and the predicted masks by name.
     """
     found = {name: [] for name in ways}
     for pair in tqdm(pairs, "scoring", unit="image", leave=False, disable=None):
-        image, truth = read_image(pair.image), read_mask(pair.mask, encoding)
+        image, truth = read_pair(pair, encoding)
         masks = {name: way(image) for name, way in ways.items()}
         for name, mask in masks.items():
             found[name].append(metrics.confusion_matrix(truth, mask, encoding.num_classes))
@@ -88,13 +90,16 @@ def per_image_rows(scored: Scored, encoding: Encoding) -> list[dict]:
     return rows
 
 
-def evaluate(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding, about: dict, folder: Path) -> dict:
+def evaluate(
+    ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding, scale: Scale, about: dict, folder: Path
+) -> dict:
     """Score the network and its baselines on pairs; write everything but the report into ``folder``.
 
     Args:
         ways: "model" and the baselines, as for ``score``.
         pairs: what to score on.
         encoding: of the masks.
+        scale: of the images, for the pictures.
         about: the head of metrics.json: which split, of which data.
         folder: where to write.
 
@@ -105,7 +110,7 @@ def evaluate(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding, a
     def keep(pair, image, truth, masks):
         prediction = masks["model"]
         write_mask(folder / "predictions" / f"{pair.stem}.png", prediction, encoding.colors)
-        drawn = panel(image, truth, prediction, encoding.colors)
+        drawn = panel(scale.show(image), truth, prediction, encoding.colors)
         write_picture(folder / "overlays" / f"{pair.stem}.jpg", drawn)
 
     scored = score(ways, pairs, encoding, keep)

@@ -60,7 +60,7 @@ def fc_densenet(
     parts = Parts(growth_rate, dropout, l2, batch_statistics)
 
     inputs = layers.Input(input_shape)
-    x = layers.Rescaling(scale, offset, name="rescale")(inputs)
+    x = layers.Rescaling(scale, offset, dtype="float32", name="rescale")(inputs)  # 16-bit pixels overflow float16
     x = parts.conv(x, FIRST_CONV_FILTERS, 3, name="first_conv")
     skips = []
     for i, num_layers in enumerate(down, start=1):

@@ -63,7 +63,7 @@ def unet(
         raise ValueError(f"norm={norm!r}, up={up!r}: norm is one of {list(NORMS)}, up transpose or bilinear")
 
     inputs = layers.Input(input_shape)
-    x = layers.Rescaling(scale, offset, name="rescale")(inputs)
+    x = layers.Rescaling(scale, offset, dtype="float32", name="rescale")(inputs)  # 16-bit pixels overflow float16
     skips = []
     for level in range(depth):
         x = double_conv(x, width * 2**level, norm, name=f"down{level + 1}")
@@ -144,7 +144,7 @@ def unet_original(num_classes, input_shape=(None, None, 3), *, width=64, dropout
         return layers.Conv2D(filters, 3, activation="relu", kernel_initializer=GAUSSIAN, name=name)(x)
 
     inputs = layers.Input(input_shape)
-    x = layers.Rescaling(scale, offset, name="rescale")(inputs)
+    x = layers.Rescaling(scale, offset, dtype="float32", name="rescale")(inputs)  # 16-bit pixels overflow float16
     skips = []
     for level in range(4):  # 572 → 284 → 140 → 68 → 32
         x = conv(x, width * 2**level, f"down{level + 1}_conv_a")
@@ -198,7 +198,7 @@ def unet_blog(num_classes, input_shape=(None, None, 3), *, width=64, dropout=0.5
         )(x)
 
     inputs = layers.Input(input_shape)
-    x = layers.Rescaling(scale, offset, name="rescale")(inputs)
+    x = layers.Rescaling(scale, offset, dtype="float32", name="rescale")(inputs)  # 16-bit pixels overflow float16
     skips = []
     for level in range(4):
         x = conv(x, width * 2**level, 3, f"down{level + 1}_conv_a")

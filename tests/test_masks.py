@@ -185,13 +185,12 @@ def test_a_stray_color_is_named(tmp_path):
         read_mask(tmp_path / "m.png", encoding)
 
 
-def test_jpeg_and_float_masks_are_refused(tmp_path):
-    encoding = Encoding(("a", "b"), (0, 255), COLORS[:2])
-    save(tmp_path / "m.jpg", np.zeros((8, 8), np.uint8))
-    with pytest.raises(UserError, match=r"m\.jpg: a JPEG"):
-        read_mask(tmp_path / "m.jpg", encoding)
-    save(tmp_path / "m.tif", np.zeros((8, 8), np.float32))
-    with pytest.raises(UserError, match=r"m\.tif: pixels of the form F"):
+def test_fractions_are_refused_and_whole_floats_read(tmp_path):
+    encoding = Encoding(("a", "b", "c"), (0, 1, 2), COLORS)
+    save(tmp_path / "m.tif", MASK.astype(np.float32))
+    assert (read_mask(tmp_path / "m.tif", encoding) == MASK).all()
+    save(tmp_path / "m.tif", np.full((8, 8), 0.5, np.float32))
+    with pytest.raises(UserError, match=r"m\.tif: holds fractions such as 0\.5"):
         read_mask(tmp_path / "m.tif", encoding)
 
 

@@ -1,0 +1,92 @@
+"""Pairs in memory: decoded, resized, cached; and the windows that are cut from them."""
+
+import threading
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from .augment import in_fours
+from .files import read_image
+from .masks import Encoding, read_class_masks, read_mask
+from .pairs import Pair
+
+CACHE_BYTES = 2 << 30  # for each of training and validation
+WHOLE_IMAGE_AREA = 320 * 320  # pixels; larger images are trained on crops
+DEFAULT_CROP = 256
+
+
+def read_pair(pair: Pair, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, C) as ``read_image`` gives it, and mask uint8 (H, W), classes 0…C−1, void 255."""
+    if pair.class_masks:
+        return read_image(pair.image), read_class_masks(pair.class_masks, pair.image.stem, encoding)
+    return read_image(pair.image), read_mask(pair.mask, encoding)
+
+
+def default_frame(sizes: set[tuple[int, int]]) -> tuple[tuple[int, int], bool]:
+    """What a network sees of images of these sizes (H, W), and whether that is a crop.
+
+    Whole images where all have one size and a moderate area, else crops at native resolution.
+    """
+    if len(sizes) == 1 and max(height * width for height, width in sizes) <= WHOLE_IMAGE_AREA:
+        return next(iter(sizes)), False
+    height, width = (min(DEFAULT_CROP, max(axis)) for axis in zip(*sizes, strict=True))
+    return (height, width), True
+
+
+@dataclass
+class Loader:
+    """Decoded pairs by number, kept in memory as long as they fit in ``limit`` bytes.
+
+    size: (H, W) to which whole images are resized (by area) and masks (by nearest pixel), or None.
+    """
+
+    pairs: list[Pair]
+    encoding: Encoding
+    size: tuple[int, int] | None = None
+    limit: int = CACHE_BYTES
+    cache: dict = field(default_factory=dict)
+    held: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image (H, W, C) and mask uint8 (H, W) of a pair."""
+        if index in self.cache:
+            return self.cache[index]
+        loaded = resize(*read_pair(self.pairs[index], self.encoding), self.size)
+        size = sum(array.nbytes for array in loaded)
+        with self.lock:
+            if self.held + size <= self.limit and index not in self.cache:
+                self.cache[index] = loaded
+                self.held += size
+        return loaded
+
+
+def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int] | None):
+    """Image by area (linear where it grows), mask by nearest pixel, so that thin classes do not vanish."""
+    if size is None or mask.shape == size:
+        return image, mask
+    return resize_image(image, size), cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Image (H, W, C) to size (H, W): by area where it shrinks, linearly where it grows."""
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return in_fours(image, cv2.resize, size[::-1], None, 0, 0, how)
+
+
+def window(image: np.ndarray, top: int, left: int, size: tuple[int, int], margin: int = 0) -> np.ndarray:
+    """The part (size + 2·margin) of an image at (top − margin, left − margin), mirrored beyond its borders."""
+    bottom, right = top + size[0] + margin, left + size[1] + margin
+    top, left = top - margin, left - margin
+    height, width = image.shape[:2]
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        return image[top:bottom, left:right]
+    # Mirroring may reach further than the part itself, so the whole image is extended and then cut.
+    beyond = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    extended = cv2.copyMakeBorder(image, *beyond, cv2.BORDER_REFLECT_101).reshape(
+        height + beyond[0] + beyond[1], width + beyond[2] + beyond[3], -1
+    )
+    top, left = max(top, 0), max(left, 0)
+    return extended[top : top + size[0] + 2 * margin, left : left + size[1] + 2 * margin]

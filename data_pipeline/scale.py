@@ -1,0 +1,93 @@
+"""How raw pixels become a network's input: one range for each channel, decided once, stored with the run."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .command import UserError
+from .files import read_image
+from .loader import read_pair
+from .masks import VOID, Encoding
+from .pairs import Pair
+
+PERCENTILES = (1, 99)
+SAMPLES = 4096  # pixels of each training image that the percentiles are taken over
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The type of the images, and the value of each channel that becomes 0 (``low``) and 1 (``high``)."""
+
+    dtype: str  # "uint8", "uint16", "float32"
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        return len(self.low)
+
+    @property
+    def factor(self) -> list[float]:
+        return [1 / (high - low) for low, high in zip(self.low, self.high, strict=True)]
+
+    @property
+    def offset(self) -> list[float]:
+        return [-low / (high - low) for low, high in zip(self.low, self.high, strict=True)]
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict) -> "Scale":
+        return cls(stored["dtype"], tuple(stored["low"]), tuple(stored["high"]))
+
+    def read(self, path: Path) -> np.ndarray:
+        """An image of this type and number of channels.
+
+        Raises:
+            UserError: for an image of another kind.
+        """
+        image = read_image(path)
+        self.refuse_other(path, image.dtype.name, image.shape[2])
+        return image
+
+    def refuse_other(self, path: Path, dtype: str, channels: int) -> None:
+        """Raise a UserError for an image that is not of this type and number of channels."""
+        if (dtype, channels) != (self.dtype, self.channels):
+            raise UserError(
+                f"{path}: {channels} channels of {dtype}, but the network was trained on {self.channels} of "
+                f"{self.dtype}; save the image as the training images are"
+            )
+
+    def unit(self, image: np.ndarray) -> np.ndarray:
+        """Pixels as the network sees them, float32 (H, W, C), about 0 to 1."""
+        return image * np.float32(self.factor) + np.float32(self.offset)
+
+    def show(self, image: np.ndarray) -> np.ndarray:
+        """An image (H, W, C) for the eye, uint8 (H, W, 3): its first three channels, or its first in grey."""
+        channels = [0, 1, 2] if self.channels >= 3 else [0, 0, 0]
+        if self.dtype == "uint8":
+            return np.ascontiguousarray(image[..., channels])
+        return (np.clip(self.unit(image)[..., channels], 0, 1) * 255).astype(np.uint8)
+
+
+def measure_scale(pairs: list[Pair], encoding: Encoding) -> Scale:
+    """The scale of some training pairs: 0 to 255 for 8 bits; else percentiles of their labelled pixels.
+
+    Args:
+        pairs: the training part, images of one type and number of channels.
+        encoding: of the masks; what is void (no data, often) has no say.
+    """
+    first = read_image(pairs[0].image)
+    channels = first.shape[2]
+    if first.dtype == np.uint8:
+        return Scale("uint8", (0.0,) * channels, (255.0,) * channels)
+    drawn = []
+    for pair in pairs:
+        image, mask = read_pair(pair, encoding)
+        labelled = image[mask != VOID]
+        drawn.append(labelled[:: max(1, len(labelled) // SAMPLES)])
+    low, high = np.percentile(np.concatenate(drawn), PERCENTILES, axis=0).astype(float)
+    high = np.where(high > low, high, low + 1)  # a constant channel becomes 0
+    return Scale(first.dtype.name, tuple(low.tolist()), tuple(high.tolist()))
