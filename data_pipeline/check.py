@@ -40,6 +40,7 @@ from .pairs import Pair
 from .split import Split
 
 MOST_VALUES = 4096  # different colours in a mask; more is a photograph
+MOST_STRAYS = 3  # different values; more are no slips
 STRAY = 0.01  # share of the masks that may hold an inferred class before it counts as a slip
 
 
@@ -199,7 +200,8 @@ def settle(
 ) -> tuple[list[Facts], Encoding, list[Finding]]:
     """The masks' encoding, from a classes.json, a run, or the masks themselves; and the facts in its terms."""
     classes_file = find_classes_file(source) if source else None
-    is_color = any(one.is_color and not is_grey(one) for one in looked)
+    in_color = sum(one.is_color and not is_grey(one) for one in looked)
+    is_color = in_color > sum(not one.is_color for one in looked)
     if classes_file:
         is_color = is_color or (any(one.is_color for one in looked) and wants_colors(classes_file))
     elif known:
@@ -281,7 +283,7 @@ def stray_values(facts: list[Facts], void: tuple[int, ...]) -> set[int]:
     """Values that very few masks hold: more likely a slip than a class, where there are few such values."""
     holders = Counter(value for one in facts for value in one.values)
     strays = {value for value, count in holders.items() if count <= max(1, STRAY * len(facts))} - set(void)
-    return strays if len(strays) <= max(2, len(holders) / 2) else set()
+    return strays if len(strays) <= MOST_STRAYS else set()
 
 
 def numbers_objects(facts: list[Facts], encoding: Encoding) -> bool:

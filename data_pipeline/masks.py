@@ -232,7 +232,7 @@ def unknown_values(path: Path, found: Counter, encoding: Encoding) -> str:
     """Words for values in a mask that are no known class."""
     listing = ", ".join(f"{encoding.show(value)} ({count} px)" for value, count in found.most_common(5))
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    known = ", ".join(encoding.show(value) for value in (*encoding.values, *encoding.void))
+    known = some_values([encoding.show(value) for value in (*encoding.values, *encoding.void)], most=24)
     remedy = "correct the mask, list the value in classes.json"
     if encoding.is_color:
         remedy += f', or let more pixels count as the nearest colour: "tolerance": {2 * max(encoding.tolerance, 16)}'
@@ -433,7 +433,7 @@ def is_soft_binary(found: dict[int, int], least: int) -> bool:
     counts = np.array([found[value] for value in values.tolist()])
     between = (values > 32) & (values < 223)
     ends = counts[values <= 32].sum() and counts[values >= 223].sum() and values[-1] - values[0] >= 192
-    spread = not between.any() or counts[between].max() <= max(0.001 * total, 0.25 * counts[between].sum())
+    spread = not between.any() or counts[between].max() <= max(0.001 * total, 0.5 * counts[between].sum())
     return bool(ends and spread and counts[between].sum() <= 0.15 * total and (least < 16 or between.sum() >= 8))
 
 
@@ -442,12 +442,17 @@ def infer_colors(values: tuple[int, ...], found: dict[int, int], void: tuple[int
     total = sum(found.values())
     rare = sum(found[value] < 0.001 * total for value in values)
     if lossy or len(values) > 64 or (len(values) > 8 and rare > len(values) / 2):
-        proposal = {"classes": [{"name": f"class_{i}", "color": c} for i, c in enumerate(main_colors(found))]}
-        raise UserError(
+        message = (
             f"the masks hold {len(values)} colours, most of them rare: they were saved as JPEG, resized or smoothed. "
-            "Export them as PNG without smoothing; or list the true colours in a classes.json beside the masks' "
-            f"folder, and every pixel within {COLOR_TOLERANCE} levels counts as the nearest: {json.dumps(proposal)}"
+            "Export them as PNG without smoothing"
         )
+        proposal = {"classes": [{"name": f"class_{i}", "color": c} for i, c in enumerate(main_colors(found))]}
+        if len(proposal["classes"]) > 1:
+            message += (
+                "; or list the true colours in a classes.json beside the masks' folder, and every pixel within "
+                f"{COLOR_TOLERANCE} levels counts as the nearest: {json.dumps(proposal)}"
+            )
+        raise UserError(message)
     names = tuple("rgb_{}_{}_{}".format(*unpack(value)) for value in values)
     note = f"{len(values)} classes inferred from the masks' colours: {', '.join(names)}"
     return Encoding(names, values, tuple(unpack(value) for value in values), void, True, note=note)

@@ -136,9 +136,7 @@ def write_survey_json(path: Path, found: Survey) -> None:
             "encoding": found.data.encoding.to_json() if found.data else None,
             "scale": found.scale.to_json() if found.scale else None,
             "classes": classes,
-            "split": {part: [pair.stem for pair in found.split.part(part)] for part in FRACTIONS}
-            if found.split
-            else None,
+            "split": split,
             "suggestion": suggestion(found),
         },
     )
