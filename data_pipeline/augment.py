@@ -7,12 +7,15 @@ outside the image is its reflection in the image, and void in the mask.
 
 import math
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import cv2
 import numpy as np
 
 from .masks import VOID
 
+NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])  # equally likely levels
+NORMAL /= NORMAL.std()
 IDENTITY = ((1, 0), (0, 1))
 MIRROR = ((-1, 0), (0, 1))
 QUARTER_TURN = ((0, -1), (1, 0))
@@ -151,11 +154,14 @@ def place_crop(mask, size, rng, policy) -> tuple[int, int]:
     corner = rng.integers(0, room + 1)
     if not room.any() or rng.random() >= policy.foreground:
         return tuple(corner)
-    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=VOID + 1)[1:VOID]) + 1
+    present = np.flatnonzero(cv2.calcHist([mask], [0], None, [256], [0, 256])[1:VOID]) + 1
     if not len(present):
         return tuple(corner)
-    pixels = np.flatnonzero(mask.ravel() == rng.choice(present))
-    center = np.unravel_index(rng.choice(pixels), mask.shape)
+    found = mask == rng.choice(present)
+    up_to = np.cumsum(np.count_nonzero(found, axis=1))  # pixels of the class in the rows up to each
+    number = rng.integers(up_to[-1])
+    row = np.searchsorted(up_to, number, "right")
+    center = row, np.flatnonzero(found[row])[number - up_to[row]]  # counted from the row's end
     jitter = rng.uniform(-0.25, 0.25, 2) * size  # or the class would always sit in the middle
     corner = np.subtract(center, np.array(size) // 2) + jitter.astype(int)
     return tuple(np.clip(corner, 0, room))
@@ -183,12 +189,14 @@ def bend(to_source, height, width, rng, policy):
     """
     sigma = policy.elastic_pixels or policy.elastic * min(height, width)
     nodes = rng.normal(0, sigma, (policy.elastic_grid, policy.elastic_grid, 2)).astype(np.float32)
-    displacement = cv2.resize(nodes, (width, height), interpolation=cv2.INTER_CUBIC)
-    to_source = to_source.astype(np.float32)
     across, down = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    x = displacement[..., 0] + (to_source[0, 0] * across + to_source[0, 2]) + to_source[0, 1] * down
-    y = displacement[..., 1] + (to_source[1, 0] * across + to_source[1, 2]) + to_source[1, 1] * down
-    return x, y
+    maps = []
+    for (a, b, c), moved in zip(to_source.astype(np.float32), np.moveaxis(nodes, 2, 0), strict=True):
+        coordinate = cv2.resize(np.ascontiguousarray(moved), (width, height), interpolation=cv2.INTER_CUBIC)
+        coordinate += a * across + c
+        coordinate += b * down
+        maps.append(coordinate)
+    return maps
 
 
 def resample(array, to_source, x, y, size, interpolation, border):
@@ -217,10 +225,16 @@ def recolor(image, rng, policy):
     if policy.blur and rng.random() < 0.2:
         image = in_fours(image, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
     if policy.noise and rng.random() < 0.5:
-        noise = rng.standard_normal(image.shape, np.float32)
-        noise *= rng.uniform(0, policy.noise)
+        noise = draw_noise(image.shape, rng.uniform(0, policy.noise), rng)
         image = cv2.add(image, noise, dtype=cv2.CV_8U).reshape(image.shape)
     return image
+
+
+def draw_noise(shape, sigma, rng) -> np.ndarray:
+    """Gaussian noise, float32: a random byte picks one of 256 equally likely levels (none beyond 2.9 σ)."""
+    levels = (sigma * NORMAL).astype(np.float32)
+    random_bytes = np.frombuffer(rng.bytes(math.prod(shape)), np.uint8).reshape(shape[0], -1)
+    return cv2.LUT(random_bytes, levels).reshape(shape)
 
 
 def recolor_deep(image, rng, policy):
@@ -235,7 +249,7 @@ def recolor_deep(image, rng, policy):
     if policy.blur and rng.random() < 0.2:
         level = in_fours(level, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
     if policy.noise and rng.random() < 0.5:
-        level = level + rng.standard_normal(level.shape, np.float32) * np.float32(rng.uniform(0, policy.noise) / 255)
+        level = level + draw_noise(level.shape, rng.uniform(0, policy.noise) / 255, rng)
     changed = level * span + low
     return np.clip(np.rint(changed), 0, 65535).astype(np.uint16) if image.dtype == np.uint16 else changed
 

@@ -48,7 +48,7 @@ def training_batches(
         epoch, place = divmod(int(position), count)
         index = int(permutation(epoch)[place])
         image, mask = augment(*load(index), (seed, epoch, index), policy)
-        return image, mask, weight_of[mask]
+        return image, mask, cv2.LUT(mask, weight_of)
 
     positions = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
     dataset = positions.map(

@@ -84,6 +84,16 @@ class Encoding:
 
     def classes_of(self, raw: np.ndarray) -> np.ndarray:
         """Values on disk → class indices, VOID or UNKNOWN; int16, of any shape."""
+        if not self.is_color and raw.size and 0 <= raw.min() and raw.max() <= 255:
+            return self.table[raw]
+        return self.search(raw)
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """What each value of 0…255 is: the quick way for most masks."""
+        return self.search(np.arange(256))
+
+    def search(self, raw: np.ndarray) -> np.ndarray:
         known, classes = self.lookup
         place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
         found = classes[place].astype(np.int16)

@@ -18,6 +18,7 @@ from .split import make_split
 
 CELL = 224  # pixels along each side of a picture in a grid
 GAP = 6
+CAPTION = 34  # pixels below a picture
 INK, PAPER, VOID_TINT = (30, 30, 30), (255, 255, 255), (150, 150, 150)
 MOST_SHOWN = 24  # thumbnails on a sheet
 
@@ -91,12 +92,12 @@ def grid(rows: list[tuple[str, list[np.ndarray]]], headings: list[str], encoding
     width = columns * (CELL + GAP) + GAP
     lines = legend_lines(encoding, width) if encoding else []
     top, foot = 24, 24 * len(lines) + GAP
-    height = top + len(rows) * (CELL + 20 + GAP) + foot
+    height = top + len(rows) * (CELL + CAPTION + GAP) + foot
     sheet = np.full((height, width, 3), PAPER, np.uint8)
     for column, heading in enumerate(headings):
         write(sheet, heading, GAP + column * (CELL + GAP), 16)
     for row, (name, cells) in enumerate(rows):
-        y = top + row * (CELL + 20 + GAP)
+        y = top + row * (CELL + CAPTION + GAP)
         write(sheet, name, GAP, y + CELL + 14)
         for column, cell in enumerate(cells):
             x = GAP + column * (CELL + GAP)
@@ -166,7 +167,7 @@ def write_sheet(path: Path, found) -> bool:
     sheet = grid([("", pictures) for _, pictures in rows], [], found.data.encoding if found.data else None)
     for row, (part, _) in enumerate(rows):
         for column, (kind, name, _) in enumerate(part):
-            x, y = GAP + column * (CELL + GAP), 24 + row * (CELL + 20 + GAP)
+            x, y = GAP + column * (CELL + GAP), 24 + row * (CELL + CAPTION + GAP)
             write(sheet, shorten(kind), x, y - 4)
             write(sheet, shorten(name), x, y + CELL + 12)
     write_picture(path, sheet)
@@ -184,9 +185,12 @@ def thumbnail(pair, file: str, found) -> np.ndarray:
     """A pair with its mask, or the one file that can be read, or a blank; uint8 (H, W, 3)."""
     try:
         if pair and found.scale:
-            return marked(*read_pair(pair, found.data.encoding), found.data.encoding, found.scale)
-    except (UserError, ValueError, IndexError):
-        pass  # one of the two is damaged: show the other
+            image, mask = read_pair(pair, found.data.encoding)
+            found.scale.refuse_other(pair.image, image.dtype.name, image.shape[2])
+            if image.shape[:2] == mask.shape:
+                return marked(image, mask, found.data.encoding, found.scale)
+    except UserError:
+        pass  # one of the two is damaged, or of another kind: show the file alone
     try:
         pixels = read_picture(Path(file)).pixels
     except UserError:

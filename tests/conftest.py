@@ -61,6 +61,8 @@ def write_classes(folder: Path, names: list[str], void: list | None = None) -> N
 
 
 def run_script(*arguments, cwd: Path, timeout: int = 300) -> subprocess.CompletedProcess:
-    """A script of the project, in a process of its own."""
-    command = [sys.executable, str(ROOT / arguments[0]), *map(str, arguments[1:])]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+    """A script of the project, or ``-m data_pipeline``, in a process of its own."""
+    first = [] if arguments[0] == "-m" else [str(ROOT / arguments[0])]
+    command = [sys.executable, *first, *map(str, arguments[len(first) :])]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
