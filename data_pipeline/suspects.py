@@ -282,11 +282,13 @@ def shifted_alone(fitted: list[Sketch]) -> list[Finding]:
     around = np.s_[REACH - 1 : REACH + 2]
     here = np.array([sketch.fit[around, around].max() for sketch in fitted])
     usual, low = np.median(here), robust_z(here)
+    # Where nearly all pairs fit best where they lie, one that does not stands out; shadows and the like forbid that.
+    steady = np.mean([np.hypot(*peak(sketch.fit)) <= LEAST_SHIFT for sketch in fitted]) > 0.8
     shown, files = [], []
     for sketch, value, z in zip(fitted, here, low, strict=True):
         step, best = peak(sketch.fit), int(sketch.flipped.argmax())
         turned = z < -2 and sketch.flipped[best] > max(value + 0.25, 0.45 * usual)
-        if turned or is_shifted(sketch.fit, value, z):
+        if turned or is_shifted(sketch.fit, value, z, steady):
             shown.append(f"{sketch.pair.stem} ({FLIPS[best] if turned else across(*step, sketch.factor)})")
             files.append(str(sketch.pair.mask))
     if not shown:
@@ -295,7 +297,7 @@ def shifted_alone(fitted: list[Sketch]) -> list[Finding]:
     return [Finding("warning", "misplaced-mask", message, "look at them", tuple(files))]
 
 
-def is_shifted(fit: np.ndarray, here: float, z: float) -> bool:
+def is_shifted(fit: np.ndarray, here: float, z: float, steady: bool) -> bool:
     """Whether one pair's outlines clearly follow edges some pixels away, and hardly those where they are.
 
     The bounds were set on golfscape (whose shadows imitate shifts) and CamVid, with masks moved by 8 pixels.
@@ -305,6 +307,8 @@ def is_shifted(fit: np.ndarray, here: float, z: float) -> bool:
     if np.hypot(down, right) < LEAST_SHIFT + 1 or on_rim(down, right):
         return False
     lost = (top - here) / max(top - middle, 1e-9)
+    if steady:
+        return bool(top - middle > 3 * fit.std())
     return bool(top - middle > 3.3 * fit.std() and ((z < -2 and lost > 0.75) or (z < -3 and lost > 0.55)))
 
 
