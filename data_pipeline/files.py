@@ -21,6 +21,7 @@ MAX_PIXELS = 1 << 28  # height × width; more is a scene to cut up, or a decompr
 MAX_BYTES = 1 << 32  # of decoded pixels
 EXIF_ORIENTATION = 0x0112
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORDINARY_SAMPLES = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is held below, with a message that helps
 
@@ -121,8 +122,7 @@ def read_tiff(path: Path) -> Picture:
         if len(tiff.series) != 1:
             raise UserError(f"{path}: holds {len(tiff.series)} pictures; save one to a file")
         series, page = tiff.series[0], tiff.pages.first
-        ordinary = page.dtype in (np.uint8, np.bool_) and page.samplesperpixel - alphas(page) in (1, 3)
-        if ordinary and page.size == series.size:
+        if is_ordinary(page) and page.size == series.size:
             return read_ordinary(path)
         axes = {name: size for name, size in zip(series.axes, series.shape, strict=True) if size > 1}
         refuse_large(path, (axes.get("Y", 1), axes.get("X", 1)), series.nbytes)
@@ -140,6 +140,12 @@ def read_tiff(path: Path) -> Picture:
     if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
     return Picture(np.ascontiguousarray(pixels), form)
+
+
+def is_ordinary(page) -> bool:
+    """Whether a TIFF page is an 8-bit picture such as any other format may hold."""
+    samples = page.samplesperpixel - alphas(page)
+    return page.dtype in (np.uint8, np.bool_) and samples == ORDINARY_SAMPLES.get(page.photometric.name)
 
 
 def alphas(page) -> int:
@@ -226,7 +232,7 @@ def read_json(path: Path):
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no text, numbers or nesting beyond all measure
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
 

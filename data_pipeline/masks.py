@@ -84,7 +84,7 @@ class Encoding:
 
     def classes_of(self, raw: np.ndarray) -> np.ndarray:
         """Values on disk → class indices, VOID or UNKNOWN; int16, of any shape."""
-        if not self.is_color and raw.size and 0 <= raw.min() and raw.max() <= 255:
+        if not self.is_color and raw.size and raw.min() >= 0 and raw.max() <= 255:
             return self.table[raw]
         return self.search(raw)
 

@@ -168,7 +168,11 @@ READ = {
     "grey with alpha": (masks_as(lambda m: Image.fromarray(m).convert("LA")), {}, "0…1"),
     "RGBA colours": (masks_as(lambda m: Image.fromarray(COLORS[m]).convert("RGBA")), {}, "2 classes inferred"),
     "RGB colours": (masks_as(lambda m: COLORS[m]), {}, "rgb_255_0_0"),
-    "palette": (lambda f: [write_mask(mask_file(f, i), shapes(i)[1], [(9, 9, 9), (1, 2, 3)]) for i in range(COUNT)], {}, "0…1"),
+    "palette": (
+        lambda f: [write_mask(mask_file(f, i), shapes(i)[1], [(9, 9, 9), (1, 2, 3)]) for i in range(COUNT)],
+        {},
+        "0…1",
+    ),
     "GIF masks": (masks_as(lambda m: m * np.uint8(255), ".gif"), {}, ""),
     "BMP masks": (masks_as(lambda m: m * np.uint8(255), ".bmp"), {}, "binary masks"),
     "JPEG, black and white": (
@@ -187,7 +191,13 @@ READ = {
     ),
     "colours a little off": (
         both(
-            masks_as(lambda m: (COLORS[m] + np.random.default_rng(0).integers(-9, 9, (*m.shape, 3)).clip(0)).clip(0, 255).astype(np.uint8)),
+            masks_as(
+                lambda m: (
+                    (COLORS[m] + np.random.default_rng(0).integers(-9, 9, (*m.shape, 3)).clip(0))
+                    .clip(0, 255)
+                    .astype(np.uint8)
+                )
+            ),
             classes({"classes": [{"name": "a", "color": [0, 0, 0]}, {"name": "b", "color": [255, 0, 0]}]}),
         ),
         {},
@@ -197,7 +207,13 @@ READ = {
     "void by colour": (
         both(
             masks_as(lambda m: np.where((np.arange(32) < 4)[:, None], np.uint8([1, 2, 3]), COLORS[m])),
-            classes({"classes": [{"name": "a", "color": [0, 0, 0]}, {"name": "b", "color": [255, 0, 0]}], "void": [[1, 2, 3]], "tolerance": 0}),
+            classes(
+                {
+                    "classes": [{"name": "a", "color": [0, 0, 0]}, {"name": "b", "color": [255, 0, 0]}],
+                    "void": [[1, 2, 3]],
+                    "tolerance": 0,
+                }
+            ),
         ),
         {},
         "",
@@ -216,30 +232,54 @@ READ = {
     "RGBA image": (one_image(lambda i: np.dstack([i, i[..., :1]])), {}, "1 images with transparency"),
     "CMYK image": (images_as(lambda p, i: Image.fromarray(i).convert("CMYK").save(p), ".jpg"), {}, ""),
     "palette image": (images_as(lambda p, i: Image.fromarray(i).quantize().save(p), ".png"), {}, ""),
-    "16-bit RGB PNG": (images_as(lambda p, i: p.write_bytes(imagecodecs.png_encode(i.astype(np.uint16) * 200)), ".png"), {}, ""),
+    "16-bit RGB PNG": (
+        images_as(lambda p, i: p.write_bytes(imagecodecs.png_encode(i.astype(np.uint16) * 200)), ".png"),
+        {},
+        "",
+    ),
     "16-bit grey PNG": (images_as(lambda p, i: save(p, i[..., 0].astype(np.uint16) * 99), ".png"), {}, ""),
     "5-band 16-bit TIFF": (
-        images_as(lambda p, i: tifffile.imwrite(p, np.dstack([i, i[..., :2]]).astype(np.uint16), photometric="minisblack", planarconfig="contig"), ".tif"),
+        images_as(
+            lambda p, i: tifffile.imwrite(
+                p, np.dstack([i, i[..., :2]]).astype(np.uint16), photometric="minisblack", planarconfig="contig"
+            ),
+            ".tif",
+        ),
         {},
         "",
     ),
     "channels-first TIFF": (
-        images_as(lambda p, i: tifffile.imwrite(p, np.moveaxis(np.dstack([i, i]), 2, 0).astype(np.uint16), photometric="minisblack", planarconfig="separate"), ".tif"),
+        images_as(
+            lambda p, i: tifffile.imwrite(
+                p,
+                np.moveaxis(np.dstack([i, i]), 2, 0).astype(np.uint16),
+                photometric="minisblack",
+                planarconfig="separate",
+            ),
+            ".tif",
+        ),
         {},
         "",
     ),
     "LZW TIFF": (images_as(lambda p, i: tifffile.imwrite(p, i, photometric="rgb", compression="lzw"), ".tif"), {}, ""),
-    "float TIFF": (images_as(lambda p, i: tifffile.imwrite(p, i.astype(np.float64) / 99, photometric="rgb"), ".tif"), {}, ""),
+    "float TIFF": (
+        images_as(lambda p, i: tifffile.imwrite(p, i.astype(np.float64) / 99, photometric="rgb"), ".tif"),
+        {},
+        "",
+    ),
     "a PNG called JPEG": (images_as(lambda p, i: Image.fromarray(i).save(p, "png"), ".jpg"), {}, ""),
     "upper-case suffix": (images_as(lambda p, i: Image.fromarray(i).save(p, "png"), ".PNG"), {}, ""),
     "hidden files": (lambda f: (f / "masks/._item003.png").write_bytes(b"mac"), {}, ""),
     "square photo turned by EXIF": (
-        lambda f: (image_file(f, 3).unlink(), Image.fromarray(shapes(3)[0]).save(f / "images/item003.jpg", exif=exif(6))),
+        lambda f: (
+            image_file(f, 3).unlink(),
+            Image.fromarray(shapes(3)[0]).save(f / "images/item003.jpg", exif=exif(6)),
+        ),
         {},
         "1 images are turned as their EXIF",
     ),
     "one file for each class": (layers, {}, r"one binary file for each class, by name: background, dot, square"),
-}  # fmt: skip
+}
 
 
 def exif(orientation):
@@ -253,10 +293,22 @@ REFUSED = {
     "empty folder": (lambda f: [p.unlink() for p in (f / "images").iterdir()], {}, r"images: holds no image files"),
     "names that do not pair": (rename_masks("{}_mask.png"), {}, r"none of the 12 images .*add --mask-suffix=_mask"),
     "a mask without image": (lambda f: image_file(f, 3).unlink(), {}, r"no image of the same name: item003; rename"),
-    "one stem twice": (lambda f: save(f / "images/item003.jpg", shapes(3)[0]), {}, r"item003\.jpg, item003\.png share one"),
-    "a mask of another size": (one_mask(lambda m: m[:20]), {}, r"item003\.png: 32×20 pixels, but its image .*32×32; export"),
+    "one stem twice": (
+        lambda f: save(f / "images/item003.jpg", shapes(3)[0]),
+        {},
+        r"item003\.jpg, item003\.png share one",
+    ),
+    "a mask of another size": (
+        one_mask(lambda m: m[:20]),
+        {},
+        r"item003\.png: 32×20 pixels, but its image .*32×32; export",
+    ),
     "a mask of a photo turned by EXIF": (turned_photo, {}, r"item003\.png: 20×32 .* EXIF turns the image"),
-    "a truncated image": (lambda f: truncate(image_file(f, 3)), {}, r"images/item003\.png: not a readable picture .*replace"),
+    "a truncated image": (
+        lambda f: truncate(image_file(f, 3)),
+        {},
+        r"images/item003\.png: not a readable picture .*replace",
+    ),
     "a truncated JPEG": (
         lambda f: (
             image_file(f, 3).unlink(),
@@ -268,53 +320,143 @@ REFUSED = {
     ),
     "a truncated mask": (lambda f: truncate(mask_file(f, 3)), {}, r"masks/item003\.png: not a readable mask"),
     "an empty file": (lambda f: mask_file(f, 3).write_bytes(b""), {}, r"masks/item003\.png: not a readable mask"),
-    "text called PNG": (lambda f: image_file(f, 3).write_text("hello"), {}, r"images/item003\.png: not a readable picture"),
+    "text called PNG": (
+        lambda f: image_file(f, 3).write_text("hello"),
+        {},
+        r"images/item003\.png: not a readable picture",
+    ),
     "a decompression bomb": (lambda f: bomb(image_file(f, 3)), {}, r"item003\.png: 60000×60000 pixels; at most"),
     "a bomb as mask": (lambda f: bomb(mask_file(f, 3)), {}, r"item003\.png: 60000×60000 pixels; at most"),
-    "0, 1 and 255": (masks_as(lambda m: np.where(np.arange(32) < 4, 255, m).astype(np.uint8)), {}, r"Is 255 void .*add --void 255"),
+    "0, 1 and 255": (
+        masks_as(lambda m: np.where(np.arange(32) < 4, 255, m).astype(np.uint8)),
+        {},
+        r"Is 255 void .*add --void 255",
+    ),
     "values with gaps": (masks_as(lambda m: m * np.uint8(7)), {}, r'0 \(\d.*7 \(\d.*\{"name": "class_7", "value": 7\}'),
     "one value only": (masks_as(lambda m: m * np.uint8(0)), {}, r"one value only \(0\)"),
-    "a stray value": (one_mask(lambda m: np.where(np.arange(32) < 1, 7, m).astype(np.uint8)), {}, r"item003\.png: holds 7 \(32 px\)"),
+    "a stray value": (
+        one_mask(lambda m: np.where(np.arange(32) < 1, 7, m).astype(np.uint8)),
+        {},
+        r"item003\.png: holds 7 \(32 px\)",
+    ),
     "a label that classes.json lacks": (
-        classes({"classes": [{"name": "a", "value": 0}, {"name": "b", "value": 2}]}), {}, r"holds 1 \(\d+ px\), .*known: 0, 2"),
+        classes({"classes": [{"name": "a", "value": 0}, {"name": "b", "value": 2}]}),
+        {},
+        r"holds 1 \(\d+ px\), .*known: 0, 2",
+    ),
     "numbered objects": (masks_as(instances), {}, r"they seem to number objects, not classes"),
-    "JPEG indices": (masks_as(lambda m: m * np.uint8(3), ".jpg"), {}, r"saved as JPEG \(or WebP\), which changes labels: export"),
+    "JPEG indices": (
+        masks_as(lambda m: m * np.uint8(3), ".jpg"),
+        {},
+        r"saved as JPEG \(or WebP\), which changes labels: export",
+    ),
     "JPEG indices, named": (
-        both(masks_as(lambda m: m * np.uint8(3), ".jpg", quality=100), classes({"classes": [{"name": "a", "value": 0}, {"name": "b", "value": 3}]})),
-        {}, r"changes labels that lie 3 apart; export the masks as PNG|is no known class"),
-    "photographs as masks": (masks_as(lambda m: np.random.default_rng(m.sum()).integers(0, 255, (32, 32, 3)).astype(np.uint8)), {}, r"1024 colours.*Export them as PNG"),
+        both(
+            masks_as(lambda m: m * np.uint8(3), ".jpg", quality=100),
+            classes({"classes": [{"name": "a", "value": 0}, {"name": "b", "value": 3}]}),
+        ),
+        {},
+        r"changes labels that lie 3 apart; export the masks as PNG|is no known class",
+    ),
+    "photographs as masks": (
+        masks_as(lambda m: np.random.default_rng(m.sum()).integers(0, 255, (32, 32, 3)).astype(np.uint8)),
+        {},
+        r"1024 colours.*Export them as PNG",
+    ),
     "smoothed colours": (
-        masks_as(lambda m: np.asarray(Image.fromarray(COLORS[m]).resize((50, 50)).resize((32, 32), Image.Resampling.BICUBIC))),
-        {}, r'most of them rare.*Export them as PNG.*"color": \[0, 0, 0\].*"color": \[255, 0, 0\]'),
-    "a colour mask among values": (one_mask(lambda m: COLORS[m]), {}, r"item003\.png: a mask of .* wanted; save them all in one form"),
+        masks_as(
+            lambda m: np.asarray(Image.fromarray(COLORS[m]).resize((50, 50)).resize((32, 32), Image.Resampling.BICUBIC))
+        ),
+        {},
+        r'most of them rare.*Export them as PNG.*"color": \[0, 0, 0\].*"color": \[255, 0, 0\]',
+    ),
+    "a colour mask among values": (
+        one_mask(lambda m: COLORS[m]),
+        {},
+        r"item003\.png: a mask of .* wanted; save them all in one form",
+    ),
     "a palette of another order": (
-        lambda f: [write_mask(mask_file(f, i), shapes(i)[1], [(0, 0, 0), (9, 9, 9)] if i != 3 else [(9, 9, 9), (0, 0, 0)]) for i in range(COUNT)],
-        {}, r"item003\.png: palette index 0 is \(9, 9, 9\), but \(0, 0, 0\) in most"),
+        lambda f: [
+            write_mask(mask_file(f, i), shapes(i)[1], [(0, 0, 0), (9, 9, 9)] if i != 3 else [(9, 9, 9), (0, 0, 0)])
+            for i in range(COUNT)
+        ],
+        {},
+        r"item003\.png: palette index 0 is \(9, 9, 9\), but \(0, 0, 0\) in most",
+    ),
     "fractions": (masks_as(lambda m: m.astype(np.float32) / 2, ".tif"), {}, r"holds fractions such as 0\.5"),
-    "a 16-bit image among 8-bit ones": (one_image(lambda i: i[..., 0].astype(np.uint16)), {}, r"11 of 3 × uint8, 1 of 1 × uint16"),
+    "a 16-bit image among 8-bit ones": (
+        one_image(lambda i: i[..., 0].astype(np.uint16)),
+        {},
+        r"11 of 3 × uint8, 1 of 1 × uint16",
+    ),
     "NaN in a float image": (
-        images_as(lambda p, i: tifffile.imwrite(p, np.where(i > 190, np.nan, i).astype(np.float32), photometric="rgb"), ".tif"),
-        {}, r"values are NaN or infinite; fill them"),
-    "complex numbers": (images_as(lambda p, i: tifffile.imwrite(p, i[..., 0].astype(np.complex64)), ".tif"), {}, r"type complex64"),
-    "several pages": (images_as(lambda p, i: tifffile.imwrite(p, np.zeros((2, 3, 32, 32), np.uint8)), ".tif"), {}, r"height, width, channels wanted"),
-    "an animation": (lambda f: (image_file(f, 3).unlink(), frames(f / "images/item003.gif")), {}, r"item003\.gif: holds 2 frames"),
+        images_as(
+            lambda p, i: tifffile.imwrite(p, np.where(i > 190, np.nan, i).astype(np.float32), photometric="rgb"), ".tif"
+        ),
+        {},
+        r"values are NaN or infinite; fill them",
+    ),
+    "complex numbers": (
+        images_as(lambda p, i: tifffile.imwrite(p, i[..., 0].astype(np.complex64)), ".tif"),
+        {},
+        r"type complex64",
+    ),
+    "several pages": (
+        images_as(lambda p, i: tifffile.imwrite(p, np.zeros((2, 3, 32, 32), np.uint8)), ".tif"),
+        {},
+        r"height, width, channels wanted",
+    ),
+    "an animation": (
+        lambda f: (image_file(f, 3).unlink(), frames(f / "images/item003.gif")),
+        {},
+        r"item003\.gif: holds 2 frames",
+    ),
     "classes.json is no JSON": (classes("{"), {}, r"classes\.json: not valid JSON"),
     "classes.json of another form": (classes("[1, 2]"), {}, r"classes\.json: .*wanted the form"),
-    "two classes of one value": (classes({"classes": [{"name": "a", "value": 1}, {"name": "b", "value": 1}]}), {}, r"two classes share the value 1"),
-    "class and void at once": (classes({"classes": [{"name": "a"}, {"name": "b"}], "void": [1]}), {}, r"as a class and as void"),
-    "void that is no number": (classes({"classes": [{"name": "a"}, {"name": "b"}], "void": ["x"]}), {}, r"not a whole number"),
+    "two classes of one value": (
+        classes({"classes": [{"name": "a", "value": 1}, {"name": "b", "value": 1}]}),
+        {},
+        r"two classes share the value 1",
+    ),
+    "class and void at once": (
+        classes({"classes": [{"name": "a"}, {"name": "b"}], "void": [1]}),
+        {},
+        r"as a class and as void",
+    ),
+    "void that is no number": (
+        classes({"classes": [{"name": "a"}, {"name": "b"}], "void": ["x"]}),
+        {},
+        r"not a whole number",
+    ),
     "a class file of several values": (
-        lambda f: layers(f, lambda f: save(f / "masks/item003_square.png", np.arange(32 * 32).reshape(32, 32).astype(np.uint8))),
-        {}, r"item003_square\.png: holds the values 0, 1, 2"),
+        lambda f: layers(
+            f, lambda f: save(f / "masks/item003_square.png", np.arange(32 * 32).reshape(32, 32).astype(np.uint8))
+        ),
+        {},
+        r"item003_square\.png: holds the values 0, 1, 2",
+    ),
     "numbered class files": (
-        lambda f: (layers(f), [p.rename(p.with_name(p.name.replace("square", "1").replace("dot", "2"))) for p in (f / "masks").iterdir()]),
-        {}, r"several numbered masks for an image"),
+        lambda f: (
+            layers(f),
+            [p.rename(p.with_name(p.name.replace("square", "1").replace("dot", "2"))) for p in (f / "masks").iterdir()],
+        ),
+        {},
+        r"several numbered masks for an image",
+    ),
     "group-by that matches nothing": (lambda f: None, {"group_by": "^(seq)"}, r"does not match 12 names: item000"),
     "group-by that is no expression": (lambda f: None, {"group_by": "("}, r"not a regular expression"),
-    "a CSV with a column missing": (lambda f: (f / "pairs.csv").write_text("image,label\n"), {}, r"columns are image, label"),
-    "a CSV that names what is not there": (lambda f: (f / "pairs.csv").write_text("image,mask\na.png,../../b.png\n"), {}, r"line 2: .*a\.png does not exist"),
+    "a CSV with a column missing": (
+        lambda f: (f / "pairs.csv").write_text("image,label\n"),
+        {},
+        r"columns are image, label",
+    ),
+    "a CSV that names what is not there": (
+        lambda f: (f / "pairs.csv").write_text("image,mask\na.png,../../b.png\n"),
+        {},
+        r"line 2: .*a\.png does not exist",
+    ),
     "a CSV that is no text": (lambda f: (f / "pairs.csv").write_bytes(b"\xff\xfe\x00image"), {}, r"not a readable CSV"),
-}  # fmt: skip
+}
 
 
 def test_the_table_is_long_enough():

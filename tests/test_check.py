@@ -137,7 +137,9 @@ def test_every_planted_fault_is_found(copy, tmp_path):
     assert scene_names(*range(20, 26), *range(220, 226)) == copies
     suspected = found["misplaced-mask"] | found["stranger-mask"]
     assert scene_names(40, 41, 42, 50, 51, 52, 53) <= suspected
-    assert suspected - scene_names(40, 41, 42, 50, 51, 52, 53) <= scene_names(10, 11), "no false alarm but the blank image"
+    assert suspected - scene_names(40, 41, 42, 50, 51, 52, 53) <= scene_names(10, 11), (
+        "no false alarm but the blank image"
+    )
     sheet = Image.open(tmp_path / "check-golf.png")
     assert sheet.width > 500 and sheet.height > 500
     groups = (tmp_path / "g.csv").read_text().splitlines()
