@@ -1,9 +1,12 @@
 """Batches: weights at void and padding, every pixel validated once, the same eagerly and inside tf.data."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
-from conftest import make_folder, save
+from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
 from data_pipeline.check import inspect
@@ -117,3 +120,42 @@ def test_the_cache_keeps_to_its_limit(tmp_path):
         for index in range(5):
             load(index)
     assert len(load.cache) == 2 and load.held == 2 * one_pair
+
+
+def test_memory_stays_bounded_beyond_the_cache(tmp_path):
+    """Three epochs of a set ten times larger than the cache: the process does not grow by what it reads."""
+    for i in range(40):
+        save(tmp_path / f"images/{i:02d}.png", np.full((512, 512, 3), i, np.uint8))
+        save(tmp_path / f"masks/{i:02d}.png", (np.arange(512 * 512).reshape(512, 512) % (i + 2) == 0).astype(np.uint8))
+    one_pair = 512 * 512 * 4
+    script = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from data_pipeline.augment import preset
+from data_pipeline.check import inspect
+from data_pipeline.dataset import training_batches
+from data_pipeline.loader import Loader
+from data_pipeline.pairs import find_pairs
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+folder = Path(sys.argv[1])
+pairs, _ = find_pairs(folder)
+load = Loader(pairs, inspect(folder, pairs).encoding, limit=4 * {one_pair})
+batches = training_batches(load, preset("standard", "d4", crop=(512, 512)), seed=0, batch_size=2,
+                           class_weights=np.ones(2, np.float32))
+sizes = []
+for number, _ in enumerate(batches.take(60)):
+    if number in (9, 59):
+        sizes.append(resident())
+print(sizes[1] - sizes[0], load.held)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    growth, held = map(int, done.stdout.split())
+    assert held == 4 * one_pair
+    assert growth < 20 * one_pair, "the other 36 pairs are not kept"

@@ -12,7 +12,17 @@ from PIL import Image
 
 from data_pipeline.command import UserError
 from data_pipeline.files import write_mask
-from data_pipeline.masks import VOID, Encoding, default_color, infer_encoding, read_encoding, read_mask, read_raw
+from data_pipeline.masks import (
+    UNKNOWN,
+    VOID,
+    Encoding,
+    default_color,
+    infer_encoding,
+    read_class_masks,
+    read_encoding,
+    read_mask,
+    read_raw,
+)
 
 MASK = np.array([[0, 0, 1], [2, 1, 0]], np.uint8)
 COLORS = ((0, 0, 0), (230, 159, 0), (86, 180, 233))
@@ -141,30 +151,79 @@ def test_bad_classes_files_are_refused(tmp_path, text, words):
         read_encoding(tmp_path / "classes.json", is_color=False)
 
 
-@settings(deadline=None, max_examples=40)
+FORMS = ["L", "P", "I;16", "I", "F", "LA", "RGB", "RGBA", "RGB off", "1", "soft", "jpeg", "files"]
+
+
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_any_mask_reads_back(tmp_path_factory, data):
-    """Whatever the number of classes and the form on disk, the same indices come back."""
-    classes = data.draw(st.integers(2, 12))
+    """Whatever the classes, the void and the form on disk, the same indices come back."""
+    form = data.draw(st.sampled_from(FORMS))
+    binary = form in ("1", "soft", "jpeg")
+    classes = 2 if binary else data.draw(st.integers(2, 12))
     height, width = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
-    cells = st.integers(0, classes - 1)
-    mask = np.array(data.draw(st.lists(cells, min_size=height * width, max_size=height * width)), np.uint8)
-    mask = mask.reshape(height, width)
+    labels = [*range(classes), *([] if binary else [VOID])]
+    cells = data.draw(st.lists(st.sampled_from(labels), min_size=height * width, max_size=height * width))
+    mask = np.array(cells, np.uint8).reshape(height, width)
+    folder = tmp_path_factory.mktemp("mask")
+    assert (read_back(form, mask, classes, folder) == mask).all(), form
+
+
+def read_back(form, mask, classes, folder):
+    """The mask written in a form, and read by the encoding that states it."""
+    path = folder / "mask.png"
     colors = tuple((40 + 17 * i, 250 - 13 * i, (91 * i) % 256) for i in range(classes))
-    names = tuple(f"c{i}" for i in range(classes))
-    values = tuple(range(classes))
-    packed = tuple(r << 16 | g << 8 | b for r, g, b in colors)
-    path = tmp_path_factory.mktemp("mask") / "mask.png"
-    form = data.draw(st.sampled_from(["L", "P", "I;16", "RGB", "RGBA"]))
+    names, values, void = tuple(f"c{i}" for i in range(classes)), tuple(range(classes)), (200,)
+    on_disk = np.where(mask == VOID, 200, mask).astype(np.uint8)
+    if form == "files":
+        for i in range(1, classes):
+            save(folder / f"photo_c{i}.png", (mask == i) * np.uint8(255))
+        save(folder / "photo_void.png", (mask == VOID) * np.uint8(255))
+        files = (*names[1:], "void")
+        encoding = Encoding(names, (0, *range(1, classes)), colors, (VOID, classes), files=files)
+        return read_class_masks(tuple(sorted(folder.iterdir())), "photo", encoding)
+    if form in ("1", "soft", "jpeg"):
+        encoding = Encoding(names, (0, 1) if form == "1" else (0, 255), colors, tolerance=0 if form == "1" else 127)
+        if form == "soft":
+            save(path, np.where(mask > 0, 200, 90).astype(np.uint8))
+        elif form == "jpeg":
+            path = folder / "mask.jpg"
+            Image.fromarray(mask.repeat(16, 0).repeat(16, 1) * np.uint8(255)).save(path, quality=80)
+            return read_mask(path, encoding)[8::16, 8::16]
+        else:
+            save(path, mask * np.uint8(255), "1")
+        return read_mask(path, encoding)
+    if form.startswith("RGB"):
+        table = np.zeros((256, 3), np.uint8)
+        table[:classes], table[200] = colors, (255, 255, 255)
+        painted = table[on_disk].astype(int)
+        if form == "RGB off":  # each channel up to 3 levels away; the classes' colours are 13 or more apart
+            painted = painted + np.random.default_rng(0).integers(-3, 4, painted.shape)
+        save(path, painted.clip(0, 255).astype(np.uint8), "RGBA" if form == "RGBA" else None)
+        packed = tuple(r << 16 | g << 8 | b for r, g, b in colors)
+        return read_mask(path, Encoding(names, packed, colors, (0xFFFFFF,), is_color=True, tolerance=4))
     if form == "P":
-        write_mask(path, mask, colors)
-    elif form in ("RGB", "RGBA"):
-        save(path, np.array(colors, np.uint8)[mask], form)
+        write_mask(path, on_disk, colors)
+    elif form == "LA":
+        Image.merge("LA", [Image.fromarray(on_disk), Image.fromarray(255 - on_disk)]).save(path)
     else:
-        save(path, mask.astype(np.uint16 if form == "I;16" else np.uint8))
-    in_color = form in ("RGB", "RGBA")
-    encoding = Encoding(names, packed if in_color else values, colors, is_color=in_color)
-    assert (read_mask(path, encoding) == mask).all()
+        path = path.with_suffix(".tif" if form in ("I", "F") else ".png")
+        save(path, on_disk.astype({"L": np.uint8, "I;16": np.uint16, "I": np.int32, "F": np.float32}[form]))
+    return read_mask(path, Encoding(names, values, colors, void))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(-5, 300), min_size=1, max_size=50), st.integers(0, 127))
+def test_values_go_to_the_nearest_class_within_the_tolerance(values, tolerance):
+    encoding = Encoding(("a", "b"), (0, 255), COLORS[:2], (128,), tolerance=tolerance)
+    found = encoding.classes_of(np.array(values))
+    for value, label in zip(values, found.tolist(), strict=True):
+        distance = {0: abs(value), VOID: abs(value - 128), 1: abs(value - 255)}
+        near = min(distance.values())
+        if near > tolerance:
+            assert label == UNKNOWN
+        else:
+            assert distance[label] == near
 
 
 def test_encoding_survives_json():

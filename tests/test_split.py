@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.command import UserError
-from data_pipeline.pairs import Pair
+from data_pipeline.pairs import Pair, find_pairs
 from data_pipeline.split import Split, make_split
 
 
@@ -131,3 +132,66 @@ def test_split_json_round_trip():
     moved = Split.from_json(stored, Path("/elsewhere"))
     assert stems(moved.test) == stems(split.test)
     assert moved.test[0].mask == Path("/elsewhere/m") / split.test[0].mask.name
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(12, 40), st.integers(2, 4), st.integers(0, 12), st.integers(0, 3), st.randoms())
+def test_folds_test_every_image_once_and_never_tear_a_group(count, folds, more, seed, random):
+    groups = 3 * folds + more
+    presence = np.random.default_rng(seed).random((count, 3)) < 0.4
+    pairs = pairs_of(count, groups=min(groups, count))
+    order = list(range(count))
+    random.shuffle(order)
+    tested = []
+    for fold in range(folds):
+        split = make_split(pairs, presence, seed, folds=folds, fold=fold)
+        assert make_split([pairs[i] for i in order], presence[order], seed, folds=folds, fold=fold) == split
+        parts = [{pair.group for pair in split.part(name)} for name in ("train", "val", "test")]
+        assert all(parts) and not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+        assert sorted(stems(split.part("all"))) == stems(pairs)
+        tested += stems(split.test)
+    assert sorted(tested) == stems(pairs)
+
+
+def test_folds_are_stratified():
+    presence = np.ones((100, 2), bool)
+    presence[:, 1] = np.arange(100) < 20
+    held = []
+    for fold in range(5):
+        split = make_split(pairs_of(100), presence, 0, folds=5, fold=fold)
+        assert len(split.test) == 20
+        held.append(sum(int(stem[1:]) < 20 for stem in stems(split.test)))
+    assert held == [4] * 5
+
+
+@pytest.mark.parametrize(
+    ("pairs", "folds", "fold", "words"),
+    [
+        (pairs_of(10), 1, 0, "2 to 10 folds"),
+        (pairs_of(10), 5, 5, "a fold from 0"),
+        (pairs_of(10, groups=3), 4, 0, "2 to 3 folds"),
+        (pairs_of(10, split="train"), 5, 0, "a split of its own"),
+    ],
+)
+def test_folds_that_cannot_be(pairs, folds, fold, words):
+    with pytest.raises(UserError, match=words):
+        make_split(pairs, everywhere(len(pairs)), 0, folds=folds, fold=fold)
+
+
+def test_smaller_training_subsets_lie_inside_larger_ones_in_every_fold():
+    pairs, presence = pairs_of(60, groups=20), np.random.default_rng(0).random((60, 3)) < 0.5
+    for fold in range(3):
+        sets = [set(stems(make_split(pairs, presence, 1, n, 3, fold).train)) for n in (5, 10, 20)]
+        assert sets[0] < sets[1] < sets[2]
+
+
+def test_groups_by_a_regular_expression(tmp_path):
+    make_folder(tmp_path, 12, name="clip_")
+    for index in range(12):
+        for kind in ("images", "masks"):
+            path = tmp_path / kind / f"clip_{index:03d}.png"
+            path.rename(path.with_name(f"{'abcd'[index % 4]}_{index:03d}.png"))
+    pairs, _ = find_pairs(tmp_path, group_by=r"^([a-d])_")
+    assert [pair.group for pair in pairs] == [stem[0] for stem in stems(pairs)]
+    split = make_split(pairs, everywhere(12), 0)
+    assert sorted(len({pair.group for pair in split.part(name)}) for name in ("train", "val", "test")) == [1, 1, 2]
