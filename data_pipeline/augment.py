@@ -12,7 +12,7 @@ from statistics import NormalDist
 import cv2
 import numpy as np
 
-from .masks import VOID
+from .encoding import VOID
 
 NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])  # equally likely levels
 NORMAL /= NORMAL.std()

@@ -11,31 +11,27 @@ import numpy as np
 from tqdm import tqdm
 
 from .command import UserError
-from .files import read_picture
-from .findings import Finding, some
-from .masks import (
+from .encoding import (
     BINARY_TOLERANCE,
     UNKNOWN,
     VOID,
     VOID_NAMES,
     Encoding,
-    class_of_file,
     default_color,
     find_classes_file,
     gray_to,
     infer_encoding,
-    is_lossy,
     is_soft_binary,
-    merge_class_files,
     read_encoding,
-    read_palette,
-    read_raw,
     rename_like,
     unknown_values,
     unpack,
     void_of_files,
     wants_colors,
 )
+from .files import read_picture
+from .findings import Finding, some
+from .masks import class_of_file, is_lossy, merge_class_files, read_palette, read_raw
 from .pairs import Pair
 from .split import Split
 

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from .augment import Policy, augment
+from .encoding import VOID
 from .loader import Loader, window
-from .masks import VOID
 
 SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
 

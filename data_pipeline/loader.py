@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from .augment import in_fours
+from .encoding import Encoding
 from .files import read_image
-from .masks import Encoding, read_class_masks, read_mask
+from .masks import read_class_masks, read_mask
 from .pairs import Pair
 
 CACHE_BYTES = 2 << 30  # for each of training and validation

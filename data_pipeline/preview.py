@@ -8,10 +8,10 @@ import numpy as np
 from .augment import augment, preset
 from .check import inspect
 from .command import UserError
+from .encoding import VOID, Encoding
 from .files import read_picture, write_picture
 from .findings import refuse_errors
 from .loader import Loader, default_frame, read_pair
-from .masks import VOID, Encoding
 from .pairs import find_pairs
 from .scale import Scale, measure_scale
 from .split import make_split

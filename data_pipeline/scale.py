@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from .command import UserError
+from .encoding import VOID, Encoding
 from .files import read_image
 from .loader import read_pair
-from .masks import VOID, Encoding
 from .pairs import Pair
 
 PERCENTILES = (1, 99)

@@ -9,15 +9,16 @@ import numpy as np
 
 from .check import Inspection, findings_on_split, inspect
 from .command import UserError
+from .encoding import UNKNOWN
 from .files import write_csv, write_json
 from .findings import LEVELS, Finding
 from .loader import default_frame
-from .masks import UNKNOWN
 from .pairs import Pair, find_pairs
 from .preview import write_sheet
 from .scale import Scale, measure_scale
+from .sketches import Sketch
 from .split import FRACTIONS, Split, make_split
-from .suspects import Sketch, groups_of_copies, images_with, suspect
+from .suspects import groups_of_copies, images_with, suspect
 
 PIXELS_IN_BATCH = 8 * 256 * 256
 FILES_SHOWN = 10

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from data_pipeline.augment import RGB_TO_YIQ, in_fours
+from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.loader import Loader, resize_image
-from data_pipeline.masks import VOID, Encoding
 from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
 

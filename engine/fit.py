@@ -8,8 +8,8 @@ import keras
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
+from data_pipeline.encoding import Encoding
 from data_pipeline.files import write_atomically, write_csv
-from data_pipeline.masks import Encoding
 
 from . import metrics
 from .config import TrainConfig

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.masks import VOID
+from data_pipeline.encoding import VOID
 
 from .losses import class_logits
 

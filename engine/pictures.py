@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_pipeline.encoding import VOID
 from data_pipeline.files import write_atomically
-from data_pipeline.masks import VOID
 from data_pipeline.preview import overlay
 
 ERROR_COLOR = (213, 94, 0)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data_pipeline.encoding import Encoding, unpack
 from data_pipeline.files import write_csv, write_json, write_mask, write_picture
 from data_pipeline.loader import read_pair
-from data_pipeline.masks import Encoding, unpack
 from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.augment import PRESETS, Policy, augment, preset
-from data_pipeline.masks import VOID
+from data_pipeline.encoding import VOID
 
 policies = st.builds(
     preset,

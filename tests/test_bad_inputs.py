@@ -15,10 +15,10 @@ from PIL import Image
 
 from data_pipeline.check import inspect
 from data_pipeline.command import UserError
+from data_pipeline.encoding import VOID
 from data_pipeline.files import write_mask
 from data_pipeline.findings import refuse_errors
 from data_pipeline.loader import read_pair
-from data_pipeline.masks import VOID
 from data_pipeline.pairs import find_pairs
 
 COUNT = 12

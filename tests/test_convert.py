@@ -15,8 +15,9 @@ from PIL import Image
 from pycocotools import mask as run_length
 
 from data_pipeline.check import inspect
+from data_pipeline.coco import MAX_OUTLINE
 from data_pipeline.command import UserError
-from data_pipeline.convert import MAX_OUTLINE, convert
+from data_pipeline.convert import convert
 from data_pipeline.pairs import find_pairs
 
 # pycocotools 2.0.11 hands its arrays over in NumPy 1's way.
@@ -380,8 +381,8 @@ def refused(tmp_path: Path, form: str, words: str) -> None:
     [
         ("", "not valid JSON"),
         ("[1]", r"\[1\]; an object"),
-        ("[" * 100_000, "not readable as JSON"),
-        ('{"images": ' + "9" * 5000 + "}", "not readable as JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"images": ' + "9" * 5000 + "}", "not valid JSON"),
         ("{}", "images: missing|imagePath: missing"),
     ],
 )

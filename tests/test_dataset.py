@@ -11,8 +11,8 @@ from conftest import ROOT, make_folder, save
 from data_pipeline.augment import augment, preset
 from data_pipeline.check import inspect
 from data_pipeline.dataset import SHUFFLE, training_batches, validation_batches, validation_tiles
+from data_pipeline.encoding import VOID
 from data_pipeline.loader import Loader, window
-from data_pipeline.masks import VOID
 from data_pipeline.pairs import find_pairs
 
 

@@ -11,7 +11,7 @@ from conftest import make_folder, shapes
 
 from data_pipeline.check import inspect
 from data_pipeline.command import UserError
-from data_pipeline.masks import Encoding
+from data_pipeline.encoding import Encoding
 from data_pipeline.pairs import Pair, find_pairs
 from data_pipeline.split import Split
 from engine import predictor as predictor_module

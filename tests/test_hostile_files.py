@@ -29,7 +29,8 @@ import sys
 from pathlib import Path
 from data_pipeline.command import UserError
 from data_pipeline.files import read_image, read_json
-from data_pipeline.masks import read_encoding, read_raw, wants_colors
+from data_pipeline.encoding import read_encoding, wants_colors
+from data_pipeline.masks import read_raw
 from data_pipeline.pairs import find_pairs
 readers = {
     "image": read_image,

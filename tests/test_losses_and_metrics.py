@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
-from data_pipeline.masks import VOID
+from data_pipeline.encoding import VOID
 from engine import metrics
 from engine.losses import LOSSES, PixelLoss, cross_entropy, dice
 from models import build_model

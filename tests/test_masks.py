@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_pipeline.command import UserError
-from data_pipeline.files import write_mask
-from data_pipeline.masks import (
+from data_pipeline.encoding import (
     UNKNOWN,
     VOID,
     Encoding,
     default_color,
     infer_encoding,
-    read_class_masks,
     read_encoding,
-    read_mask,
-    read_raw,
 )
+from data_pipeline.files import write_mask
+from data_pipeline.masks import read_class_masks, read_mask, read_raw
 
 MASK = np.array([[0, 0, 1], [2, 1, 0]], np.uint8)
 COLORS = ((0, 0, 0), (230, 159, 0), (86, 180, 233))

@@ -18,7 +18,8 @@ import hashlib, sys
 from pathlib import Path
 import cv2
 from data_pipeline.files import read_image
-from data_pipeline.masks import Encoding, read_mask
+from data_pipeline.encoding import Encoding
+from data_pipeline.masks import read_mask
 for path in sorted(Path(sys.argv[1]).iterdir()):
     if path.stem.startswith("mask"):
         array = read_mask(path, Encoding(("a", "b"), (0, 1), ((0, 0, 0), (1, 1, 1)), tolerance=127))
