@@ -29,8 +29,8 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def choose_images(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
-    from data_pipeline.check import inspect
     from data_pipeline.findings import refuse_errors
+    from data_pipeline.inspection import inspect
     from data_pipeline.pairs import find_pairs
 
     void = () if config.void is None else (config.void,)

@@ -16,8 +16,8 @@ VALIDATION_TILES = 500
 def train(config: TrainConfig) -> None:
     """From files to a run: pairs, split, batches, network, training, first scores."""
     # Imported here, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
-    from data_pipeline.check import findings_on_split, inspect
     from data_pipeline.findings import refuse_errors
+    from data_pipeline.inspection import findings_on_split, inspect
     from data_pipeline.pairs import find_pairs
     from data_pipeline.scale import measure_scale
     from data_pipeline.split import make_split

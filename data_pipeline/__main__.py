@@ -115,7 +115,7 @@ class Golfscape:
 
 
 def check(config: Check) -> None:
-    from .survey import check
+    from .check import check
 
     check(
         config.data,

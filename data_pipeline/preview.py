@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 
 from .augment import augment, preset
-from .check import inspect
 from .command import UserError
 from .encoding import VOID, Encoding
 from .files import read_picture, write_picture
 from .findings import refuse_errors
+from .inspection import inspect
 from .loader import Loader, default_frame, read_pair
 from .pairs import find_pairs
 from .scale import Scale, measure_scale
@@ -146,7 +146,7 @@ def text_width(text: str) -> int:
 def write_sheet(path: Path, found) -> bool:
     """Thumbnails of the pairs that errors and warnings name, the gravest first; False if there are none.
 
-    found: a Survey (survey.py).
+    found: a Survey (check.py).
     """
     by_file = {str(file): pair for pair in found.pairs for file in pair.files}
     cells = []

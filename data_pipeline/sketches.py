@@ -35,7 +35,7 @@ class Sketch:
     factor: float  # of the reduction
 
 
-def sketch(pair: Pair, encoding: Encoding, scale: Scale) -> Sketch:
+def draw_sketch(pair: Pair, encoding: Encoding, scale: Scale) -> Sketch:
     image, mask = read_pair(pair, encoding)
     factor = min(1, LONGEST_SIDE / max(mask.shape))
     size = tuple(max(1, round(side * factor)) for side in mask.shape)

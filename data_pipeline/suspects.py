@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from .check import Inspection
 from .encoding import VOID_NAMES
 from .findings import Finding, some
+from .inspection import Inspection
 from .misfits import misfits
 from .pairs import Pair
 from .scale import Scale
-from .sketches import Sketch, sketch
+from .sketches import Sketch, draw_sketch
 from .split import FRACTIONS, Split
 
 COPY_BITS, COPY_CORRELATION = 10, 0.97  # of 64 bits of the perceptual hash; of the thumbnails
@@ -28,7 +28,7 @@ def suspect(data: Inspection, split: Split, scale: Scale) -> tuple[list[Finding]
     """Look at every pair again; what is suspicious, and the sketches it was seen in."""
     pairs = data.pairs()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = pool.map(lambda pair: sketch(pair, data.encoding, scale), pairs)
+        drawn = pool.map(lambda pair: draw_sketch(pair, data.encoding, scale), pairs)
         sketches = list(tqdm(drawn, "looking closer", len(pairs), unit="pair", leave=False, disable=None))
     findings = near_copies(sketches, split) + sequences(split)
     findings += (
@@ -131,23 +131,17 @@ def light_outliers(sketches: list[Sketch]) -> list[Finding]:
     light = np.array([sketch.brightness for sketch in sketches])
     spread = 1.4826 * np.median(np.abs(light - np.median(light)))
     far = np.abs(light - np.median(light)) > np.maximum(5 * spread, 0.2)
+    blank = np.array([one.contrast < 0.01 for one in sketches])
     findings = []
-    for kind, chosen, words in (
-        (
-            "blank-image",
-            [sketch for sketch in sketches if sketch.contrast < 0.01],
-            "images are of one colour throughout",
-        ),
-        (
-            "brightness",
-            [s for s, odd in zip(sketches, far, strict=True) if odd and s.contrast >= 0.01],
-            "images are much darker or brighter than the rest",
-        ),
+    for kind, odd, words in (
+        ("blank-image", blank, "images are of one colour throughout"),
+        ("brightness", far & ~blank, "images are much darker or brighter than the rest"),
     ):
-        if chosen:
-            shown = some([f"{sketch.pair.stem} ({sketch.brightness:.2f})" for sketch in chosen])
+        if odd.any():
+            chosen = [one for one, is_odd in zip(sketches, odd, strict=True) if is_odd]
+            shown = some([f"{one.pair.stem} ({one.brightness:.2f})" for one in chosen])
             message = f"{len(chosen)} {words} (median brightness {np.median(light):.2f}): {shown}"
-            files = tuple(str(sketch.pair.image) for sketch in chosen)
+            files = tuple(str(one.pair.image) for one in chosen)
             findings.append(Finding("warning", kind, message, "look at them", files))
     return findings
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .check import inspect
 from .command import UserError
 from .encoding import VOID
 from .files import replace_folder, write_atomically, write_csv, write_json, write_mask, write_picture
 from .findings import refuse_errors
+from .inspection import inspect
 from .loader import read_pair
 from .pairs import PAIRS_FILE, find_pairs
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from data_pipeline.check import Inspection
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import read_json, write_json
+from data_pipeline.inspection import Inspection
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 

@@ -13,11 +13,11 @@ import tifffile
 from conftest import make_folder, save, shapes
 from PIL import Image
 
-from data_pipeline.check import inspect
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from data_pipeline.files import write_mask
 from data_pipeline.findings import refuse_errors
+from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
 from data_pipeline.pairs import find_pairs
 

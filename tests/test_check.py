@@ -8,10 +8,10 @@ import pytest
 from conftest import run_script, save
 from PIL import Image
 
+from data_pipeline.check import survey
 from data_pipeline.files import read_image, write_mask
 from data_pipeline.golfscape import CLASSES, Knobs, write_scenes
 from data_pipeline.masks import read_raw
-from data_pipeline.survey import survey
 
 PALETTE = [entry["color"] for entry in CLASSES["classes"]]
 

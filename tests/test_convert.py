@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as run_length
 
-from data_pipeline.check import inspect
 from data_pipeline.coco import MAX_OUTLINE
 from data_pipeline.command import UserError
 from data_pipeline.convert import convert
+from data_pipeline.inspection import inspect
 from data_pipeline.pairs import find_pairs
 
 # pycocotools 2.0.11 hands its arrays over in NumPy 1's way.

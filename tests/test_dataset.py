@@ -9,9 +9,9 @@ import pytest
 from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
-from data_pipeline.check import inspect
 from data_pipeline.dataset import SHUFFLE, training_batches, validation_batches, validation_tiles
 from data_pipeline.encoding import VOID
+from data_pipeline.inspection import inspect
 from data_pipeline.loader import Loader, window
 from data_pipeline.pairs import find_pairs
 
@@ -133,7 +133,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from data_pipeline.augment import preset
-from data_pipeline.check import inspect
+from data_pipeline.inspection import inspect
 from data_pipeline.dataset import training_batches
 from data_pipeline.loader import Loader
 from data_pipeline.pairs import find_pairs

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import make_folder, shapes
 
-from data_pipeline.check import inspect
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
+from data_pipeline.inspection import inspect
 from data_pipeline.pairs import Pair, find_pairs
 from data_pipeline.split import Split
 from engine import predictor as predictor_module

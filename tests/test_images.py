@@ -15,10 +15,10 @@ from PIL import Image
 
 import models
 from data_pipeline.augment import PRESETS, Policy, augment, preset
-from data_pipeline.check import inspect
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from data_pipeline.files import MAX_PIXELS, read_image, read_picture
+from data_pipeline.inspection import inspect
 from data_pipeline.loader import Loader, read_pair
 from data_pipeline.pairs import find_pairs
 from data_pipeline.preview import preview

@@ -5,10 +5,10 @@ import pytest
 from conftest import make_folder, save, shapes, write_classes
 from PIL import Image
 
-from data_pipeline.check import inspect
 from data_pipeline.command import UserError
 from data_pipeline.files import read_image, write_atomically, write_mask
 from data_pipeline.findings import refuse_errors
+from data_pipeline.inspection import inspect
 from data_pipeline.pairs import find_pairs
 
 
