@@ -67,6 +67,8 @@ def find_pairs(source: Path, mask_suffix: str = "", group_by: str | None = None)
     table = source / PAIRS_FILE if source.is_dir() else source
     if table.is_file():
         pairs, findings = pairs_from_csv(table), []
+        if source.is_dir():
+            findings.append(Finding("note", "pairs-csv", f"{table} says which image goes with which mask"))
     else:
         pairs, findings = pairs_from_folder(source, mask_suffix)
     pairs = group(pairs, group_by) if group_by else pairs

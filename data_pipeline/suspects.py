@@ -5,8 +5,9 @@ All of it is statistics on pictures, so it suspects, and never changes anything.
 
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from .sketches import Sketch, draw_sketch
 from .split import FRACTIONS, Split
 
 COPY_BITS, COPY_CORRELATION = 10, 0.97  # of 64 bits of the perceptual hash; of the thumbnails
+NUMBERED = re.compile(r"^(.+?)[ _.-]*\d+$")
 RARE_SHARE, RARE_IMAGES = 0.001, 3  # of the pixels; of the training images
 
 
@@ -30,7 +32,7 @@ def suspect(data: Inspection, split: Split, scale: Scale) -> tuple[list[Finding]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         drawn = pool.map(lambda pair: draw_sketch(pair, data.encoding, scale), pairs)
         sketches = list(tqdm(drawn, "looking closer", len(pairs), unit="pair", leave=False, disable=None))
-    findings = near_copies(sketches, split) + sequences(split)
+    findings = near_copies(sketches, split) + sequences(sketches, split)
     findings += (
         misfits(sketches)
         + light_outliers(sketches)
@@ -79,7 +81,7 @@ def copies(sketches: list[Sketch]) -> list[tuple[int, int]]:
 
 def keep_together(names: list[str], couples: list[tuple[int, int]]) -> str:
     """A --group-by that puts all near copies into one group each, if their names have one; else the general advice."""
-    for expression in (r"^(.+?)[ _.-]*\d+$", r"^([^ _.-]+)[ _.-]", r"^(.+)[ _.-][^ _.-]+$"):
+    for expression in (NUMBERED.pattern, r"^([^ _.-]+)[ _.-]", r"^(.+)[ _.-][^ _.-]+$"):
         matches = [re.search(expression, name) for name in names]
         if not all(matches):
             continue
@@ -103,27 +105,32 @@ def groups_of_copies(sketches: list[Sketch]) -> list[str]:
     return [sketches[first(i)].pair.stem for i in range(len(sketches))]
 
 
-def sequences(split: Split) -> list[Finding]:
-    """Numbered names with a few different beginnings: sequences, perhaps, that the split tears apart."""
-    parts, counts = defaultdict(set), Counter()
-    for name in FRACTIONS:
-        for pair in split.part(name):
-            if pair.group:
-                return []
-            match = re.search(r"^(.+?)[ _.-]*\d+$", pair.image.stem)
-            if match:
-                parts[match.group(1)].add(name)
-                counts[match.group(1)] += 1
-    torn = sorted(start for start, names in parts.items() if len(names) > 1 and counts[start] > 2)
-    if len(parts) < 2 or not torn or len(parts) > len(split.part("all")) / 3:
+def sequences(sketches: list[Sketch], split: Split) -> list[Finding]:
+    """Numbered names with a few beginnings, whose neighbours look alike: films, perhaps, that the split tears apart."""
+    part_of = {pair.stem: name for name in FRACTIONS for pair in split.part(name)}
+    films = defaultdict(list)
+    for one in sorted(sketches, key=lambda one: one.pair.image.stem):
+        match = NUMBERED.search(one.pair.image.stem)
+        if match and not one.pair.group:
+            films[match.group(1)].append(one)
+    torn = [name for name, frames in films.items() if len({part_of.get(one.pair.stem) for one in frames}) > 1]
+    if len(films) < 2 or not torn or not neighbours_look_alike(films, torn):
         return []
-    message = (
-        f"names that begin alike lie across the split: {some(torn)}; if these are frames of one film, scores flatter"
-    )
-    remedy = "keep each together with --group-by '^(.+?)[ _.-]*\\d+$'"
+    message = f"the split tears {len(torn)} sequences of alike images apart, so its scores may flatter: {some(torn)}"
+    remedy = f"if they are films, keep each together: --group-by '{NUMBERED.pattern}'"
     if split.fixed:
-        remedy = "scores of such parts are easier than those of a new place"
+        remedy = "scores on such a part are easier than those on a new place"
     return [Finding("warning", "sequence-across-split", message, remedy, tuple(torn))]
+
+
+def neighbours_look_alike(films: dict[str, list[Sketch]], torn: list[str]) -> bool:
+    """Whether images of neighbouring numbers are usually more alike than nine of ten couples of images."""
+    near = [float(a.grey @ b.grey) for name in torn for a, b in pairwise(films[name])]
+    everything = np.stack([one.grey for frames in films.values() for one in frames])
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, len(everything), (2, 1000))
+    usual = np.einsum("ij,ij->i", everything[one], everything[other])[one != other]
+    return len(near) >= 5 and float(np.median(near)) > np.percentile(usual, 90)
 
 
 def light_outliers(sketches: list[Sketch]) -> list[Finding]:

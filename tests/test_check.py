@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_pipeline.check import survey
 from data_pipeline.files import read_image, write_mask
-from data_pipeline.golfscape import CLASSES, Knobs, write_scenes
+from data_pipeline.golfscape import CLASSES, Knobs, scene, write_scenes
 from data_pipeline.masks import read_raw
 
 PALETTE = [entry["color"] for entry in CLASSES["classes"]]
@@ -247,3 +247,25 @@ def test_check_of_a_good_folder_ends_with_the_next_command(scenes, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith("No fault found. Next: python train.py --data")
     assert not (tmp_path / "check-golf.png").exists(), "nothing bad, no sheet"
+
+
+def film(folder, name, frames, seed):
+    """A window that glides over a large scene: frames that look alike, from far apart places ever less."""
+    big, trees, _, _ = scene((9, seed), Knobs(size=256))
+    for frame in range(frames):
+        part = np.s_[frame * 4 : frame * 4 + 96, frame * 4 : frame * 4 + 96]
+        save(folder / f"images/{name}_{frame:03d}.png", big[part])
+        save(folder / f"masks/{name}_{frame:03d}.png", trees[part].astype(np.uint8))
+
+
+def test_films_are_told_from_numbered_photographs(tmp_path, scenes):
+    for number, name in enumerate("abcd"):
+        film(tmp_path / "films", name, 30, number)
+    assert "sequence-across-split" in kinds(survey(tmp_path / "films"))
+    assert "sequence-across-split" not in kinds(survey(tmp_path / "films", group_by=r"^(.+?)[ _.-]*\d+$"))
+    for index in range(90):
+        for kind in ("images", "masks"):
+            target = tmp_path / "photographs" / kind / f"{'abc'[index % 3]}_{index:03d}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(scenes / kind / f"scene_{index:04d}.png", target)
+    assert "sequence-across-split" not in kinds(survey(tmp_path / "photographs"))
