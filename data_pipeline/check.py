@@ -79,7 +79,7 @@ def print_survey(found: Survey) -> None:
     if found.data:
         sizes = sorted(found.data.sizes())
         span = " to ".join(f"{height}×{width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-        print(f"{len(found.pairs)} pairs, of {span} pixels (height×width)")
+        print(f"{len(found.pairs)} pairs of {span} pixels (height×width)")
     if found.split:
         print("\n".join(class_table(found.data, found.split)))
     for finding in found.findings:

@@ -30,7 +30,7 @@ from .encoding import (
     wants_colors,
 )
 from .files import read_picture
-from .findings import Finding, some
+from .findings import Finding, refuse_errors, some
 from .masks import class_of_file, is_lossy, merge_class_files, read_palette, read_raw
 from .pairs import Pair
 from .split import Split
@@ -136,8 +136,7 @@ def inspect(
     facts = [one for one in looked if isinstance(one, Facts)]
     findings = [one for one in looked if isinstance(one, Finding)]
     if not facts:
-        more = f"\n… and {len(findings) - 5} more" if len(findings) > 5 else ""
-        raise UserError("\n".join(map(str, findings[:5])) + more)
+        refuse_errors(findings)
     facts, encoding, more = settle(Path(source) if source else None, facts, void, encoding, files)
     findings += more + mixed_palettes(facts) + mixed_images(facts) + lossy_masks(facts, encoding)
     findings += [unknown_labels(one, encoding) for one in facts if one.all_counts(encoding)[UNKNOWN]]

@@ -63,6 +63,8 @@ class Run:
             raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
         if not run.model_path.is_file():
             raise UserError(f"{path}: has no model.keras: its training ended before the first validation")
+        if not isinstance(run.dataset.get("scale"), dict):
+            raise UserError(f"{path}: made by an older version of this program; train it anew")
         return run
 
     @property

@@ -233,13 +233,18 @@ def test_a_run_is_not_overwritten(trained):
     assert (folder / "runs/mine/model.keras").read_bytes() == before
 
 
-@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "predict.py"])
+DATA = ("-m", "data_pipeline")
+
+
+@pytest.mark.parametrize(
+    "script", [("train.py",), ("evaluate.py",), ("predict.py",), DATA, (*DATA, "check"), (*DATA, "preview")]
+)
 def test_help_is_quick(script):
-    run_script(script, "--help", cwd=ROOT)  # the first call of all may compile
+    run_script(*script, "--help", cwd=ROOT)  # the first call of all may compile
     took = []
     for _ in range(3):
         started = time.monotonic()
-        assert run_script(script, "--help", cwd=ROOT).returncode == 0
+        assert run_script(*script, "--help", cwd=ROOT).returncode == 0
         took.append(time.monotonic() - started)
     assert min(took) < 1
 
@@ -381,6 +386,31 @@ def test_missing_system_libraries_end_in_one_line(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "apt-get install -y libgl1 libglib2.0-0" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_convert_download_and_tile_commands(tmp_path):
+    """Each command reaches its module with its arguments, and its mistakes end in one line."""
+    save(tmp_path / "src/a.png", np.zeros((20, 30, 3), np.uint8))
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 30, "height": 20}],
+        "categories": [{"id": 7, "name": "car"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "segmentation": [[5, 5, 15, 5, 15, 15, 5, 15]]}],
+    }
+    (tmp_path / "src/labels.json").write_text(json.dumps(coco))
+    done = run_script(*DATA, "convert", "src", "dst", "--from", "coco", cwd=tmp_path)
+    assert done.returncode == 0 and "Next: python -m data_pipeline check dst" in done.stdout, done.stderr
+    assert np.array(Image.open(tmp_path / "dst/masks/a.png")).sum() == 100
+    done = run_script(*DATA, "tile", "dst", "cut", "--tile", "32", cwd=tmp_path)
+    assert done.returncode == 0 and "1 tiles of 1 scenes are in cut/" in done.stdout, done.stderr
+    for arguments, words in (
+        (("download", "camvid", "camvid", "--from", "src"), "src"),
+        (("convert", "src", "dst", "--from", "coco"), "dst exists"),
+        (("tile", "nowhere", "cut2"), "nowhere: no such file or folder"),
+        (("preview", "dst", "--out", "grid.png", "--crop", "0"), "--crop of 1 or more"),
+        (("check", "nowhere"), "1 errors and 0 warnings"),
+    ):
+        done = run_script(*DATA, *arguments, cwd=tmp_path)
+        assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_check_and_golfscape_commands(tmp_path):
