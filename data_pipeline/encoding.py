@@ -20,6 +20,7 @@ UNKNOWN = 256  # in ``classes_of``: neither a class nor void
 MAX_CLASSES = 255
 COLOR_TOLERANCE = 32  # levels of 255, unless classes.json says otherwise
 BINARY_TOLERANCE = 127  # of soft 0/255 masks: below 128 is background
+MOST_SOFT_GAP = 60  # levels between white and the next grey value of soft edges
 VOID_NAMES = ("void", "ignore", "unlabeled", "unlabelled")
 
 # Okabe and Ito's palette, safe for colour-blind readers; background first.
@@ -324,6 +325,8 @@ def is_soft_binary(found: dict[int, int], least: int) -> bool:
     between = (values > 32) & (values < 223)
     ends = counts[values <= 32].sum() and counts[values >= 223].sum() and values[-1] - values[0] >= 192
     spread = not between.any() or counts[between].max() <= max(0.001 * total, 0.5 * counts[between].sum())
+    if least >= 16 and values[-1] - values[-2] > MOST_SOFT_GAP:
+        return False  # class numbers and a void of 255: soft edges leave no such hole
     return bool(ends and spread and counts[between].sum() <= 0.15 * total and (least < 16 or between.sum() >= 8))
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from .command import UserError
 from .encoding import BINARY_TOLERANCE, UNKNOWN, VOID, Encoding, is_soft_binary, some_values, unknown_values
@@ -46,7 +47,9 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     """
     try:
         with open_picture(path) as picture:
+            refuse_unlike_mask(path, picture)
             picture.load()
+            picture = ImageOps.exif_transpose(picture)
             if picture.mode in ("LA", "La"):
                 picture = picture.getchannel(0)
             elif picture.mode == "RGBA":
@@ -66,6 +69,19 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     if raw.ndim == 3:
         return raw[..., 0] << 16 | raw[..., 1] << 8 | raw[..., 2], True
     return raw, False
+
+
+def refuse_unlike_mask(path: Path, picture: Image.Image) -> None:
+    """Raise a UserError for several pages (thumbnails aside), and for 16 bits in channels, which Pillow cuts to 8."""
+    if any(";16" in str(part[3]) for part in picture.tile) and picture.mode in ("RGB", "RGBA", "LA"):
+        raise UserError(f"{path}: 16 bits in each of several channels; save masks as 8-bit colours, or as one channel")
+    if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
+        import tifffile
+
+        with tifffile.TiffFile(path) as tiff:
+            pages = sum(not page.is_reduced for page in tiff.pages)
+        if pages > 1:
+            raise UserError(f"{path}: holds {pages} pages; save one mask of classes, or a file for each class")
 
 
 def merge_class_files(paths: tuple[Path, ...], stem: str, files: tuple[str, ...]) -> np.ndarray:

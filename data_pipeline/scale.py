@@ -12,6 +12,7 @@ from .loader import read_pair
 from .pairs import Pair
 
 PERCENTILES = (1, 99)
+MOST_SAMPLES = 1 << 22  # over all images
 SAMPLES = 4096  # pixels of each training image that the percentiles are taken over
 
 
@@ -83,11 +84,14 @@ def measure_scale(pairs: list[Pair], encoding: Encoding) -> Scale:
     channels = first.shape[2]
     if first.dtype == np.uint8:
         return Scale("uint8", (0.0,) * channels, (255.0,) * channels)
-    drawn = []
+    drawn, rng, most = [], np.random.default_rng(0), max(64, min(SAMPLES, MOST_SAMPLES // len(pairs)))
     for pair in pairs:
         image, mask = read_pair(pair, encoding)
         labelled = image[mask != VOID]
-        drawn.append(labelled[:: max(1, len(labelled) // SAMPLES)])
-    low, high = np.percentile(np.concatenate(drawn), PERCENTILES, axis=0).astype(float)
+        drawn.append(labelled[rng.integers(len(labelled), size=min(most, len(labelled)))] if len(labelled) else labelled)
+    drawn = np.concatenate(drawn)
+    low, high = np.percentile(drawn, PERCENTILES, axis=0).astype(float)
+    flat = ~(high > low)  # nearly constant: a few bright spots on a plain ground
+    low, high = np.where(flat, drawn.min(0), low), np.where(flat, drawn.max(0), high)
     high = np.where(high > low, high, low + 1)  # a constant channel becomes 0
     return Scale(first.dtype.name, tuple(low.tolist()), tuple(high.tolist()))

@@ -58,7 +58,8 @@ def near_copies(sketches: list[Sketch], split: Split) -> list[Finding]:
         files = tuple(dict.fromkeys(str(sketches[k].pair.image) for couple in leaks for k in couple))
         level, kind = ("warning", "near-copies-fixed-split") if split.fixed else ("error", "near-copies")
         findings.append(Finding(level, kind, message, keep_together(names, couples), files))
-    inside = [couple for couple in couples if couple not in set(leaks)]
+    across = set(leaks)
+    inside = [couple for couple in couples if couple not in across]
     if inside:
         shown = some([f"{names[i]} and {names[j]}" for i, j in inside])
         message = f"{len(inside)} couples of nearly equal images in one part: {shown}"
