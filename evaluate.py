@@ -29,7 +29,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def choose_images(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
-    from data_pipeline.findings import refuse_errors
+    from data_pipeline.findings import print_findings, refuse_errors
     from data_pipeline.inspection import inspect
     from data_pipeline.pairs import find_pairs
 
@@ -61,8 +61,7 @@ def choose_images(run, config: EvaluateConfig):
     refuse_errors(findings + data.findings)
     for facts in data.facts:
         run.scale.refuse_other(facts.pair.image, facts.dtype, facts.channels)
-    for finding in findings + data.findings:
-        print(f"{finding.level}: {finding}")
+    print_findings(findings + data.findings)
     return run, run.name_for(config.data, split), data
 
 

@@ -97,6 +97,7 @@ def settle(config: TrainConfig) -> TrainConfig:
 
 def print_plan(config, data, split, frame, scale, findings) -> None:
     """What is about to happen, and on what device."""
+    from data_pipeline.findings import print_findings
     from engine.fit import epochs_of
     from engine.run import device, unseen_gpu
 
@@ -104,8 +105,7 @@ def print_plan(config, data, split, frame, scale, findings) -> None:
     height, width = frame.tile
     void = ", ".join(data.encoding.show(value) for value in data.encoding.void) or "none"
     seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"
-    for finding in findings:
-        print(f"{finding.level}: {finding}")
+    print_findings(findings)
     if config.symmetry == "d4" and height != width:
         print("note: frames are not square, so d4 means mirror images and half turns, without quarter turns")
     if (scale.dtype, scale.channels) != ("uint8", 3):

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from .command import UserError, parse_size, run_command
 
+MOST_PIXELS = 8192  # of a tile's or a crop's side
 PresetName = Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"]
 
 
@@ -131,8 +132,12 @@ def check(config: Check) -> None:
 def preview(config: Preview) -> None:
     from .preview import preview
 
-    if config.count < 1 or config.variations < 1 or (config.crop is not None and config.crop < 1) or config.seed < 0:
-        raise UserError("--count, --variations and --crop of 1 or more and --seed of 0 or more are wanted")
+    if config.count < 1 or config.variations < 1 or config.seed < 0:
+        raise UserError("--count and --variations of 1 or more and --seed of 0 or more are wanted")
+    size = parse_size(config.size)
+    sides = [*(size or ()), *([] if config.crop is None else [config.crop])]
+    if not all(1 <= side <= MOST_PIXELS for side in sides):
+        raise UserError(f"--size {config.size} --crop {config.crop}: sides of 1 to {MOST_PIXELS} pixels are wanted")
     preview(
         config.data,
         config.out,
@@ -140,7 +145,7 @@ def preview(config: Preview) -> None:
         symmetry=config.symmetry,
         count=config.count,
         variations=config.variations,
-        size=parse_size(config.size),
+        size=size,
         crop=config.crop,
         mask_suffix=config.mask_suffix,
         void=void_of(config),
@@ -157,8 +162,8 @@ def convert(config: Convert) -> None:
 def tile(config: Tile) -> None:
     from .tile import tile
 
-    if config.tile < 32:
-        raise UserError(f"--tile {config.tile}: 32 pixels or more are wanted")
+    if not 32 <= config.tile <= MOST_PIXELS:
+        raise UserError(f"--tile {config.tile}: 32 to {MOST_PIXELS} pixels are wanted")
     tile(config.source, config.destination, config.tile, config.mask_suffix, void_of(config))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .command import UserError
-from .encoding import UNKNOWN
+from .encoding import UNKNOWN, find_classes_file
 from .files import write_csv, write_json
 from .findings import LEVELS, Finding
 from .inspection import Inspection, findings_on_split, inspect
@@ -29,6 +29,7 @@ class Survey:
     """What was found; data, split and scale are None where the files did not get that far."""
 
     source: Path
+    flags: tuple[str, ...]  # that say how to read the data set, in checking and in training alike
     pairs: list[Pair]
     findings: list[Finding]
     data: Inspection | None = None
@@ -42,6 +43,9 @@ class Survey:
 
 def survey(source: Path, mask_suffix: str = "", void: tuple[int, ...] = (), group_by: str | None = None) -> Survey:
     """Look at a data set as deeply as its faults allow; every mistake becomes a finding."""
+    flags = [f"--void {value}" for value in void]
+    flags += [f"--mask-suffix={shlex.quote(mask_suffix)}"] if mask_suffix else []
+    flags += [f"--group-by {shlex.quote(group_by)}"] if group_by else []
     pairs, findings = [], []
     data = split = scale = None
     sketches = []
@@ -58,7 +62,7 @@ def survey(source: Path, mask_suffix: str = "", void: tuple[int, ...] = (), grou
     except UserError as error:
         findings = [*findings, Finding("error", "unusable", str(error))]
     findings = sorted(findings, key=lambda finding: LEVELS.index(finding.level))
-    return Survey(source, pairs, findings, data, split, scale, tuple(sketches))
+    return Survey(source, tuple(flags), pairs, findings, data, split, scale, tuple(sketches))
 
 
 def healthy(data: Inspection) -> Inspection:
@@ -79,7 +83,8 @@ def print_survey(found: Survey) -> None:
     if found.data:
         sizes = sorted(found.data.sizes())
         span = " to ".join(f"{height}×{width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-        print(f"{len(found.pairs)} pairs of {span} pixels (height×width)")
+        first = found.data.facts[0]
+        print(f"{len(found.pairs)} pairs of {span} pixels (height×width), {first.channels} channels of {first.dtype}")
     if found.split:
         print("\n".join(class_table(found.data, found.split)))
     for finding in found.findings:
@@ -105,7 +110,7 @@ def class_table(data: Inspection, split: Split) -> list[str]:
 
 def suggestion(found: Survey) -> str:
     """The training command that suits the data set."""
-    flags = ["--data", shlex.quote(str(found.source))]
+    flags = ["--data", shlex.quote(str(found.source)), *found.flags]
     if found.data and found.split:
         (height, width), crops = default_frame(found.data.sizes())
         if crops and height == width:
@@ -114,7 +119,6 @@ def suggestion(found: Survey) -> str:
         flags.append(f"--batch-size {batch}")
         if any(finding.kind == "rare-class" for finding in found.findings):
             flags.append("--class-weights median_frequency")
-        flags += [f"--void {value}" for value in found.data.encoding.void[:1] if not found.data.encoding.is_color]
     return f"python train.py {' '.join(flags)}"
 
 
@@ -153,6 +157,9 @@ def write_groups(path: Path, found: Survey) -> None:
         raise UserError("--groups: near copies can be grouped only where each image is readable and has one mask file")
     groups = groups_of_copies(list(found.sketches))
     folder = path.resolve().parent
+    classes_file = find_classes_file(found.source)
+    if classes_file and classes_file.resolve().parent != folder:
+        raise UserError(f"--groups {path}: put it beside {classes_file}, which is looked for beside the CSV")
     rows = []
     for sketch, group in zip(found.sketches, groups, strict=True):
         pair = sketch.pair
@@ -166,6 +173,18 @@ def write_groups(path: Path, found: Survey) -> None:
 def relative(path: Path, folder: Path) -> str:
     path = path.resolve()
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def show_worst(found: Survey, sheet: Path | None) -> None:
+    """Draw the sheet of thumbnails; a default one that cannot be written is no fault of the data."""
+    path = sheet or Path(f"check-{found.source.resolve().stem}.png")
+    try:
+        if write_sheet(path, found):
+            print(f"the worst in pictures: {path}")
+    except OSError as error:
+        if sheet:
+            raise
+        print(f"note: {path} cannot be written ({error.strerror}); name another place with --sheet")
 
 
 def check(
@@ -182,6 +201,9 @@ def check(
     Raises:
         UserError: if there are errors.
     """
+    for flag, path, suffix in (("json", json, ".json"), ("groups", groups, ".csv"), ("sheet", sheet, ".png")):
+        if path and path.suffix.lower() != suffix:
+            raise UserError(f"--{flag} {path}: a name that ends in {suffix} is wanted")
     found = survey(source, mask_suffix, void, group_by)
     print_survey(found)
     if json:
@@ -189,9 +211,7 @@ def check(
     if groups:
         write_groups(groups, found)
         print(f"groups: {groups} (train with --data {shlex.quote(str(groups))})")
-    sheet = sheet or Path(f"check-{source.resolve().stem}.png")
-    if write_sheet(sheet, found):
-        print(f"the worst in pictures: {sheet}")
+    show_worst(found, sheet)
     if found.count("error"):
         raise UserError(f"{found.count('error')} errors and {found.count('warning')} warnings; mend the errors first")
     verdict = f"{found.count('warning')} warnings" if found.count("warning") else "no fault found"

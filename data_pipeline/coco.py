@@ -28,12 +28,14 @@ from .annotations import (
     read_annotations,
 )
 from .command import UserError
+from .encoding import VOID
 from .files import read_image
 from .findings import some
 
 COCO_FOLDERS = ("", "images", "train", "valid", "val", "test", "train2017", "val2017", "test2017")
 NO_MASK = (None, [], [[]], {})  # what stands for the segmentation of a box
 MAX_OUTLINE = 2_000_000  # pixels along one annotation's polygons; pycocotools takes some 80 bytes for each
+BOX = "box without a mask"  # the name under which it is drawn
 MAX_CHARACTERS = 7  # of one compressed number: 35 bits
 
 
@@ -47,6 +49,7 @@ def read_coco(source: Path) -> Annotations:
     images, names = by_id(path, stored, "images"), coco_names(path, stored)
     listed, index = number_classes(path, list(names.values()))
     drawn, boxes = coco_annotations(path, stored, images, names)
+    index |= {BOX: VOID} if boxes else {}
 
     root = coco_root(path)
     drawings = []
@@ -60,7 +63,7 @@ def read_coco(source: Path) -> Annotations:
     unused = [name for name in names.values() if name not in used]
     notes = []
     if boxes:
-        notes.append(f"{boxes} annotations are boxes without a mask, and are left out")
+        notes.append(f"{boxes} annotations are boxes without a mask: what lies in them is void")
     if unused:
         notes.append(f"{len(unused)} categories are drawn nowhere: {some(unused)}")
     return Annotations(root, listed, index, drawings, "the smaller area", notes)
@@ -87,12 +90,22 @@ def coco_annotations(path: Path, stored: dict, images: dict, names: dict[int, st
             raise UserError(f"{where}: {lost} is the id of none in the file; export it anew")
         if entry.get("segmentation") in NO_MASK:
             boxes += 1
+            drawn[image].append((where, BOX, [box_outline(where, entry.get("bbox"))]))
         else:
             drawn[image].append((where, names[category], entry["segmentation"]))
-    if not any(drawn.values()):
+    if boxes == sum(map(len, drawn.values())):
         what = f"its {boxes} annotations are boxes, and boxes are no masks" if boxes else "it holds no annotations"
         raise UserError(f"{path}: {what}; export polygons or masks")
     return drawn, boxes
+
+
+def box_outline(where: str, box) -> list[float]:
+    """[x, y, width, height] → the outline as a polygon's coordinates, not checked yet."""
+    sides = expect(f"{where}: bbox", box, list)
+    if len(sides) != 4 or not all(type(side) in (int, float) for side in sides):
+        raise UserError(f"{where}: bbox is {brief(box)}; [x, y, width, height] wanted")
+    x, y, width, height = sides
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
 
 
 def find_coco_file(source: Path) -> Path:

@@ -18,7 +18,8 @@ from .files import read_json
 VOID = 255  # inside the program, whatever it was on disk
 UNKNOWN = 256  # in ``classes_of``: neither a class nor void
 MAX_CLASSES = 255
-COLOR_TOLERANCE = 32  # levels of 255, unless classes.json says otherwise
+COLOR_TOLERANCE = 8  # levels of 255, unless classes.json says otherwise: colours of some palettes lie 20 apart
+SOFT_TOLERANCE = 32  # proposed for smoothed colours
 BINARY_TOLERANCE = 127  # of soft 0/255 masks: below 128 is background
 MOST_SOFT_GAP = 60  # levels between white and the next grey value of soft edges
 VOID_NAMES = ("void", "ignore", "unlabeled", "unlabelled")
@@ -119,15 +120,15 @@ class Encoding:
         return np.max([np.abs((values >> shift & 255) - (value >> shift & 255)) for shift in (16, 8, 0)], axis=0)
 
 
-def unknown_values(path: Path, found: Counter, encoding: Encoding) -> str:
-    """Words for values in a mask that are no known class."""
+def unknown_values(path: Path, found: Counter, encoding: Encoding, total: int) -> str:
+    """Words for values in a mask of ``total`` pixels that are no known class."""
     listing = ", ".join(f"{encoding.show(value)} ({count} px)" for value, count in found.most_common(5))
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     known = some_values([encoding.show(value) for value in (*encoding.values, *encoding.void)], most=24)
-    remedy = "correct the mask, list the value in classes.json"
+    remedy = "correct the mask, or list the value in classes.json"
     if encoding.is_color:
-        remedy += f', or let more pixels count as the nearest colour: "tolerance": {2 * max(encoding.tolerance, 16)}'
-    else:
+        remedy += f', or let more pixels count as the nearest colour: "tolerance": {max(2 * encoding.tolerance, 32)}'
+    elif found.total() < 0.1 * total:
         remedy += f", or leave it out of every score with --void {found.most_common(1)[0][0]}"
     return f"{path}: holds {listing}{more}, which is no known class (known: {known}); {remedy}"
 
@@ -146,21 +147,31 @@ def find_classes_file(source: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = (), files: tuple[str, ...] = ()) -> Encoding:
+def read_encoding(
+    path: Path,
+    is_color: bool,
+    void: tuple[int, ...] = (),
+    files: tuple[str, ...] = (),
+    palette: dict[int, tuple[int, int, int]] | None = None,
+) -> Encoding:
     """The encoding that a classes.json states, for masks of values, of colours, or of one file for each class.
 
     The file: {"classes": [{"name": "sky", "value": 0, "color": [128, 128, 128]}, …], "void": [11]}.
-    Masks of values need each class's value; where it has none, its colour's grey level if all colours are
-    grey, else its position. Colour masks need its colour; files of one class are told by its name. A void
-    entry is a value or a colour. "tolerance": 0 to 255, how far a pixel may lie from the nearest colour or
-    value; by default 32 for colours and 0 for values.
+    Masks of values need each class's value; where none has one, the index of its colour in the masks'
+    ``palette``, or its grey level if all colours are grey, else its position. Colour masks need its colour;
+    files of one class are told by its name. A void entry is a value or a colour. "tolerance": 0 to 255, how far
+    a pixel may lie from the nearest colour or value; by default 8 for colours and 0 for values.
 
     Raises:
         UserError: naming the file and the entry that is missing or wrong.
     """
     stored = read_json(path)
+    index_of = {color: index for index, color in (palette or {}).items()}
     try:
         classes = stored["classes"]
+        refuse_keys(stored, ("classes", "void", "tolerance"))
+        for entry in classes:
+            refuse_keys(entry, ("name", "value", "color"))
         names = tuple(str(entry["name"]) for entry in classes)
         colors = tuple(color_triple(entry.get("color", default_color(i))) for i, entry in enumerate(classes))
         if files:
@@ -168,13 +179,10 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = (), files:
         elif is_color:
             values = tuple(pack(color_triple(entry["color"])) for entry in classes)
         else:
-            grey = all("color" in entry and len(set(entry["color"])) == 1 for entry in classes)
-            values = tuple(
-                whole(entry.get("value", entry["color"][0] if grey else i)) for i, entry in enumerate(classes)
-            )
+            values = tuple(class_value(i, entry, classes, index_of) for i, entry in enumerate(classes))
         entries = stored.get("void", [])
         entries = entries if isinstance(entries, list) else [entries]
-        void_values = tuple(void_value(entry, is_color) for entry in entries)
+        void_values = tuple(void_value(entry, is_color, index_of) for entry in entries)
         void_values = tuple(value for value in void_values if value is not None)
         tolerance = whole(stored.get("tolerance", COLOR_TOLERANCE if is_color else 0))
         if not 0 <= tolerance <= 255:
@@ -183,16 +191,48 @@ def read_encoding(path: Path, is_color: bool, void: tuple[int, ...] = (), files:
         wanted = '{"classes": [{"name": "sky", "value": 0, "color": [128, 128, 128]}], "void": [11]}'
         raise UserError(f"{path}: {type(error).__name__} {error}; wanted the form {wanted}") from None
     if files:
+        match_files(path, names, files)
         void_values = void_of_files(files, names)
     void_values = tuple(dict.fromkeys((*void_values, *(gray_to(value, is_color) for value in void))))
     check_classes(path, names, values, void_values)
-    return Encoding(names, values, colors, void_values, is_color, tolerance, files, note=f"classes from {path}")
+    note = f"classes from {path}"
+    if not is_color and not files and not any("value" in entry for entry in classes):
+        note += ": " + ", ".join(f"{value} {name}" for value, name in zip(values, names, strict=True) if value >= 0)
+    return Encoding(names, values, colors, void_values, is_color, tolerance, files, note=note)
+
+
+def refuse_keys(entry: dict, known: tuple[str, ...]) -> None:
+    for key in entry.keys() - set(known):
+        raise ValueError(f"the key {key!r} is none of {', '.join(known)}")
+
+
+def class_value(i: int, entry: dict, classes: list[dict], index_of: dict[tuple, int]) -> int:
+    """What class i looks like in masks of values."""
+    if any("value" in other for other in classes):
+        return whole(entry["value"])
+    if all("color" in other for other in classes):
+        if index_of:
+            return index_of.get(color_triple(entry["color"]), -1 - i)  # a class that no mask holds
+        if all(len(set(other["color"])) == 1 for other in classes):
+            return whole(entry["color"][0])
+    return i
+
+
+def match_files(path: Path, names: tuple[str, ...], files: tuple[str, ...]) -> None:
+    """Every file's class must be listed, and every class but one (the background) must have files."""
+    unlisted = [file for file in files if file not in names and file.lower() not in VOID_NAMES]
+    missing = [name for name in names if name not in files]
+    if unlisted or len(missing) > 1:
+        raise UserError(
+            f"{path}: its classes are {', '.join(names)}, but the masks' names end in {', '.join(files)}; "
+            "call them alike (only one class, the background, may have no files)"
+        )
 
 
 def void_of_files(files: tuple[str, ...], names: tuple[str, ...]) -> tuple[int, ...]:
     """Merged values that never count: pixels of two classes, files called void, and what no file claims where
     every class has a file."""
-    void = [i + 1 for i, file in enumerate(files) if file in VOID_NAMES and file not in names]
+    void = [i + 1 for i, file in enumerate(files) if file.lower() in VOID_NAMES and file not in names]
     return (VOID, *void, 0) if set(names) <= set(files) else (VOID, *void)
 
 
@@ -224,10 +264,13 @@ def whole(value) -> int:
     return value
 
 
-def void_value(entry, is_color: bool) -> int | None:
-    """A void entry of classes.json as a value on disk; None for a colour where masks hold values."""
+def void_value(entry, is_color: bool, index_of: dict[tuple, int]) -> int | None:
+    """A void entry of classes.json as a value on disk; None for a true colour where masks hold values."""
     if isinstance(entry, list):
-        return pack(color_triple(entry)) if is_color else None
+        color = color_triple(entry)
+        if is_color:
+            return pack(color)
+        return index_of.get(color, color[0] if len(set(color)) == 1 and not index_of else None)
     return gray_to(whole(entry), is_color)
 
 
@@ -339,11 +382,14 @@ def infer_colors(values: tuple[int, ...], found: dict[int, int], void: tuple[int
             f"the masks hold {len(values)} colours, most of them rare: they were saved as JPEG, resized or smoothed. "
             "Export them as PNG without smoothing"
         )
-        proposal = {"classes": [{"name": f"class_{i}", "color": c} for i, c in enumerate(main_colors(found))]}
+        proposal = {
+            "classes": [{"name": f"class_{i}", "color": color} for i, color in enumerate(main_colors(found))],
+            "tolerance": SOFT_TOLERANCE,
+        }
         if len(proposal["classes"]) > 1:
             message += (
-                "; or list the true colours in a classes.json beside the masks' folder, and every pixel within "
-                f"{COLOR_TOLERANCE} levels counts as the nearest: {json.dumps(proposal)}"
+                "; or list the true colours in a classes.json beside the masks' folder, and every pixel within the "
+                f"tolerance counts as the nearest: {json.dumps(proposal)}"
             )
         raise UserError(message)
     names = tuple("rgb_{}_{}_{}".format(*unpack(value)) for value in values)
@@ -358,7 +404,7 @@ def main_colors(found: dict[int, int], most: int = 32) -> list[list[int]]:
         color = np.array(unpack(value))
         if count < 0.002 * total or len(chosen) == most:
             break
-        if all(np.abs(color - other).max() > 2 * COLOR_TOLERANCE for other in chosen):
+        if all(np.abs(color - other).max() > 2 * SOFT_TOLERANCE for other in chosen):
             chosen.append(color)
     return [color.tolist() for color in chosen]
 
@@ -376,7 +422,8 @@ def ambiguous(values: tuple[int, ...], found: dict[int, int], lossy: bool) -> st
     if len(values) > 32:
         return message + (
             "So many are the mark of masks saved as JPEG, resized or smoothed: export them as PNG without "
-            "smoothing, 0 for background and 255 for foreground."
+            "smoothing, 0 for background and 255 for foreground. If they are class numbers, list each with its "
+            'value in a classes.json beside the masks\' folder, and what is void under "void".'
         )
     proposal = {"classes": [{"name": f"class_{value}", "value": value} for value in values]}
     if values[-1] == 255 and values[:-1] == tuple(range(len(values) - 1)):

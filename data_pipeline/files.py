@@ -36,12 +36,20 @@ class Picture:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name; hidden files are passed over."""
-    return sorted(
+    """The image files directly in a folder, by name; hidden files are passed over.
+
+    Raises:
+        UserError: for a name that is not UTF-8, as old archives have them.
+    """
+    paths = sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+    for path in paths:
+        if not path.name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in path.name):
+            raise UserError(f"{folder}: the name {os.fsencode(path.name)!r} is not UTF-8; rename the file")
+    return paths
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -109,9 +117,10 @@ def read_deep_png(path: Path) -> Picture:
     pixels = np.atleast_3d(imagecodecs.png_decode(Path(path).read_bytes()))
     if turned:
         raise UserError(f"{path}: a 16-bit PNG turned by EXIF; save it upright")
-    if pixels.shape[2] in (2, 4):
-        pixels = pixels[..., :-1]
-    return Picture(np.ascontiguousarray(pixels), describe(pixels))
+    if pixels.shape[2] in (1, 3):
+        return Picture(pixels, describe(pixels))
+    pixels = np.ascontiguousarray(pixels[..., :-1])
+    return Picture(pixels, describe(pixels) + ", alpha")
 
 
 def read_tiff(path: Path) -> Picture:
@@ -124,19 +133,19 @@ def read_tiff(path: Path) -> Picture:
         series, page = tiff.series[0], tiff.pages.first
         if is_ordinary(page) and page.size == series.size:
             return read_ordinary(path)
-        axes = {name: size for name, size in zip(series.axes, series.shape, strict=True) if size > 1}
-        refuse_large(path, (axes.get("Y", 1), axes.get("X", 1)), series.nbytes)
-        if len(axes) > 3:
+        kept = [axis for axis, size in enumerate(series.shape) if size > 1 or series.axes[axis] in "YX"]
+        refuse_large(path, (page.imagelength, page.imagewidth), series.nbytes)
+        if len(kept) > 3:
             raise UserError(f"{path}: an array of {'×'.join(map(str, series.shape))}; height, width, channels wanted")
-        pixels = series.asarray().squeeze()
-        names, dropped = list(axes), alphas(page)
+        pixels = series.asarray().reshape([series.shape[axis] for axis in kept])
+        names, dropped = [series.axes[axis] for axis in kept], alphas(page)
         orientation = page.tags.valueof(EXIF_ORIENTATION, default=1)
     if orientation != 1:
         raise UserError(f"{path}: a TIFF with the orientation tag {orientation}; save it upright")
     pixels = channels_last(pixels, names)
     pixels = pixels[..., : pixels.shape[2] - dropped] if dropped else pixels
     pixels = to_known_dtype(path, pixels)
-    form = describe(pixels)
+    form = describe(pixels) + (", alpha" if dropped else "")
     if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
     return Picture(np.ascontiguousarray(pixels), form)
@@ -245,9 +254,10 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB; the suffix decides the format."""
+    """Write uint8 (H, W, 3) RGB as PNG, or JPEG where the name ends so."""
+    form = "JPEG" if Path(path).suffix.lower() in (".jpg", ".jpeg") else "PNG"
     with write_atomically(path) as temporary:
-        Image.fromarray(image).save(temporary)
+        Image.fromarray(image).save(temporary, format=form)
 
 
 def write_mask(path: Path, mask: np.ndarray, colors: list[tuple[int, int, int]]) -> None:

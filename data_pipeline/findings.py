@@ -30,6 +30,11 @@ def refuse_errors(findings: list[Finding]) -> None:
         raise UserError("\n".join(map(str, errors[:NAMED])) + more)
 
 
+def print_findings(findings: list[Finding]) -> None:
+    for finding in findings:
+        print(f"{finding.level}: {finding}")
+
+
 def some(names, most: int = 3) -> str:
     """The first few names, and how many more there are."""
     names = [str(name) for name in names]

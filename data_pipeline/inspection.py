@@ -29,12 +29,13 @@ from .encoding import (
     void_of_files,
     wants_colors,
 )
-from .files import read_picture
+from .files import read_json, read_picture
 from .findings import Finding, refuse_errors, some
 from .masks import class_of_file, is_lossy, merge_class_files, read_palette, read_raw
 from .pairs import Pair
 from .split import Split
 
+LONGEST_SIDE = 32_766  # pixels that OpenCV can move about
 MOST_VALUES = 4096  # different colours in a mask; more is a photograph
 MOST_STRAYS = 3  # different values; more are no slips
 STRAY = 0.01  # share of the masks that may hold an inferred class before it counts as a slip
@@ -55,7 +56,6 @@ class Facts:
     palette: dict[int, tuple[int, int, int]]  # colours of the indices used, where the mask has a palette
     mode: str  # Pillow's name of the image's form: RGB, L, RGBA, …
     turned: bool  # by its EXIF orientation
-    digest: str  # SHA-256 of all files of the pair
 
     def counts(self, encoding: Encoding) -> np.ndarray:
         """Pixels of each class, int64 (C,); void left out."""
@@ -108,11 +108,6 @@ class Inspection:
         stems = {pair.stem for pair in pairs}
         return [facts for facts in self.facts if facts.pair.stem in stems]
 
-    def fingerprint(self) -> str:
-        """A hash of every file's name and bytes, whatever the order of listing."""
-        lines = sorted(f"{facts.pair.stem} {facts.digest}" for facts in self.facts)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
 
 def inspect(
     source: Path | None, pairs: list[Pair], void: tuple[int, ...] = (), encoding: Encoding | None = None
@@ -139,8 +134,20 @@ def inspect(
         refuse_errors(findings)
     facts, encoding, more = settle(Path(source) if source else None, facts, void, encoding, files)
     findings += more + mixed_palettes(facts) + mixed_images(facts) + lossy_masks(facts, encoding)
+    findings += too_long(facts)
     findings += [unknown_labels(one, encoding) for one in facts if one.all_counts(encoding)[UNKNOWN]]
     return Inspection(encoding, facts, [*findings, *notes_on(facts, encoding)])
+
+
+def fingerprint(pairs: list[Pair]) -> str:
+    """A hash of every pair's name and bytes, whatever the order of listing."""
+    lines = sorted(f"{pair.stem} {digest(pair)}" for pair in pairs)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def digest(pair: Pair) -> str:
+    """SHA-256 of all files of a pair."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in pair.files)).hexdigest()
 
 
 def class_file_names(pairs: list[Pair]) -> tuple[str, ...]:
@@ -186,7 +193,6 @@ def look(pair: Pair, files: tuple[str, ...]) -> Facts | Finding:
         palette={} if exact else read_palette(pair.mask, held),
         mode=image.mode,
         turned=image.turned,
-        digest=hashlib.sha256(b"".join(path.read_bytes() for path in pair.files)).hexdigest(),
     )
 
 
@@ -202,8 +208,10 @@ def settle(
     elif known:
         is_color = known.is_color
     facts, findings = unify_kind(looked, is_color)
+    refuse_other_layout(known, files, bool(classes_file), void)
     if classes_file:
-        encoding = soften(facts, read_encoding(classes_file, is_color, void, files))
+        encoding = read_encoding(classes_file, is_color, void, files, whole_palette(facts))
+        encoding = encoding if "tolerance" in read_json(classes_file) else soften(facts, encoding)
         encoding = rename_like(encoding, known.names, classes_file) if known else encoding
     elif known:
         extra = tuple(gray_to(value, is_color) for value in void)
@@ -211,6 +219,26 @@ def settle(
     else:
         encoding = infer_from_files(files) if files else infer(facts, is_color, void)
     return facts, encoding, findings
+
+
+def refuse_other_layout(
+    known: Encoding | None, files: tuple[str, ...], has_classes: bool, void: tuple[int, ...]
+) -> None:
+    """Raise a UserError where a run's one file for each class meets single masks, or the other way round."""
+    if files and void:
+        raise UserError("--void: masks of one file for each class have no void value; name a file …_void")
+    if known and not has_classes and bool(known.files) != bool(files):
+        raise UserError(
+            f"the run was trained on {'one file for each class' if known.files else 'one mask for each image'}, and "
+            "these masks are written otherwise; put a classes.json beside them that names the run's classes"
+        )
+
+
+def whole_palette(facts: list[Facts]) -> dict[int, tuple[int, int, int]]:
+    """Index → colour over all masks; empty unless all have palettes."""
+    if not all(one.palette for one in facts):
+        return {}
+    return {index: color for one in facts for index, color in one.palette.items()}
 
 
 def unify_kind(facts: list[Facts], colorful: bool) -> tuple[list[Facts], list[Finding]]:
@@ -260,6 +288,14 @@ def infer(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding
         if usual is facts:
             raise
         return infer_among(facts, is_color, void)
+    if is_color and len(encoding.values) > 8 and len(facts) >= 5:
+        holders = Counter(value for one in usual for value in one.values)
+        if sum(count == 1 for count in holders.values()) > len(holders) / 2:
+            raise UserError(
+                f"most of the masks' {len(holders)} colours occur in one mask only: they seem to tell objects "
+                "apart, not classes. Paint every object in its class's colour; if they are classes, list them in a "
+                "classes.json"
+            )
     if numbers_objects(usual, encoding):
         raise UserError(
             f"each mask holds the values 0…n without a gap, with n from mask to mask up to {encoding.num_classes - 1}: "
@@ -271,6 +307,12 @@ def infer(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding
 
 def infer_among(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding:
     found = sum((one.values for one in facts), Counter())
+    if set(found) == {0, 1, 255} and not any({1, 255} <= one.values.keys() for one in facts) and 255 not in void:
+        ones = [one.pair.stem for one in facts if one.values[1]]
+        others = [one.pair.stem for one in facts if one.values[255]]
+        raise UserError(
+            f"some masks hold 0 and 1 ({some(ones)}), others 0 and 255 ({some(others)}): save them all alike"
+        )
     return infer_encoding(found, is_color, void, lossy=any(one.lossy for one in facts))
 
 
@@ -281,9 +323,9 @@ def stray_values(facts: list[Facts], void: tuple[int, ...]) -> set[int]:
     return strays if len(strays) <= MOST_STRAYS else set()
 
 
-def numbers_objects(facts: list[Facts], encoding: Encoding) -> bool:
+def numbers_objects(facts: list[Facts], encoding: Encoding, least: int = 6) -> bool:
     """Whether masks of values 0…n count objects: every mask without a gap, and n another from mask to mask."""
-    if encoding.is_color or encoding.num_classes < 6:
+    if encoding.is_color or encoding.files or encoding.num_classes < least:
         return False
     void = set(encoding.void)
     most = [sorted(one.values.keys() - void - {0}) for one in facts]
@@ -303,17 +345,27 @@ def soften(facts: list[Facts], encoding: Encoding) -> Encoding:
 def unknown_labels(facts: Facts, encoding: Encoding) -> Finding:
     values = np.array(list(facts.values), np.int64)
     unknown = values[encoding.classes_of(values) == UNKNOWN].tolist()
-    message = unknown_values(facts.pair.mask, Counter({value: facts.values[value] for value in unknown}), encoding)
+    found = Counter({value: facts.values[value] for value in unknown})
+    message = unknown_values(facts.pair.mask, found, encoding, sum(facts.values.values()))
     return Finding("error", "unknown-label", message, files=(str(facts.pair.mask),))
+
+
+def too_long(facts: list[Facts]) -> list[Finding]:
+    """Images that the augmentation cannot take, and that ``tile`` cuts up."""
+    long = [str(one.pair.image) for one in facts if max(one.height, one.width) > LONGEST_SIDE]
+    message = f"{some(long)}: sides of at most {LONGEST_SIDE:,} pixels can be trained on"
+    remedy = "cut them up: python -m data_pipeline tile"
+    return [Finding("error", "too-long", message, remedy, tuple(long))] if long else []
 
 
 def lossy_masks(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """Masks in a format that changes values, where classes lie too close to survive it."""
-    gaps = np.diff(np.sort(list(encoding.index)))
+    known = np.array(list(encoding.index))
+    gap = min(int(np.sort(encoding.distance(known, value))[1]) for value in known.tolist())
     lossy = [str(one.pair.mask) for one in facts if one.lossy]
-    if encoding.is_color or not lossy or gaps.min() >= 64:
+    if not lossy or gap >= 64:
         return []
-    message = f"{some(lossy)}: JPEG (or WebP) changes labels that lie {gaps.min()} apart"
+    message = f"{some(lossy)}: JPEG (or WebP) changes labels that lie {gap} apart"
     return [Finding("error", "lossy-mask", message, "export the masks as PNG", tuple(lossy))]
 
 
@@ -359,18 +411,22 @@ def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
         moved = sum(count for one in facts for value, count in one.values.items() if value not in encoding.index)
         message = f"{moved / total:.2%} of the pixels count as the nearest known value (within {encoding.tolerance})"
         notes.append(("moved-pixels", message))
+    if numbers_objects(facts, encoding, least=4):
+        notes.append(
+            ("objects", "each mask holds the values 0…n without a gap: classes, or objects that are numbered?")
+        )
     if encoding.files:
         shared = sum(one.values[VOID] for one in facts)
         message = f"{shared / total:.2%} of the pixels are claimed by two classes, and are void"
         notes += [("overlap", message)] if shared else []
     modes = Counter(one.mode for one in facts)
     grey = sum(modes[mode] for mode in ("L", "1", "LA"))
-    alpha = sum(modes[mode] for mode in ("RGBA", "LA", "PA"))
+    alpha = sum(count for mode, count in modes.items() if mode in ("RGBA", "LA", "PA") or mode.endswith(", alpha"))
     turned = sum(one.turned for one in facts)
     if grey:
         notes.append(("grey", f"{grey} grey images: the channel is repeated three times"))
     if turned:
-        notes.append(("exif", f"{turned} images are turned as their EXIF orientation says; their masks are not"))
+        notes.append(("exif", f"{turned} images are turned as their EXIF orientation says, and masks as theirs says"))
     if alpha:
         notes.append(("alpha", f"{alpha} images with transparency: the alpha channel is dropped"))
     return [Finding("note", kind, message) for kind, message in notes]
@@ -379,9 +435,11 @@ def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
 def findings_on_split(data: Inspection, split: Split) -> list[Finding]:
     """What a split cannot give."""
     pixels = data.class_pixels(split.train)
-    if not pixels.any():
-        message = "the training masks hold not one labelled pixel"
-        return [Finding("error", "all-void", message, "label more of them, or change --seed")]
+    if np.count_nonzero(pixels) < 2:
+        held = [name for name, count in zip(data.encoding.names, pixels, strict=True) if count]
+        message = f"the training masks hold {held[0]} alone" if held else "the training masks hold no labelled pixel"
+        remedy = "there is nothing to learn: look at the masks' values, at classes.json and --void"
+        return [Finding("error", "one-class", message, remedy)]
     findings = []
     unseen = [name for name, count in zip(data.encoding.names, pixels, strict=True) if not count]
     if unseen:

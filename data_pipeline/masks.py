@@ -4,11 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .command import UserError
 from .encoding import BINARY_TOLERANCE, UNKNOWN, VOID, Encoding, is_soft_binary, some_values, unknown_values
-from .files import open_picture
+from .files import open_picture, read_picture
 
 MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F", "RGB")  # Pillow's names of forms that keep labels whole
 LOSSY = ("JPEG", "MPO", "WEBP")
@@ -35,7 +35,7 @@ def to_classes(path: Path, raw: np.ndarray, encoding: Encoding) -> np.ndarray:
     classes = encoding.classes_of(raw)
     unknown = classes == UNKNOWN
     if unknown.any():
-        raise UserError(unknown_values(path, Counter(raw[unknown].tolist()), encoding))
+        raise UserError(unknown_values(path, Counter(raw[unknown].tolist()), encoding, raw.size))
     return classes.astype(np.uint8)
 
 
@@ -59,6 +59,8 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
             raw = np.asarray(picture)
     except UserError:
         raise
+    except UnidentifiedImageError:
+        raw = read_wide_tiff(path)
     except Exception as error:  # decoders raise whatever they like on damaged files
         raise UserError(f"{path}: not a readable mask ({type(error).__name__}: {error}); replace the file") from None
     if raw.dtype.kind == "f" and not (raw == np.trunc(raw)).all():
@@ -69,6 +71,17 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     if raw.ndim == 3:
         return raw[..., 0] << 16 | raw[..., 1] << 8 | raw[..., 2], True
     return raw, False
+
+
+def read_wide_tiff(path: Path) -> np.ndarray:
+    """A TIFF of numbers that Pillow does not know, such as 64 bits."""
+    try:
+        pixels = read_picture(path).pixels
+    except UserError:
+        raise UserError(f"{path}: not a readable mask; replace the file") from None
+    if pixels.shape[2] != 1:
+        raise UserError(f"{path}: {pixels.shape[2]} channels; save one mask of classes, or a file for each class")
+    return pixels[..., 0]
 
 
 def refuse_unlike_mask(path: Path, picture: Image.Image) -> None:
@@ -119,7 +132,10 @@ def read_binary(path: Path) -> np.ndarray:
     if len(values) == 1 or (len(values) == 2 and values[0] == 0):
         return raw != 0
     if not is_soft_binary(dict(zip(values.tolist(), counts.tolist(), strict=True)), least=2):
-        raise UserError(f"{path}: holds the values {some_values(values)}; 0 and 255 wanted, as a file of one class")
+        raise UserError(
+            f"{path}: holds the values {some_values(values)}; 0 and 255 wanted, as a file of one class; "
+            "if each image has several masks of all classes, choose one with --mask-suffix"
+        )
     return raw > BINARY_TOLERANCE
 
 

@@ -27,8 +27,12 @@ def misfits(sketches: list[Sketch]) -> list[Finding]:
 def shifted_all(fitted: list[Sketch]) -> list[Finding]:
     fits = np.stack([sketch.fit for sketch in fitted])
     down, right = peak(fits.mean(0))
-    gain = fits[:, down + REACH, right + REACH] - fits[:, REACH, REACH]
+    there = fits[:, REACH + down, REACH + right]
+    gain = there - fits[:, REACH, REACH]
+    against = there - fits[:, REACH - down, REACH - right]  # loosely drawn masks fit as well on the other side
     if np.hypot(down, right) < LEAST_SHIFT or on_rim(down, right) or t_value(gain) < 5:
+        return []
+    if against.mean() < 0.3 * gain.mean() or t_value(against) < 5:
         return []
     factor = np.median([sketch.factor for sketch in fitted])
     message = (
@@ -117,6 +121,9 @@ def robust_z(values: np.ndarray) -> np.ndarray:
 def shuffled_all(sketches: list[Sketch]) -> list[Finding]:
     """Masks that fit other images as well as their own."""
     chosen = comparable(sketches)
+    outlines = np.stack([sketch.outlines for sketch in chosen]) if chosen else np.zeros((1, 1))
+    if np.median(outlines @ outlines.T) > 0.8:  # one scene, one mask: nothing to tell them apart by
+        return []
     if len(chosen) < 8 or np.diag(likeness(chosen)).mean() > 0.3 + 2 / np.sqrt(len(chosen)):
         return []
     message = f"the masks fit other images as well as their own ({len(chosen)} compared): they may be paired wrongly"

@@ -25,6 +25,7 @@ SPLIT_FOLDERS = {
     "valid": "val",
     "validation": "val",
     "test": "test",
+    "testing": "test",
 }
 
 LAYOUTS = """wanted one of:
@@ -72,16 +73,20 @@ def find_pairs(source: Path, mask_suffix: str = "", group_by: str | None = None)
     else:
         pairs, findings = pairs_from_folder(source, mask_suffix)
     pairs = group(pairs, group_by) if group_by else pairs
-    return pairs, findings + torn_groups(pairs)
+    return pairs, findings + torn_groups(pairs) + shared_masks(pairs)
 
 
 def pairs_from_folder(source: Path, mask_suffix: str) -> tuple[list[Pair], list[Finding]]:
+    children = sorted(path for path in source.iterdir() if path.is_dir())
     if folders := image_and_mask_folders(source):
-        return pair_folder(*folders, mask_suffix)
+        pairs, findings = pair_folder(*folders, mask_suffix)
+        return pairs, findings + [left_out(child) for child in children if image_and_mask_folders(child)]
 
     pairs, findings = [], []
-    for child in sorted(path for path in source.iterdir() if path.is_dir()):
+    for child in children:
         split, folders = SPLIT_FOLDERS.get(child.name.lower()), image_and_mask_folders(child)
+        if folders and not split:
+            findings.append(left_out(child))
         if split and folders:
             found, said = pair_folder(*folders, mask_suffix, split)
             pairs, findings = pairs + found, findings + said
@@ -94,6 +99,12 @@ def pairs_from_folder(source: Path, mask_suffix: str) -> tuple[list[Pair], list[
         inside = ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
         raise UserError(f"{source}: no images with masks here (it holds: {inside}); {LAYOUTS}")
     return unique_stems(pairs, source), findings
+
+
+def left_out(folder: Path) -> Finding:
+    message = f"{folder} holds images and masks too, but is left out"
+    remedy = f"call it one of {', '.join(SPLIT_FOLDERS)}, or list all pairs in a CSV"
+    return Finding("warning", "folder-left-out", message, remedy)
 
 
 def image_and_mask_folders(folder: Path) -> tuple[Path, Path] | None:
@@ -185,8 +196,14 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     """
     paths = list_images(folder)
     if not paths:
-        raise UserError(f"{folder}: holds no image files (PNG, JPEG, TIFF, BMP, WebP)")
+        inside = [path.name for path in folder.iterdir() if path.is_dir()]
+        wanted = f"; it holds the folders {some(inside)}, but {LAYOUTS}" if inside else ""
+        raise UserError(f"{folder}: holds no image files (PNG, JPEG, TIFF, BMP, WebP){wanted}")
     findings = []
+    below = [path for path in folder.iterdir() if path.is_dir() and list_images(path)]
+    if below:
+        message = f"{folder}: files in its folders {some([path.name for path in below])} are left out"
+        findings.append(Finding("warning", "folder-left-out", message, "put all images into one folder, or list a CSV"))
     for stem in sorted(stem for stem, count in Counter(path.stem for path in paths).items() if count > 1):
         same = [path for path in paths if path.stem == stem]
         names = ", ".join(path.name for path in same)
@@ -258,12 +275,13 @@ def pairs_from_csv(path: Path) -> list[Pair]:
     """Pairs from the columns image, mask, and optionally split and group; paths relative to the CSV."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or [], list(reader)
+            reader = csv.DictReader(file, skipinitialspace=True)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+            columns, rows = reader.fieldnames, list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable CSV ({error}); {LAYOUTS}") from None
     if not {"image", "mask"} <= set(columns):
-        raise UserError(f"{path}: its columns are {', '.join(columns) or 'none'}; {LAYOUTS}")
+        raise UserError(f"{path}: its columns are {', '.join(columns) or 'none'} (by commas); {LAYOUTS}")
     if not rows:
         raise UserError(f"{path}: holds a header and no rows")
     pairs = [pair_from_row(path, line, row) for line, row in enumerate(rows, start=2)]
@@ -274,7 +292,12 @@ def pairs_from_csv(path: Path) -> list[Pair]:
 
 
 def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:
-    files = [path.parent / (row[column] or "") for column in ("image", "mask")]
+    names = [(row[column] or "").strip() for column in ("image", "mask")]
+    if not all(names):
+        raise UserError(f"{path}, line {line}: the {'mask' if names[0] else 'image'} is empty")
+    files = [path.parent / name for name in names]
+    if files[0] == files[1]:
+        raise UserError(f"{path}, line {line}: {files[0]} is image and mask at once")
     for file in files:
         if not file.is_file():
             raise UserError(f"{path}, line {line}: {file} does not exist")
@@ -282,6 +305,14 @@ def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:
     if split and split not in SPLIT_FOLDERS:
         raise UserError(f"{path}, line {line}: split is {split!r}; train, val or test wanted")
     return Pair(files[0].stem, *files, SPLIT_FOLDERS.get(split), (row.get("group") or "").strip() or None)
+
+
+def shared_masks(pairs: list[Pair]) -> list[Finding]:
+    """Masks that stand beside several images."""
+    shared = [str(path) for path, count in Counter(pair.mask for pair in pairs).items() if count > 1]
+    message = f"{len(shared)} masks belong to several images each: {some(shared)}"
+    finding = Finding("warning", "shared-mask", message, "right if the images show the same", tuple(shared))
+    return [finding] if shared else []
 
 
 def torn_groups(pairs: list[Pair]) -> list[Finding]:
@@ -292,7 +323,7 @@ def torn_groups(pairs: list[Pair]) -> list[Finding]:
             parts[pair.group].add(pair.split)
     torn = sorted(group for group, splits in parts.items() if len(splits) > 1)
     message = f"the given split tears {len(torn)} groups apart, so its scores may flatter: {some(torn)}"
-    return [Finding("warning", "torn-group", message, files=tuple(torn))] if torn else []
+    return [Finding("warning", "torn-group", message)] if torn else []
 
 
 def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:

@@ -9,7 +9,7 @@ from .augment import augment, preset
 from .command import UserError
 from .encoding import VOID, Encoding
 from .files import read_picture, write_picture
-from .findings import refuse_errors
+from .findings import print_findings, refuse_errors
 from .inspection import inspect
 from .loader import Loader, default_frame, read_pair
 from .pairs import find_pairs
@@ -51,9 +51,12 @@ def preview(
     Raises:
         UserError: for a data set with errors.
     """
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"--out {out}: a name that ends in .png or .jpg is wanted")
     pairs, findings = find_pairs(source, mask_suffix)
     data = inspect(source, pairs, void)
     refuse_errors(findings + data.findings)
+    print_findings(findings + data.findings)
     split = make_split(data.pairs(), data.presence(), seed)
     scale = measure_scale(split.train, data.encoding)
     tile = size or ((crop, crop) if crop else default_frame(data.sizes())[0])

@@ -88,7 +88,9 @@ def measure_scale(pairs: list[Pair], encoding: Encoding) -> Scale:
     for pair in pairs:
         image, mask = read_pair(pair, encoding)
         labelled = image[mask != VOID]
-        drawn.append(labelled[rng.integers(len(labelled), size=min(most, len(labelled)))] if len(labelled) else labelled)
+        drawn.append(
+            labelled[rng.integers(len(labelled), size=min(most, len(labelled)))] if len(labelled) else labelled
+        )
     drawn = np.concatenate(drawn)
     low, high = np.percentile(drawn, PERCENTILES, axis=0).astype(float)
     flat = ~(high > low)  # nearly constant: a few bright spots on a plain ground

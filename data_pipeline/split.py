@@ -111,7 +111,8 @@ def make_split(
             f"{len(pairs)} images in {groups} groups are too few for a training and a validation part; "
             "at least 3 images (of 3 groups) are wanted"
         )
-    parts["train"].sort(key=shuffled.index)
+    rank = {i: place for place, i in enumerate(shuffled)}
+    parts["train"].sort(key=rank.get)
     if train_count is not None:
         if not 1 <= train_count <= len(parts["train"]):
             raise UserError(f"--train-count {train_count}: the training part has {len(parts['train'])} images")

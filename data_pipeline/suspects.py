@@ -21,7 +21,7 @@ from .scale import Scale
 from .sketches import Sketch, draw_sketch
 from .split import FRACTIONS, Split
 
-COPY_BITS, COPY_CORRELATION = 10, 0.97  # of 64 bits of the perceptual hash; of the thumbnails
+COPY_BITS, COPY_CORRELATION, SAME_CORRELATION = 10, 0.95, 0.999  # of 64 bits of the hash; of the thumbnails
 NUMBERED = re.compile(r"^(.+?)[ _.-]*\d+$")
 RARE_SHARE, RARE_IMAGES = 0.001, 3  # of the pixels; of the training images
 
@@ -72,10 +72,14 @@ def copies(sketches: list[Sketch]) -> list[tuple[int, int]]:
     """Numbers of the pairs whose images are nearly equal."""
     bits = np.stack([sketch.bits for sketch in sketches]).astype(np.float32)
     grey = np.stack([sketch.grey for sketch in sketches])
+    # What all images share, as before a fixed camera, says nothing about two of them.
+    own = grey - grey.mean(0) if len(grey) >= 10 else grey
+    own = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-3)
     couples = []
     for i in range(len(sketches) - 1):
         differ = np.abs(bits[i + 1 :] - bits[i]).sum(1)
-        alike = (differ <= COPY_BITS) & (grey[i + 1 :] @ grey[i] >= COPY_CORRELATION)
+        alike = (own[i + 1 :] @ own[i] >= COPY_CORRELATION) | (grey[i + 1 :] @ grey[i] >= SAME_CORRELATION)
+        alike &= differ <= COPY_BITS
         couples += [(i, i + 1 + int(j)) for j in np.flatnonzero(alike) if sketches[i].contrast > 0.02]
     return couples
 
@@ -121,7 +125,7 @@ def sequences(sketches: list[Sketch], split: Split) -> list[Finding]:
     remedy = f"if they are films, keep each together: --group-by '{NUMBERED.pattern}'"
     if split.fixed:
         remedy = "scores on such a part are easier than those on a new place"
-    return [Finding("warning", "sequence-across-split", message, remedy, tuple(torn))]
+    return [Finding("warning", "sequence-across-split", message, remedy)]
 
 
 def neighbours_look_alike(films: dict[str, list[Sketch]], torn: list[str]) -> bool:
@@ -145,7 +149,7 @@ def light_outliers(sketches: list[Sketch]) -> list[Finding]:
         ("blank-image", blank, "images are of one colour throughout"),
         ("brightness", far & ~blank, "images are much darker or brighter than the rest"),
     ):
-        if odd.any():
+        if odd.any() and (kind == "blank-image" or odd.mean() <= 0.1):  # day and night are no outliers
             chosen = [one for one, is_odd in zip(sketches, odd, strict=True) if is_odd]
             shown = some([f"{one.pair.stem} ({one.brightness:.2f})" for one in chosen])
             message = f"{len(chosen)} {words} (median brightness {np.median(light):.2f}): {shown}"
@@ -188,16 +192,17 @@ def empty_masks(data: Inspection) -> list[Finding]:
 
 def rare_classes(data: Inspection, split: Split) -> list[Finding]:
     """Classes that a part of the split lacks, that few training images hold, or that are few pixels; void by name."""
-    names, findings = data.encoding.names, []
+    names, found = data.encoding.names, []
     presence = {name: images_with(data, split.part(name)) for name in FRACTIONS if split.part(name)}
     share = data.class_pixels(split.train) / max(1, data.class_pixels(split.train).sum())
     for i, name in enumerate(names):
         lacking = [part for part, counts in presence.items() if not counts[i]]
         if lacking:
-            findings.append(f"no {' and no '.join(lacking)} image holds {name}: it has no score there")
-        elif presence["train"][i] < RARE_IMAGES or share[i] < RARE_SHARE:
-            findings.append(f"{name} is rare: {share[i]:.3%} of the training pixels, in {presence['train'][i]} images")
-    found = [Finding("warning", "rare-class", message, "label more of it, or expect little") for message in findings]
+            message = f"no {' and no '.join(lacking)} image holds {name}: it has no score there"
+            found.append(Finding("warning", "absent-class", message, "label more of it"))
+        elif share[i] < RARE_SHARE or presence["train"][i] < min(RARE_IMAGES, len(split.train) / 4):
+            message = f"{name} is rare: {share[i]:.3%} of the training pixels, in {presence['train'][i]} images"
+            found.append(Finding("warning", "rare-class", message, "label more of it, or expect little"))
     named = [name for name in names if name.lower() in VOID_NAMES]
     if named:
         message = f"the class {named[0]} sounds like void, but counts as a class"

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from .command import UserError
 from .encoding import VOID
 from .files import replace_folder, write_atomically, write_csv, write_json, write_mask, write_picture
-from .findings import refuse_errors
+from .findings import print_findings, refuse_errors
 from .inspection import inspect
 from .loader import read_pair
 from .pairs import PAIRS_FILE, find_pairs
@@ -28,7 +28,8 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
         raise UserError(f"{destination} exists; name another folder, or remove it first")
     pairs, findings = find_pairs(source, mask_suffix)
     data = inspect(source, pairs, void)
-    refuse_errors(findings + data.findings)
+    refuse_errors([finding for finding in findings + data.findings if finding.kind != "too-long"])
+    print_findings(findings + data.findings)
     encoding, rows, blank = data.encoding, [], 0
     with replace_folder(destination) as folder:
         for pair in tqdm(pairs, "cutting", unit="scene", leave=False, disable=None):

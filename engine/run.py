@@ -13,7 +13,7 @@ from pathlib import Path
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import read_json, write_json
-from data_pipeline.inspection import Inspection
+from data_pipeline.inspection import Inspection, fingerprint
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 
@@ -100,10 +100,12 @@ class Run:
         return Split.from_json(read_json(self.path / "split.json"), self.root)
 
     def moved_to(self, root: Path) -> "Run | None":
-        """This run with its data set at another place, if all of its files are there."""
+        """This run with its data set at another place, if all of its files are there, byte for byte."""
         moved = Run(self.path, Path(root).resolve())
-        files = [path for pair in moved.split.part("all") for path in pair.files]
-        return moved if all(path.is_file() for path in files) else None
+        pairs = moved.split.part("all")
+        if not all(path.is_file() for pair in pairs for path in pair.files):
+            return None
+        return moved if fingerprint(pairs) == self.dataset["fingerprint"] else None
 
     def name_for(self, data: Path, split: str) -> str:
         """A name for the evaluation of another data set; numbered where another data set has it."""
@@ -147,7 +149,7 @@ def dataset_json(root: Path, data: Inspection, split: Split, scale: Scale) -> di
         "channels": scale.channels,
         "scale": scale.to_json(),  # of raw pixels, from the training part
         "class_frequencies": share,  # of the training masks' pixels that are not void
-        "fingerprint": data.fingerprint(),
+        "fingerprint": fingerprint(split.part("all")),
     }
 
 

@@ -217,7 +217,7 @@ def test_what_coco_leaves_out_is_said(tmp_path, capsys):
     picture().save(write_coco(tmp_path, stored) / "b.png")
     assert not converted(tmp_path, "coco", "b").any()
     said = capsys.readouterr().out
-    assert "note: 1 annotations are boxes without a mask, and are left out" in said
+    assert "note: 1 annotations are boxes without a mask: what lies in them is void" in said
     assert "note: 1 categories are drawn nowhere: tree" in said
     assert "note: 1 of 2 images have nothing drawn on them, all background: b.png" in said
     assert "note: 1 annotations cover no pixel" in said
@@ -322,7 +322,7 @@ def code(**changes) -> dict:
         ("categories", [{"id": 3, "name": "background"}], "coco.json: 0 classes besides background and void; 1 to 254"),
         ("categories", [{"id": i, "name": f"c{i}"} for i in range(255)], "255 classes besides background and void"),
         ("annotations", [], "it holds no annotations; export polygons"),
-        ("annotations.0.segmentation", [], "its 1 annotations are boxes, and boxes are no masks"),
+        ("annotations.0.segmentation", [], "bbox: missing"),
         ("annotations.0.image_id", 2, r"annotations\[0\]: image_id 2 is the id of none in the file"),
         ("annotations.0.category_id", HUGE, r"annotations\[0\]: category_id 1000.* is the id of none"),
         ("annotations.0.segmentation", "x", r"annotations\[0\]: segmentation: 'x'; a list"),

@@ -252,7 +252,7 @@ def test_tiles_hold_every_pixel_once(height, width, size, channels):
 def test_tile_makes_a_data_set_of_groups(tmp_path):
     deep_folder(tmp_path / "scenes", channels=4, count=5)
     done = run_script("-m", "data_pipeline", "tile", "scenes", "cut", "--tile", "20", cwd=tmp_path)
-    assert done.returncode == 1 and "32 pixels or more" in done.stderr
+    assert done.returncode == 1 and "32 to 8192 pixels" in done.stderr
     tile(tmp_path / "scenes", tmp_path / "cut", 20)
     pairs, findings = find_pairs(tmp_path / "cut")
     data = inspect(tmp_path / "cut", pairs)

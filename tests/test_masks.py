@@ -112,7 +112,7 @@ def test_too_many_colors_are_refused():
 
 
 def test_label_out_of_range_names_file_value_and_remedy(tmp_path):
-    save(tmp_path / "bad.png", np.array([[0, 1, 7]], np.uint8))
+    save(tmp_path / "bad.png", np.array([[0] * 20, [1] * 19 + [7]], np.uint8))
     with pytest.raises(UserError, match=r"bad.png: holds 7 \(1 px\).*--void 7"):
         read_mask(tmp_path / "bad.png", Encoding(("a", "b"), (0, 1), COLORS[:2]))
 

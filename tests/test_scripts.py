@@ -406,7 +406,7 @@ def test_convert_download_and_tile_commands(tmp_path):
         (("download", "camvid", "camvid", "--from", "src"), "src"),
         (("convert", "src", "dst", "--from", "coco"), "dst exists"),
         (("tile", "nowhere", "cut2"), "nowhere: no such file or folder"),
-        (("preview", "dst", "--out", "grid.png", "--crop", "0"), "--crop of 1 or more"),
+        (("preview", "dst", "--out", "grid.png", "--crop", "0"), "--crop 0: sides of 1 to 8192"),
         (("check", "nowhere"), "1 errors and 0 warnings"),
     ):
         done = run_script(*DATA, *arguments, cwd=tmp_path)
