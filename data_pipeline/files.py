@@ -137,6 +137,7 @@ def read_tiff(path: Path) -> Picture:
         refuse_large(path, (page.imagelength, page.imagewidth), series.nbytes)
         if len(kept) > 3:
             raise UserError(f"{path}: an array of {'×'.join(map(str, series.shape))}; height, width, channels wanted")
+        holds_no_data = 42113 in page.tags  # GDAL's own tag
         pixels = series.asarray().reshape([series.shape[axis] for axis in kept])
         names, dropped = [series.axes[axis] for axis in kept], alphas(page)
         orientation = page.tags.valueof(EXIF_ORIENTATION, default=1)
@@ -146,6 +147,8 @@ def read_tiff(path: Path) -> Picture:
     pixels = pixels[..., : pixels.shape[2] - dropped] if dropped else pixels
     pixels = to_known_dtype(path, pixels)
     form = describe(pixels) + (", alpha" if dropped else "")
+    if holds_no_data and (pixels == page.nodata).any():
+        form += f", no data: {page.nodata:g}"
     if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
     return Picture(np.ascontiguousarray(pixels), form)

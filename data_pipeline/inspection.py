@@ -134,7 +134,7 @@ def inspect(
         refuse_errors(findings)
     facts, encoding, more = settle(Path(source) if source else None, facts, void, encoding, files)
     findings += more + mixed_palettes(facts) + mixed_images(facts) + lossy_masks(facts, encoding)
-    findings += too_long(facts)
+    findings += too_long(facts) + no_data(facts) + class_file_faults(facts, encoding)
     findings += [unknown_labels(one, encoding) for one in facts if one.all_counts(encoding)[UNKNOWN]]
     return Inspection(encoding, facts, [*findings, *notes_on(facts, encoding)])
 
@@ -358,6 +358,36 @@ def too_long(facts: list[Facts]) -> list[Finding]:
     return [Finding("error", "too-long", message, remedy, tuple(long))] if long else []
 
 
+def no_data(facts: list[Facts]) -> list[Finding]:
+    """Images with pixels that their own file calls empty."""
+    holders = [str(one.pair.image) for one in facts if ", no data" in one.mode]
+    value = next((one.mode.rsplit(": ", 1)[1] for one in facts if ", no data" in one.mode), "")
+    message = f"{len(holders)} images hold pixels of no data (value {value}): {some(holders)}"
+    remedy = "mark them void in the masks, or they enter the images' scale and the training"
+    return [Finding("warning", "no-data", message, remedy, tuple(holders))] if holders else []
+
+
+def class_file_faults(facts: list[Facts], encoding: Encoding) -> list[Finding]:
+    """Where each class has a file: classes that others cover wholly, and images without their background file."""
+    if not encoding.files:
+        return []
+    findings = []
+    pixels = sum(one.all_counts(encoding) for one in facts)
+    lost = [name for name, count in zip(encoding.names, pixels, strict=False) if not count and name in encoding.files]
+    if lost and pixels[VOID]:
+        message = f"not one pixel is left of {some(lost)}: other classes' files claim them too"
+        findings.append(Finding("error", "lost-class", message, "cut the inner class out of the outer one's masks"))
+    if encoding.names[0] in encoding.files:
+        without = [
+            str(one.pair.image)
+            for one in facts
+            if not any(class_of_file(path, one.pair.image.stem) == encoding.names[0] for path in one.pair.class_masks)
+        ]
+        message = f"{len(without)} images have no file of {encoding.names[0]}, so what no class claims there is void"
+        findings += [Finding("warning", "no-background", message, files=tuple(without))] if without else []
+    return findings
+
+
 def lossy_masks(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """Masks in a format that changes values, where classes lie too close to survive it."""
     known = np.array(list(encoding.index))
@@ -421,7 +451,7 @@ def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
         notes += [("overlap", message)] if shared else []
     modes = Counter(one.mode for one in facts)
     grey = sum(modes[mode] for mode in ("L", "1", "LA"))
-    alpha = sum(count for mode, count in modes.items() if mode in ("RGBA", "LA", "PA") or mode.endswith(", alpha"))
+    alpha = sum(count for mode, count in modes.items() if mode in ("RGBA", "LA", "PA") or ", alpha" in mode)
     turned = sum(one.turned for one in facts)
     if grey:
         notes.append(("grey", f"{grey} grey images: the channel is repeated three times"))

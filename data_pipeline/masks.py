@@ -141,16 +141,22 @@ def read_binary(path: Path) -> np.ndarray:
 
 def is_lossy(path: Path) -> bool:
     """Whether a file's format may have changed the labels: JPEG, or WebP, which does not say."""
-    with open_picture(path) as picture:
-        return picture.format in LOSSY
+    try:
+        with open_picture(path) as picture:
+            return picture.format in LOSSY
+    except UnidentifiedImageError:  # a TIFF that Pillow does not know
+        return False
 
 
 def read_palette(path: Path, used) -> dict[int, tuple[int, int, int]]:
     """The colours of the palette indices in use; empty for a mask without a palette."""
-    with open_picture(path) as picture:
-        if picture.mode != "P":
-            return {}
-        flat = picture.getpalette("RGB") or []
+    try:
+        with open_picture(path) as picture:
+            if picture.mode != "P":
+                return {}
+            flat = picture.getpalette("RGB") or []
+    except UnidentifiedImageError:  # a TIFF that Pillow does not know
+        return {}
     return {index: tuple(flat[3 * index : 3 * index + 3]) for index in used}
 
 

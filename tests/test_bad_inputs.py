@@ -155,6 +155,43 @@ def frames(path):
     first.save(path, save_all=True, append_images=[Image.fromarray(np.full((32, 32), 9, np.uint8))])
 
 
+GROUND = {"name": "ground", "color": [9, 9, 9]}
+
+
+def turned_both(folder):
+    for path in (image_file(folder, 3), mask_file(folder, 3)):
+        picture = Image.open(path).transpose(Image.Transpose.ROTATE_180)
+        picture.save(path, exif=exif(3))
+
+
+def wide_masks(folder):
+    for index in range(COUNT):
+        mask_file(folder, index).unlink()
+        tifffile.imwrite(mask_file(folder, index).with_suffix(".tif"), shapes(index)[1].astype(np.int64))
+
+
+def crowded(mask):
+    """Eighty class numbers of few pixels each, and a void of 255."""
+    numbers = mask.copy()
+    numbers[0, :] = np.arange(1, 33)
+    numbers[1, :] = np.arange(33, 65)
+    numbers[2, :4] = 255
+    return numbers
+
+
+def objects_in_colors(mask):
+    rng = np.random.default_rng(int(mask.nonzero()[0][0]) * 32 + int(mask.nonzero()[1][0]))
+    painted = np.zeros((32, 32, 3), np.uint8)
+    for row in range(4):
+        painted[row * 8 : row * 8 + 5] = rng.integers(40, 255, 3)
+    return painted
+
+
+def halves(folder):
+    for index in range(0, COUNT, 2):
+        save(mask_file(folder, index), shapes(index)[1] * np.uint8(255))
+
+
 # name → (what spoils the folder, options of load, words of the note)
 READ = {
     "index 0, 1": (lambda folder: None, {}, r"values 0…1"),
@@ -279,6 +316,24 @@ READ = {
         "1 images are turned as their EXIF",
     ),
     "one file for each class": (layers, {}, r"one binary file for each class, by name: background, dot, square"),
+    "a palette, with classes by colour": (
+        both(
+            lambda f: [write_mask(mask_file(f, i), shapes(i)[1], [(9, 9, 9), (1, 2, 3)]) for i in range(COUNT)],
+            classes({"classes": [GROUND, {"name": "b", "color": [1, 2, 3]}, {"name": "none", "color": [7, 0, 0]}]}),
+        ),
+        {},
+        "0 ground, 1 b",
+    ),
+    "void as a grey colour": (
+        both(
+            one_mask(lambda m: np.where(np.arange(32) < 4, 200, m).astype(np.uint8)),
+            classes({"classes": [{"name": "a", "value": 0}, {"name": "b", "value": 1}], "void": [[200, 200, 200]]}),
+        ),
+        {},
+        "",
+    ),
+    "64-bit TIFF masks": (wide_masks, {}, "0…1"),
+    "image and mask both turned by EXIF": (turned_both, {}, "1 images are turned"),
 }
 
 
@@ -456,6 +511,85 @@ REFUSED = {
         r"line 2: .*a\.png does not exist",
     ),
     "a CSV that is no text": (lambda f: (f / "pairs.csv").write_bytes(b"\xff\xfe\x00image"), {}, r"not a readable CSV"),
+    "several pages in a mask": (
+        lambda f: [
+            mask_file(f, i).unlink()
+            or tifffile.imwrite(f / f"masks/item{i:03d}.tif", np.stack([shapes(i)[1]] * 2), photometric="minisblack")
+            for i in range(COUNT)
+        ],
+        {},
+        r"item000\.tif: holds 2 pages; save one mask of classes, or a file for each class",
+    ),
+    "16-bit colours": (
+        lambda f: [
+            mask_file(f, i).write_bytes(imagecodecs.png_encode(COLORS[shapes(i)[1]].astype(np.uint16) * 3))
+            for i in range(COUNT)
+        ],
+        {},
+        r"16 bits in each of several channels",
+    ),
+    "many class numbers and a void": (masks_as(crowded), {}, r"If they are class numbers, list each"),
+    "a colour close to a listed one": (
+        both(
+            masks_as(lambda m: np.array([(0, 0, 0), (0, 80, 100)], np.uint8)[m]),
+            classes({"classes": [{"name": "a", "color": [0, 0, 0]}, {"name": "bus", "color": [0, 60, 100]}]}),
+        ),
+        {},
+        r'holds \(0, 80, 100\).*"tolerance": 32',
+    ),
+    "JPEG colours that lie close": (
+        both(
+            masks_as(lambda m: np.array([(0, 0, 0), (40, 0, 0)], np.uint8)[m], ".jpg", quality=100),
+            classes({"classes": [{"name": "a", "color": [0, 0, 0]}, {"name": "b", "color": [40, 0, 0]}]}),
+        ),
+        {},
+        r"changes labels that lie 40 apart",
+    ),
+    "objects in colours of their own": (masks_as(objects_in_colors), {}, r"occur in one mask only"),
+    "half 0 and 1, half 0 and 255": (halves, {}, r"some masks hold 0 and 1 \(item001.*others 0 and 255 \(item000"),
+    "an unknown key": (
+        classes({"classes": [{"name": "a", "id": 0}, {"name": "b", "id": 1}]}),
+        {},
+        r"the key 'id' is none of",
+    ),
+    "a value for one class alone": (
+        classes({"classes": [{"name": "a", "value": 0}, {"name": "b"}]}),
+        {},
+        r"KeyError 'value'",
+    ),
+    "image and mask the same": (
+        lambda f: (f / "pairs.csv").write_text("image,mask\nimages/item000.png,images/item000.png\n"),
+        {},
+        r"line 2: .*item000\.png is image and mask at once",
+    ),
+    "a row without mask": (
+        lambda f: (f / "pairs.csv").write_text("image,mask\nimages/item000.png\n"),
+        {},
+        r"line 2: the mask is empty",
+    ),
+    "void of class files": (layers, {"void": (0,)}, r"--void: masks of one file for each class"),
+    "class files that classes.json calls otherwise": (
+        both(layers, classes({"classes": [{"name": "ground"}, {"name": "Square"}, {"name": "Dot"}]})),
+        {},
+        r"its classes are ground, Square, Dot, but the masks' names end in dot, square; call them alike",
+    ),
+    "a class that others cover": (
+        lambda f: layers(
+            f,
+            lambda f: [
+                save(f / f"masks/item{i:03d}_dot.png", (shapes(i)[1] == 1) * np.uint8(255)) for i in range(COUNT)
+            ],
+        ),
+        {},
+        r"not one pixel is left of dot",
+    ),
+    "an array of four axes": (
+        images_as(
+            lambda p, i: tifffile.imwrite(p, np.zeros((2, 4, 32, 32), np.uint16), photometric="minisblack"), ".tif"
+        ),
+        {},
+        r"an array of 2×4×32×32",
+    ),
 }
 
 

@@ -1,5 +1,7 @@
 """From a folder to pairs, and every mistake on the way by name and with its remedy."""
 
+import os
+
 import numpy as np
 import pytest
 from conftest import make_folder, save, shapes, write_classes
@@ -8,8 +10,9 @@ from PIL import Image
 from data_pipeline.command import UserError
 from data_pipeline.files import read_image, write_atomically, write_mask
 from data_pipeline.findings import refuse_errors
-from data_pipeline.inspection import fingerprint, inspect
+from data_pipeline.inspection import findings_on_split, fingerprint, inspect
 from data_pipeline.pairs import find_pairs
+from data_pipeline.split import make_split
 
 
 def pairs_of(folder, **options):
@@ -317,3 +320,38 @@ def test_camvid_classes_and_median_frequency_weights(camvid):
     ]
     weights = [0.2793, 0.2017, 4.7865, 0.1490, 1.0, 0.4217, 3.8467, 1.9736, 0.7889, 6.3747, 8.8587]
     np.testing.assert_allclose(data.class_weights(training, "median_frequency"), weights, atol=5e-5)
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    make_folder(tmp_path, 3)
+    os.rename(os.fsencode(tmp_path / "images/item000.png"), os.fsencode(tmp_path / "images") + b"/\xe40.png")
+    with pytest.raises(UserError, match="is not UTF-8; rename the file"):
+        find_pairs(tmp_path)
+
+
+def test_folders_that_are_left_out_are_said(tmp_path):
+    for name in ("train", "val", "evaluation"):
+        make_folder(tmp_path / name, 3)
+    make_folder(tmp_path / "train/images/old", 2)
+    save(tmp_path / "train/images/older/x.png", shapes(0)[0])
+    pairs, findings = find_pairs(tmp_path)
+    assert len(pairs) == 6
+    said = " ".join(map(str, findings))
+    assert "evaluation holds images and masks too, but is left out" in said and "older" in said
+
+
+def test_masks_of_one_class_alone_are_not_trained_on(tmp_path):
+    make_folder(tmp_path, 8, encode=lambda mask: mask * 0)
+    write_classes(tmp_path, ["ground", "square"])
+    data = checked(tmp_path)
+    split = make_split(data.pairs(), data.presence(), 0)
+    with pytest.raises(UserError, match="the training masks hold ground alone; there is nothing to learn"):
+        refuse_errors(findings_on_split(data, split))
+
+
+def test_one_mask_for_several_images_is_said(tmp_path):
+    make_folder(tmp_path / "d", 3)
+    rows = [f"d/images/item00{i}.png, d/masks/item000.png" for i in range(3)]
+    (tmp_path / "list.csv").write_text("\n".join(["Image, Mask", *rows]))
+    pairs, findings = find_pairs(tmp_path / "list.csv")
+    assert len(pairs) == 3 and "1 masks belong to several images each" in str(findings[0])
