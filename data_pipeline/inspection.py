@@ -467,7 +467,9 @@ def findings_on_split(data: Inspection, split: Split) -> list[Finding]:
     pixels = data.class_pixels(split.train)
     if np.count_nonzero(pixels) < 2:
         held = [name for name, count in zip(data.encoding.names, pixels, strict=True) if count]
-        message = f"the training masks hold {held[0]} alone" if held else "the training masks hold no labelled pixel"
+        message = (
+            f"the training masks hold {held[0]} alone" if held else "the training masks hold not one labelled pixel"
+        )
         remedy = "there is nothing to learn: look at the masks' values, at classes.json and --void"
         return [Finding("error", "one-class", message, remedy)]
     findings = []

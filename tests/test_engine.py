@@ -13,6 +13,7 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
 from data_pipeline.inspection import inspect
 from data_pipeline.pairs import Pair, find_pairs
+from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 from engine import predictor as predictor_module
 from engine.baselines import fit_baselines
@@ -23,6 +24,7 @@ from engine.run import Run
 from engine.scores import Scored, evaluate, per_image_rows, score, summary, verdict
 from models import MODELS, build_model
 
+BYTES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)
 NATIVE = Frame(size=None, tile=(32, 32), margin=0, crops=False)
 
 
@@ -134,7 +136,9 @@ def fitted_run(pairs, encoding):
     """As much of a run as the baselines read."""
     split = Split(train=pairs, val=[], test=[], seed=0, fixed=False)
     dataset = {"class_frequencies": dict.fromkeys(encoding.names, 0.1) | {encoding.names[0]: 0.8}, "root": "."}
-    return SimpleNamespace(dataset=dataset, encoding=encoding, split=split, frame=NATIVE, config={"seed": 0})
+    return SimpleNamespace(
+        dataset=dataset, encoding=encoding, split=split, frame=NATIVE, scale=BYTES, config={"seed": 0}
+    )
 
 
 def test_without_training_images_there_is_no_forest(tmp_path, capsys):
@@ -191,7 +195,7 @@ def test_evaluation_folder(tmp_path):
         "model": lambda image: perfect[images[image.tobytes()]],
         "all_background": lambda image: np.zeros(image.shape[:2], np.uint8),
     }
-    results = evaluate(ways, pairs, encoding, {"split": "test"}, tmp_path / "out")
+    results = evaluate(ways, pairs, encoding, BYTES, {"split": "test"}, tmp_path / "out")
     assert results["miou"] == 1.0 and results["baselines"]["all_background"]["miou"] < 0.5
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == results
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -213,5 +217,9 @@ def test_opening_what_is_no_run(tmp_path):
     with pytest.raises(UserError, match="ended before the first validation"):
         Run.open(tmp_path)
     (tmp_path / "model.keras").write_bytes(b"half")
+    (tmp_path / "dataset.json").write_text('{"scale": 0.00392}')
+    with pytest.raises(UserError, match="made by an older version"):
+        Run.open(tmp_path)
+    (tmp_path / "dataset.json").write_text(json.dumps({"scale": BYTES.to_json()}))
     with pytest.raises(UserError, match="cannot be loaded"):
         Run.open(tmp_path).model()
