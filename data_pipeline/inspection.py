@@ -124,7 +124,9 @@ def inspect(
     Raises:
         UserError: if no pair can be read, or the masks' encoding cannot be known.
     """
-    files = encoding.files if encoding else class_file_names(pairs)
+    files = class_file_names(pairs)
+    refuse_other_layout(encoding, files, bool(source and find_classes_file(Path(source))), void)
+    files = encoding.files if encoding and files else files  # in the order that the run knows
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda pair: look(pair, files), pairs)
         looked = list(tqdm(results, "checking", len(pairs), unit="pair", leave=False, disable=None))
@@ -208,7 +210,6 @@ def settle(
     elif known:
         is_color = known.is_color
     facts, findings = unify_kind(looked, is_color)
-    refuse_other_layout(known, files, bool(classes_file), void)
     if classes_file:
         encoding = read_encoding(classes_file, is_color, void, files, whole_palette(facts))
         encoding = encoding if "tolerance" in read_json(classes_file) else soften(facts, encoding)
@@ -267,7 +268,7 @@ def is_grey(facts: Facts) -> bool:
 
 def infer_from_files(files: tuple[str, ...]) -> Encoding:
     """Classes by the names of their files; background is what none claims."""
-    names = ("background", *(name for name in files if name != "background" and name not in VOID_NAMES))
+    names = ("background", *(name for name in files if name != "background" and name.lower() not in VOID_NAMES))
     if len(names) < 2:
         raise UserError(f"the masks' names end in {some(files)}: one class of foreground at least is wanted")
     values = tuple(files.index(name) + 1 if name in files else 0 for name in names)

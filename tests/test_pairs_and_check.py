@@ -355,3 +355,25 @@ def test_one_mask_for_several_images_is_said(tmp_path):
     (tmp_path / "list.csv").write_text("\n".join(["Image, Mask", *rows]))
     pairs, findings = find_pairs(tmp_path / "list.csv")
     assert len(pairs) == 3 and "1 masks belong to several images each" in str(findings[0])
+
+
+def test_a_run_on_class_files_refuses_masks_of_class_numbers(tmp_path):
+    """Its own numbering of the files would be taken for theirs."""
+    for index in range(6):
+        save(tmp_path / f"files/images/p{index}.png", shapes(index)[0])
+        for name, label in (("tree", 1), ("car", 2)):
+            mask = (shapes(index, num_classes=3)[1] == label) * np.uint8(255)
+            save(tmp_path / f"files/masks/p{index}_{name}.png", mask)
+    make_folder(tmp_path / "numbers", 6, num_classes=3)
+    known = checked(tmp_path / "files").encoding
+    assert known.names == ("background", "car", "tree")
+    again = inspect(None, pairs_of(tmp_path / "files"), encoding=known)
+    assert not [finding for finding in again.findings if finding.level == "error"]
+    with pytest.raises(UserError, match="one file for each class, and these masks are written otherwise"):
+        inspect(tmp_path / "numbers", pairs_of(tmp_path / "numbers"), encoding=known)
+    write_classes(tmp_path / "numbers", ["background", "tree", "car"])
+    data = inspect(tmp_path / "numbers", pairs_of(tmp_path / "numbers"), encoding=known)
+    assert data.encoding.values == (0, 2, 1)
+    numbers = checked(tmp_path / "numbers").encoding
+    with pytest.raises(UserError, match="was trained on one mask for each image"):
+        inspect(tmp_path / "files", pairs_of(tmp_path / "files"), encoding=numbers)
