@@ -212,4 +212,5 @@ def rare_classes(data: Inspection, split: Split) -> list[Finding]:
 
 def images_with(data: Inspection, pairs: list[Pair]) -> np.ndarray:
     """How many of some images hold each class, int (C,)."""
-    return sum((facts.counts(data.encoding) > 0).astype(int) for facts in data.of(pairs))
+    nobody = np.zeros(data.encoding.num_classes, int)
+    return sum(((facts.counts(data.encoding) > 0).astype(int) for facts in data.of(pairs)), nobody)

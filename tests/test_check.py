@@ -271,3 +271,21 @@ def test_films_are_told_from_numbered_photographs(tmp_path, scenes):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(scenes / kind / f"scene_{index:04d}.png", target)
     assert "sequence-across-split" not in kinds(survey(tmp_path / "photographs"))
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("train",), ("train", "val", "test")])
+def test_everything_is_written_for_programs(scenes, tmp_path, parts):
+    """Also where a part of the split does not exist."""
+    for number, part in enumerate(parts):
+        for kind in ("images", "masks"):
+            (tmp_path / "d" / part / kind).mkdir(parents=True)
+            for index in range(number * 20, number * 20 + 12):
+                shutil.copy(scenes / kind / f"scene_{index:04d}.png", tmp_path / "d" / part / kind)
+    done = run_script("-m", "data_pipeline", "check", "d", "--json", "found.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((tmp_path / "found.json").read_text())
+    assert stored["pairs"] == 12 * len(parts) and stored["errors"] == 0
+    assert stored["suggestion"].startswith("python train.py --data d")
+    assert sum(map(len, stored["split"].values())) == 12 * len(parts)
+    one = next(iter(stored["classes"].values()))
+    assert set(one) == {"pixels", "train", "val", "test"} and (one["test"] > 0) == ("test" in parts)
