@@ -84,14 +84,16 @@ def measure_scale(pairs: list[Pair], encoding: Encoding) -> Scale:
     channels = first.shape[2]
     if first.dtype == np.uint8:
         return Scale("uint8", (0.0,) * channels, (255.0,) * channels)
-    drawn, rng, most = [], np.random.default_rng(0), max(64, min(SAMPLES, MOST_SAMPLES // len(pairs)))
+    rng, most = np.random.default_rng(0), max(64, min(SAMPLES, MOST_SAMPLES // len(pairs)))
+    drawn = [np.empty((0, channels), first.dtype)]
     for pair in pairs:
         image, mask = read_pair(pair, encoding)
         labelled = image[mask != VOID]
-        drawn.append(
-            labelled[rng.integers(len(labelled), size=min(most, len(labelled)))] if len(labelled) else labelled
-        )
+        if len(labelled):
+            drawn.append(labelled[rng.integers(len(labelled), size=min(most, len(labelled)))])
     drawn = np.concatenate(drawn)
+    if not len(drawn):
+        raise UserError("the training masks hold not one labelled pixel, so the images' range cannot be measured")
     low, high = np.percentile(drawn, PERCENTILES, axis=0).astype(float)
     flat = ~(high > low)  # nearly constant: a few bright spots on a plain ground
     low, high = np.where(flat, drawn.min(0), low), np.where(flat, drawn.max(0), high)

@@ -1,5 +1,6 @@
 """Large scenes cut to tiles: a data set in which the tiles of one scene are one group."""
 
+import shlex
 from pathlib import Path
 
 import cv2
@@ -28,8 +29,9 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
         raise UserError(f"{destination} exists; name another folder, or remove it first")
     pairs, findings = find_pairs(source, mask_suffix)
     data = inspect(source, pairs, void)
-    refuse_errors([finding for finding in findings + data.findings if finding.kind != "too-long"])
-    print_findings(findings + data.findings)
+    findings = [finding for finding in findings + data.findings if finding.kind != "too-long"]  # to be cut up here
+    refuse_errors(findings)
+    print_findings(findings)
     encoding, rows, blank = data.encoding, [], 0
     with replace_folder(destination) as folder:
         for pair in tqdm(pairs, "cutting", unit="scene", leave=False, disable=None):
@@ -55,7 +57,7 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
     without = f" ({blank} without any label left out)" if blank else ""
     print(
         f"{len(rows)} tiles of {len(pairs)} scenes are in {destination}/{without}; the tiles of a scene are one group. "
-        f"Next: python -m data_pipeline check {destination}"
+        f"Next: python -m data_pipeline check {shlex.quote(str(destination))}"
     )
 
 

@@ -169,7 +169,7 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path):
     read_in_own_process(tmp_path)
 
 
-def test_a_table_that_points_outside_writes_nothing_there(tmp_path):
+def test_names_from_a_table_that_points_outside_stay_inside(tmp_path):
     """Paths with .. in a CSV are read, as data sets lie where they lie; their names never leave the run's folder."""
     make_folder(tmp_path / "data", 2)
     make_folder(tmp_path / "deep/er/data", 2)

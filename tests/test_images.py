@@ -122,6 +122,16 @@ def test_a_constant_channel_has_a_finite_scale(tmp_path):
     assert scale.high[1] == scale.low[1] + 1 and np.isfinite(scale.factor).all()
 
 
+def test_deep_images_under_void_masks_end_in_one_line(tmp_path):
+    folder = deep_folder(tmp_path / "d")
+    for path in (folder / "masks").iterdir():
+        save(path, np.full((32, 32), 9, np.uint8))
+    (folder / "classes.json").write_text('{"classes": [{"name": "a"}, {"name": "b"}], "void": [9]}')
+    done = run_script("-m", "data_pipeline", "check", "d", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "the training masks hold not one labelled pixel" in done.stdout
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(sorted(PRESETS)),
