@@ -26,7 +26,7 @@ def train(config: TrainConfig) -> None:
     pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
     data = inspect(config.data, pairs, () if config.void is None else (config.void,))
     refuse_errors(findings + data.findings)
-    split = make_split(data.pairs(), data.presence(), config.seed, config.train_count, config.folds, config.fold)
+    split = make_split(data.pairs(), data.presence(), config.split_seed, config.train_count, config.folds, config.fold)
     findings += data.findings + findings_on_split(data, split)
     refuse_errors(findings)
     scale = measure_scale(split.train, data.encoding)

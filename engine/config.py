@@ -73,8 +73,10 @@ class TrainConfig:
     """With --folds K: which fold, 0 to K−1."""
     train_count: int | None = None
     """Train on N of the training images only; smaller subsets lie inside larger ones."""
+    split_seed: int = 0
+    """Seed of the split alone: runs that are to be compared keep it."""
     seed: int = 0
-    """Seed of split, weights, shuffling and augmentation."""
+    """Seed of weights, shuffling and augmentation."""
     deterministic: bool = False
     """Two runs with one seed give the same bytes (slower on a GPU)."""
 
@@ -87,8 +89,9 @@ class TrainConfig:
         above_zero(self, "steps", "steps_per_epoch", "batch_size", "crop", "train_count", "learning_rate")
         if self.patience < 0:
             raise UserError(f"--patience {self.patience}: 0 or more is wanted")
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed {self.seed}: 0 to {2**32 - 1} is wanted")
+        for flag, seed in (("--seed", self.seed), ("--split-seed", self.split_seed)):
+            if not 0 <= seed < 2**32:
+                raise UserError(f"{flag} {seed}: 0 to {2**32 - 1} is wanted")
         if self.size and self.crop:
             raise UserError(
                 "--size shrinks whole images and --crop cuts them at native resolution: give one of the two"

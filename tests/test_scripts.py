@@ -452,3 +452,13 @@ def test_predict_refuses_two_images_of_one_name(trained):
     images = (folder / f"photos/images/{NAME}000.png", folder / f"photos/masks/{NAME}000.png")
     with pytest.raises(UserError, match="two images would both be written"):
         predict(PredictConfig(run=folder / "runs/mine", images=images, out=folder / "two"))
+
+
+def test_another_seed_keeps_the_split_and_another_split_seed_does_not(tmp_path):
+    """Runs of several seeds are comparable: they are tested on the same images."""
+    data = make_folder(tmp_path / "d", 12)
+    parts = []
+    for name, settings in (("a", {}), ("b", {"seed": 1}), ("c", {"split_seed": 1})):
+        train(tiny(data, tmp_path / "runs", name, **settings))
+        parts.append([row["stem"] for row in json.loads((tmp_path / f"runs/{name}/split.json").read_text())["test"]])
+    assert parts[0] == parts[1] != parts[2]
