@@ -1,30 +1,115 @@
 #!/usr/bin/env python
-"""Score a trained run beside its baselines: metrics.json, per_image.csv, predictions, overlays, report.html."""
+"""Score a trained run beside its baselines, compare runs, or referee the masks of any tool.
+
+A run's scores go to runs/NAME/evaluation/SPLIT/: metrics.json, per_image.csv, predictions, overlays, report.html.
+"""
+
+import shlex
+from pathlib import Path
 
 from data_pipeline.command import UserError, run_command
-from engine.config import EvaluateConfig, above_zero
+from engine.config import EvaluateConfig
 
 
 def evaluate(config: EvaluateConfig) -> None:
+    """What the flags ask for: one run, several as one, several beside each other, or folders of masks."""
+    config = config.checked()
+    if config.out is not None and config.out.exists():
+        raise UserError(f"{config.out} exists, and nothing is overwritten; choose another --out, or remove it first")
+    if config.predictions:
+        referee(config)
+    elif config.compare:
+        compare_runs(config)
+    elif config.forecast:
+        forecast_runs(config)
+    elif config.ensemble:
+        evaluate_ensemble(config)
+    elif len(config.runs) > 1:
+        pool_folds(config)
+    else:
+        evaluate_run(config.runs[0], config)
+
+
+def evaluate_run(path: Path, config: EvaluateConfig) -> None:
     """A run and a split → runs/NAME/evaluation/SPLIT/."""
-    from data_pipeline.files import replace_folder
-    from engine.baselines import fit_baselines
-    from engine.predictor import Predictor
-    from engine.report import write_report
     from engine.run import Run
-    from engine.scores import evaluate as write_scores
+    from engine.ways import ways_of_run
+
+    run, name, data = choose_images(Run.open(path), config)
+    answer, beside = ways_of_run(run, config.tta, config.batch_size)
+    facts = [f"{run.config['model']}, seed {run.config['seed']}, trained on {len(run.split.train)} images"]
+    about = about_images(config, name, {run.path.name: run})
+    target = run.path / "evaluation" / (name if config.tta == "none" else f"{name}-{config.tta}")
+    examine(target, run.path.name, run, data, answer, beside, about, facts, config)
+
+
+def about_images(config: EvaluateConfig, name: str, runs: dict) -> dict:
+    """The head of metrics.json; and a note in every run whose own test part is about to be scored."""
+    first = next(iter(runs.values()))
+    own = config.data is None or first.data_root is not None
+    opens = own and name in ("test", "all") and first.split.test
+    return {
+        "split": name,
+        "data": str(config.data or first.dataset["root"]),
+        "tta": config.tta,
+        "test_openings": max(run.open_test_part() for run in runs.values()) if opens else None,
+    }
+
+
+def opened_words(times: int) -> str:
+    """How often the test part was looked at, and what that means."""
+    if times == 1:
+        return "the test part was opened for the first time"
+    return f"the test part was opened {times} times: if settings were chosen by it, its score flatters"
+
+
+def examine(target: Path, title: str, run, data, answer, beside, about: dict, facts: list[str], config) -> None:
+    """Look at every image, write all files into ``target`` at once, and print the scores."""
+    from data_pipeline.files import replace_folder
+    from data_pipeline.loader import read_pair
+    from engine.evaluation import look
+    from engine.report import Album
+
+    def read(pair):
+        return read_pair(pair, data.encoding)
+
+    with replace_folder(target) as folder:
+        found = look(read, answer, beside, data.pairs(), data.encoding, run.scale, folder, config.split_touching)
+        album = Album(data.pairs(), run.encoding, run.scale, read, lambda stem: folder / "predictions" / f"{stem}.png")
+        write_all(folder, title, found, data.encoding, about, facts, album, run.path / "history.csv")
+    print_scores(target)
+
+
+def write_all(folder: Path, title: str, found, encoding, about: dict, facts: list[str], album, history=None) -> None:
+    """metrics.json, the tables and report.html."""
+    from engine.evaluation import results_of, write_evaluation
+    from engine.report import write_report
+
+    results = results_of(found, encoding, about)
+    write_evaluation(folder, found, results)
+    void = ", ".join(encoding.show(value) for value in encoding.void) or "none"
+    facts = [f"“{about['split']}”, {len(found.stems)} images of {about['data']}", f"void: {void}", *facts]
+    if about.get("tta", "none") != "none":
+        facts.append(f"test-time augmentation: {about['tta']}")
+    if about.get("test_openings"):
+        facts.append(opened_words(about["test_openings"]))
+    write_report(folder / "report.html", title, found, results, facts, album, history)
+
+
+def print_scores(target: Path) -> None:
+    from data_pipeline.files import read_json
     from engine.scores import table, verdict
 
-    above_zero(config, "batch_size")
-    run = Run.open(config.run)
-    run, name, data = choose_images(run, config)
-    ways = {"model": Predictor(run.model(), run.config["model"], run.frame, config.batch_size)} | fit_baselines(run)
-    target = run.path / "evaluation" / name
-    about = {"split": name, "data": str(config.data or run.dataset["root"])}
-    with replace_folder(target) as folder:
-        results = write_scores(ways, data.pairs(), data.encoding, run.scale, about, folder)
-        write_report(run, folder, results)
-    print(f"{name}, {len(data.facts)} images\n{table(results)}\n\n{verdict(results)}\nReport: {target / 'report.html'}")
+    results = read_json(target / "metrics.json")
+    print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
+    for kind, words in (("gain", "over"), ("ceiling", "against")):
+        for name, one in results.get(kind, {}).items():
+            ends = one["lead"]["miou_ci95"]
+            shown = f"95% interval {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else one["lead"]["miou_ci95_note"]
+            print(f"mIoU {one['lead']['miou']:+.3f} {words} {name.replace('_', ' ')} ({one['miou']:.3f}): {shown}")
+    if (results.get("test_openings") or 0) > 1:
+        print(opened_words(results["test_openings"]))
+    print(f"{verdict(results).text}\nReport: {target / 'report.html'}")
 
 
 def choose_images(run, config: EvaluateConfig):
@@ -63,6 +148,139 @@ def choose_images(run, config: EvaluateConfig):
         run.scale.refuse_other(facts.pair.image, facts.dtype, facts.channels)
     print_findings(findings + data.findings)
     return run, run.name_for(config.data, split), data
+
+
+def evaluation_folder(path: Path, config: EvaluateConfig) -> Path:
+    """An evaluation that stands already, or the run's own of this split, made now where it is lacking."""
+    from engine.evaluation import COUNTS_FILE
+    from engine.run import Run
+
+    if (path / COUNTS_FILE).is_file():
+        return path
+    run = Run.open(path)
+    if config.data is None or run.moved_to(config.data):
+        name = config.split or "test"
+    else:
+        name = run.name_for(config.data, config.split or "all")
+    folder = run.path / "evaluation" / name
+    if not (folder / COUNTS_FILE).is_file():
+        print(f"{path}:")
+        evaluate_run(path, config)
+    return folder
+
+
+def compare_runs(config: EvaluateConfig) -> None:
+    """Paired differences of several evaluations → --out."""
+    from data_pipeline.files import replace_folder, write_json
+    from engine.compare import compare, on_the_same_images, read_candidate, sentences
+    from engine.report import write_comparison
+
+    named = names_of(config.runs)
+    found = [read_candidate(name, evaluation_folder(path, config)) for name, path in named.items()]
+    results = compare(on_the_same_images(found))
+    with replace_folder(config.out) as folder:
+        write_json(folder / "compare.json", results)
+        write_comparison(folder / "report.html", results)
+    for name, one in results["networks"].items():
+        ends = one["miou_ci95"]
+        print(f"{name}: mIoU {one['miou']:.3f}" + (f"  [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""))
+    print("\n".join(sentences(results)))
+    print(f"Report: {config.out / 'report.html'}")
+
+
+def forecast_runs(config: EvaluateConfig) -> None:
+    """Runs with different numbers of training masks → the learning curve and where it leads → --out."""
+    from data_pipeline.files import replace_folder, write_json
+    from engine.compare import on_the_same_images, read_candidate
+    from engine.learning import learning_curve, training_counts
+    from engine.report import write_forecast
+
+    runs = names_of(config.runs)
+    counts = training_counts(runs)
+    found = on_the_same_images([read_candidate(name, evaluation_folder(path, config)) for name, path in runs.items()])
+    results, ahead = learning_curve(found, counts)
+    with replace_folder(config.out) as folder:
+        write_json(folder / "forecast.json", results)
+        write_forecast(folder / "report.html", results, ahead)
+    for row in results["runs"]:
+        print(f"{row['masks']:6} masks: mIoU {row['miou']:.3f}  ({row['run']})")
+    print(f"{results['words']}\nReport: {config.out / 'report.html'}")
+
+
+def names_of(paths: tuple[Path, ...]) -> dict[str, Path]:
+    """Short names of runs or evaluation folders: the last part of each path, or all of it where that is shared."""
+    last = [path.resolve().name for path in paths]
+    names = last if len(set(last)) == len(last) else [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise UserError(f"{', '.join(map(str, paths))}: the same folder twice")
+    return dict(zip(names, paths, strict=True))
+
+
+def evaluate_ensemble(config: EvaluateConfig) -> None:
+    """The mean of several runs' probabilities, beside each of them → --out."""
+    from engine.run import Run
+    from engine.ways import refuse_strangers, ways_of_ensemble
+
+    runs = {name: Run.open(path) for name, path in names_of(config.runs).items()}
+    first, name, data = choose_images(next(iter(runs.values())), config)
+    refuse_strangers(runs, data.pairs())
+    answer, beside = ways_of_ensemble(runs, config.tta, config.batch_size)
+    facts = [f"the mean of {len(runs)} networks: {', '.join(runs)}"]
+    about = about_images(config, name, runs) | {"ensemble": [str(path) for path in config.runs]}
+    examine(config.out, f"{len(runs)} networks as one", first, data, answer, beside, about, facts, config)
+
+
+def pool_folds(config: EvaluateConfig) -> None:
+    """The folds of a cross-validation, each scored on its own test part, as one evaluation → --out."""
+    from data_pipeline.files import replace_folder
+    from data_pipeline.loader import read_pair
+    from engine.evaluation import Evaluation, pool
+    from engine.report import Album
+    from engine.run import Run
+    from engine.ways import refuse_other_folds
+
+    runs = [Run.open(path) for path in config.runs]
+    refuse_other_folds(runs)
+    folder_of = {run.path: evaluation_folder(run.path, config) for run in runs}
+    made = {pair.stem: folder_of[run.path] / "predictions" for run in runs for pair in run.split.test}
+    first, pairs = runs[0], [pair for run in runs for pair in run.split.test]
+    found = pool([Evaluation.load(folder) for folder in folder_of.values()])
+
+    def read(pair):
+        return read_pair(pair, first.encoding)
+
+    album = Album(pairs, first.encoding, first.scale, read, lambda stem: made[stem] / f"{stem}.png")
+    about = {"split": f"{len(runs)} folds", "data": first.dataset["root"], "folds": [str(path) for path in folder_of]}
+    facts = [
+        f"{first.config['model']}, {len(runs)} folds: every image is scored once, by the network that did not see it",
+        "intervals are over images; they do not say how far networks of other folds would differ",
+    ]
+    with replace_folder(config.out) as folder:
+        write_all(folder, f"{len(runs)} folds", found, first.encoding, about, facts, album)
+    print_scores(config.out)
+
+
+def referee(config: EvaluateConfig) -> None:
+    """Folders of predicted and true masks → --out."""
+    from data_pipeline.files import replace_folder
+    from data_pipeline.findings import print_findings
+    from engine.evaluation import look
+    from engine.referee import PICTURES, answer, open_case, ways_beside
+    from engine.report import Album
+
+    case = open_case(config.predictions, config.truth, config.images, config.second_annotator, config.void)
+    print_findings(case.findings)
+    about = {"split": config.truth.name, "data": str(config.truth), "predictions": str(config.predictions)}
+    facts = [f"predictions: {config.predictions}"]
+    ways = (case.read, answer(case), ways_beside(case))
+    with replace_folder(config.out) as folder:
+        found = look(*ways, case.pairs, case.encoding, PICTURES, folder, config.split_touching)
+        album = Album(
+            case.pairs, case.encoding, PICTURES, case.read, lambda stem: folder / "predictions" / f"{stem}.png"
+        )
+        write_all(folder, config.predictions.name, found, case.encoding, about, facts, album)
+    print_scores(config.out)
+    print(f"To compare with a run: python evaluate.py RUN {shlex.quote(str(config.out))} --compare --out DIR")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Masks for new images from a trained run: STEM.png (class indices, palette PNG) and STEM_overlay.png."""
+"""Masks for new images from a trained run: STEM.png (class indices, palette PNG) and STEM_overlay.png.
+
+uncertainty.csv ranks the images: what the network is least sure of is what to label next.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -7,13 +10,16 @@ from pathlib import Path
 from data_pipeline.command import UserError, run_command
 from engine.config import PredictConfig, above_zero
 
+RANKING = "uncertainty.csv"  # the images that the network is least sure of come first
+
 
 def predict(config: PredictConfig) -> None:
     """A run and images → masks of the images' own size."""
     from tqdm import tqdm
 
-    from data_pipeline.files import write_mask, write_picture
+    from data_pipeline.files import write_csv, write_mask, write_picture
     from data_pipeline.preview import overlay
+    from engine.doubts import uncertainty
     from engine.predictor import Predictor
     from engine.run import Run
 
@@ -22,15 +28,22 @@ def predict(config: PredictConfig) -> None:
     refuse_collisions(images, config)
     run = Run.open(config.run)
     predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
+    doubts = {}
     for path in tqdm(images, "predicting", unit="image", disable=None):
         image = run.scale.read(path)
-        mask = predictor(image)
+        probabilities = predictor.probabilities(image)
+        mask = probabilities.argmax(-1).astype("uint8")
+        doubts[path] = uncertainty(probabilities)
         write_mask(config.out / f"{path.stem}.png", mask, run.encoding.colors)
         write_picture(
             config.out / f"{path.stem}_overlay.png", overlay(run.scale.show(image), mask, run.encoding.colors)
         )
+    ranked = sorted(doubts, key=doubts.get, reverse=True)
+    write_csv(config.out / RANKING, [{"image": path.name, "uncertainty": round(doubts[path], 4)} for path in ranked])
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(run.encoding.names))
     print(f"{len(images)} masks and overlays are in {config.out}/ (values: {classes})")
+    if len(ranked) > 1:
+        print(f"To label next: {', '.join(path.name for path in ranked[:3])} (least sure; all in {config.out / RANKING})")
 
 
 def find_images(given: tuple[Path, ...]) -> list[Path]:
@@ -49,6 +62,8 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
 
 def refuse_collisions(images: list[Path], config: PredictConfig) -> None:
     """Nothing that exists is overwritten unasked, and no image ever."""
+    if (config.out / RANKING).exists() and not config.overwrite:
+        raise UserError(f"{config.out / RANKING} exists; name another --out, or add --overwrite")
     outputs = Counter(config.out / f"{path.stem}{end}.png" for path in images for end in ("", "_overlay"))
     sources = {path.resolve() for path in images}
     for output, count in outputs.items():

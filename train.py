@@ -160,16 +160,16 @@ def report(run, config) -> None:
     """Last lines: the best weights' score on the validation images, and the next command."""
     from engine.baselines import fit_baselines
     from engine.predictor import Predictor
-    from engine.scores import score, summary, table, verdict
+    from engine.scores import judge, score, table, verdict
 
     predictor = Predictor(run.model(), config.model, run.frame, config.batch_size)
     scored = score({"model": predictor} | fit_baselines(run), run.split.val, run.encoding)
-    results = summary(scored.pop("model"), run.encoding)
-    results["baselines"] = {name: summary(one, run.encoding) for name, one in scored.items()}
+    groups = [pair.group for pair in run.split.val]
+    results = judge(scored.pop("model"), scored, groups, run.encoding)
     split = "" if run.split.test else " --split val"
     print(
         f"\nValidation, {len(run.split.val)} images, at the masks' own resolution:\n{table(results)}\n\n"
-        f"{verdict(results)}\n{run.path}/ holds model.keras, history.csv and curves.png. "
+        f"{verdict(results).text}\n{run.path}/ holds model.keras, history.csv and curves.png. "
         f"Next: python evaluate.py {shlex.quote(str(run.path))}{split}"
     )
 

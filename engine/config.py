@@ -109,8 +109,8 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    run: Positional[Path]
-    """Folder of the run."""
+    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN…")]] = ()
+    """Folder of a run. Several: the folds of one cross-validation, pooled; or what a flag below says."""
     split: Literal["test", "val", "train", "all"] | None = None
     """Which images to score. Default: test; of another data set, all."""
     data: Path | None = None
@@ -118,9 +118,62 @@ class EvaluateConfig:
     mask_suffix: str = ""
     """With --data: what a mask's name has after its image's name."""
     void: int | None = None
-    """With --data: mask value on disk that never counts, beside those of the run."""
+    """With --data or --truth: mask value on disk that never counts, beside those of the run."""
+    tta: Literal["none", "flips", "d4"] = "none"
+    """Test-time augmentation: average over mirrored (and, d4, turned) views, within the run's --symmetry."""
+    split_touching: bool = False
+    """Object F1: cut touching objects of one class apart by watershed. Without it, what touches is one object."""
+
+    compare: bool = False
+    """Differences between several runs (or evaluation folders) on the same images, with error bars."""
+    forecast: bool = False
+    """Would more masks help? From runs with different --train-count."""
+    ensemble: bool = False
+    """Average the probabilities of several runs."""
+    predictions: Path | None = None
+    """Referee: a folder of masks that any tool predicted, named like those in --truth."""
+    truth: Path | None = None
+    """Referee: the folder of true masks."""
+    images: Path | None = None
+    """Referee: the folder of images, for the pictures alone."""
+    second_annotator: Path | None = None
+    """Referee: a folder of masks by another annotator: how far people agree."""
+    out: Path | None = None
+    """Where to write what does not belong to one run."""
+
     batch_size: int = 8
     """Tiles that the network takes at a time."""
+
+    def checked(self) -> "EvaluateConfig":
+        """Itself, if its flags go together.
+
+        Raises:
+            UserError: naming the flags.
+        """
+        above_zero(self, "batch_size")
+        referee = self.predictions is not None or self.truth is not None
+        ways = [name for name in ("compare", "forecast", "ensemble") if getattr(self, name)] + ["predictions"] * referee
+        if len(ways) > 1:
+            raise UserError(f"--{ways[0]} and --{ways[1]}: give one of the two")
+        if referee and (self.predictions is None or self.truth is None):
+            raise UserError("--predictions and --truth: give both folders")
+        if referee and (self.runs or self.data or self.split or self.tta != "none"):
+            raise UserError("--predictions: scores folders of masks; it takes no run, --data, --split or --tta")
+        if not referee and (self.images or self.second_annotator):
+            raise UserError("--images and --second-annotator belong to --predictions and --truth")
+        if not referee and not self.runs:
+            raise UserError("name a run: python evaluate.py runs/NAME (or --predictions DIR --truth DIR --out DIR)")
+        if ways and not referee and len(self.runs) < 2:
+            raise UserError(f"--{ways[0]}: two runs at least are wanted")
+        if self.tta != "none" and (self.compare or self.forecast):
+            raise UserError("--tta: evaluate the runs with it one by one; --compare takes evaluation folders too")
+        if (bool(ways) or len(self.runs) > 1) != (self.out is not None):
+            raise UserError(
+                "--out DIR: say where to write what belongs to no single run"
+                if self.out is None
+                else f"--out {self.out}: the scores of a run are written into its own folder; leave --out out"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -130,7 +183,8 @@ class PredictConfig:
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGES…")]]
     """Image files, or folders of them."""
     out: Path
-    """Where to write STEM.png (class indices, as a palette PNG) and STEM_overlay.png."""
+    """Where to write STEM.png (class indices, as a palette PNG), STEM_overlay.png, and uncertainty.csv, which says
+    what to label next."""
     batch_size: int = 8
     """Tiles that the network takes at a time."""
     overwrite: bool = False

@@ -11,9 +11,10 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import write_atomically, write_csv
 
-from . import metrics
 from .config import TrainConfig
+from .confusion import iou
 from .losses import PixelLoss
+from .metrics import MeanIoU
 from .pictures import plot_curves
 from .run import Run
 
@@ -56,7 +57,7 @@ def fit(model, training, validation, config: TrainConfig, encoding: Encoding, ru
     epochs, steps_per_epoch = epochs_of(config)
     rate = SCHEDULES[config.schedule](config.learning_rate, epochs * steps_per_epoch)
     trained = keras.Model(model.inputs, model.outputs)  # compiled; model itself is saved without that
-    miou = metrics.MeanIoU(encoding.num_classes)
+    miou = MeanIoU(encoding.num_classes)
     trained.compile(
         optimizer=OPTIMIZERS[config.optimizer](rate),
         loss=PixelLoss(config.loss),
@@ -87,7 +88,7 @@ def fit(model, training, validation, config: TrainConfig, encoding: Encoding, ru
 class History(keras.callbacks.Callback):
     """history.csv and curves.png after each validation; progress on the terminal, a line an epoch when piped."""
 
-    def __init__(self, run: Run, encoding: Encoding, miou: metrics.MeanIoU, epochs: int, steps_per_epoch: int):
+    def __init__(self, run: Run, encoding: Encoding, miou: MeanIoU, epochs: int, steps_per_epoch: int):
         super().__init__()
         self.run, self.encoding, self.miou = run, encoding, miou
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
@@ -123,7 +124,7 @@ class History(keras.callbacks.Callback):
             "seconds": round(seconds, 1),
         }
         confusion = keras.ops.convert_to_numpy(self.miou.confusion)  # of the validation that just ended
-        for name, value in zip(self.encoding.names, metrics.iou(confusion), strict=True):
+        for name, value in zip(self.encoding.names, iou(confusion), strict=True):
             row[f"val_iou_{name}"] = value
         self.rows.append(row)
         write_csv(self.run.path / "history.csv", self.rows)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from data_pipeline.command import UserError
 from data_pipeline.loader import resize_image, window
 from models import MODELS
 
@@ -13,17 +14,52 @@ LARGEST_WHOLE = 1024 * 1024  # pixels that go through the network at once; large
 TILE = 512
 OVERLAP = 64  # pixels that neighbouring tiles share, where their answers fade into each other
 
+# Test-time augmentation: each view is (quarter turns, mirrored). What a run's symmetry allows of each choice.
+WHOLE, MIRRORED, TURNED, TURNED_MIRRORED = (0, False), (0, True), (2, False), (2, True)
+QUARTERS = ((1, False), (1, True), (3, False), (3, True))
+VIEWS = {
+    ("flips", "horizontal"): (WHOLE, MIRRORED),
+    ("flips", "d4"): (WHOLE, MIRRORED, TURNED, TURNED_MIRRORED),
+    ("d4", "d4"): (WHOLE, MIRRORED, TURNED, TURNED_MIRRORED, *QUARTERS),
+}
+
+
+def allowed_views(tta: str, symmetry: str, frame: Frame) -> tuple[tuple[int, bool], ...]:
+    """The views of an image that test-time augmentation averages over, within the symmetry that training had.
+
+    Frames that are not square were trained without quarter turns, so they are predicted without them.
+
+    Raises:
+        UserError: for more symmetry than the run was trained with.
+    """
+    if tta == "none":
+        return (WHOLE,)
+    if (tta, symmetry) not in VIEWS:
+        allowed = " or ".join(f"--tta {choice}" for choice, trained in VIEWS if trained == symmetry) or "no --tta"
+        raise UserError(f"--tta {tta}: the run was trained with --symmetry {symmetry}, which allows {allowed}")
+    views = VIEWS[tta, symmetry]
+    return views if frame.tile[0] == frame.tile[1] else tuple(view for view in views if view not in QUARTERS)
+
 
 class Predictor:
-    """Resizes as in training, pads by mirroring, tiles what is large, and gives the mask its own size back."""
+    """Resizes as in training, pads by mirroring, tiles what is large, and gives the mask its own size back.
 
-    def __init__(self, model, name: str, frame: Frame, batch_size: int = 8):
+    Args:
+        model: raw pixels → logits.
+        name: of the network, for the sizes that it takes.
+        frame: what it saw in training.
+        batch_size: tiles that go through it at a time.
+        views: of the image, whose probabilities are averaged (``allowed_views``).
+    """
+
+    def __init__(self, model, name: str, frame: Frame, batch_size: int = 8, views=(WHOLE,)):
         # One trace for images of all sizes; Keras's predict would make one for each.
         signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32)]
         self.network = tf.function(lambda images: model(images, training=False), signature)
         self.spec = MODELS[name]
         self.frame = frame
         self.batch_size = batch_size
+        self.views = views
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, C) → class indices, uint8 (H, W)."""
@@ -33,13 +69,16 @@ class Predictor:
         """Image (H, W, C) → softmax probabilities, float32 (H, W, C), at the image's own resolution."""
         height, width = image.shape[:2]
         seen = image if self.frame.size is None else resize_image(image, self.frame.size)
-        if seen.shape[0] * seen.shape[1] <= LARGEST_WHOLE:
-            scores = softmax(self.logits([seen], seen.shape[:2], [(0, 0)])[0])
-        else:
-            scores = self.tiled(seen)
+        scores = sum(turn_back(self.seen(turn(seen, *view)), *view) for view in self.views) / len(self.views)
         if scores.shape[:2] != (height, width):
             scores = resize_channels(scores, (height, width))
         return scores
+
+    def seen(self, image: np.ndarray) -> np.ndarray:
+        """Probabilities of an image at the network's resolution: at once, or in tiles where it is large."""
+        if image.shape[0] * image.shape[1] <= LARGEST_WHOLE:
+            return softmax(self.logits([image], image.shape[:2], [(0, 0)])[0])
+        return self.tiled(image)
 
     def tiled(self, image: np.ndarray) -> np.ndarray:
         """Overlapping tiles, blended with weights that fade towards each tile's border."""
@@ -66,6 +105,16 @@ class Predictor:
             for image, (top, left) in zip(images, corners, strict=True)
         ]
         return self.network(np.stack(windows).astype(np.float32)).numpy()[:, : size[0], : size[1]]
+
+
+def turn(image: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
+    """An image (H, W, C), mirrored left to right and then turned counterclockwise."""
+    return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, quarters))
+
+
+def turn_back(scores: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
+    upright = np.rot90(scores, -quarters)
+    return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,44 +1,312 @@
-"""report.html: one self-contained file that shows what metrics.json counts."""
+"""report.html: what metrics.json counts, told for people who would rather look than read."""
 
-import base64
 import csv
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import numpy as np
 
-from data_pipeline.files import write_text
+from data_pipeline.encoding import Encoding
+from data_pipeline.masks import read_mask
+from data_pipeline.pairs import Pair
+from data_pipeline.scale import Scale
 
-from .run import Run
-from .scores import show, verdict
+from . import confusion, plots
+from .boundaries import tolerance
+from .compare import sentences
+from .doubts import Doubt
+from .evaluation import Evaluation, shown
+from .forecast import Forecast
+from .page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
+from .scores import verdict
 
-MOST_IMAGES = 300
+MOST_IMAGES = 300  # in the gallery: the worst
+MOST_CROPS = 24  # of suspected label errors
+CROP_MARGIN = 0.75  # of a crop's longer side, around what is suspected
+LEAST_CROP = 48  # pixels
+UNCERTAIN = 8  # images named
 
 
-def write_report(run: Run, folder: Path, results: dict) -> Path:
-    """Make report.html from the files that the evaluation left in ``folder``; the worst images first."""
-    with open(folder / "per_image.csv", newline="", encoding="utf-8") as file:
-        images = sorted(csv.DictReader(file), key=lambda row: float(row["miou"] or "inf"))[:MOST_IMAGES]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
+class Album:
+    """The pictures of an evaluation, read again one by one as the page is written.
+
+    Args:
+        pairs: what was evaluated.
+        encoding, scale: of masks and images.
+        read: a pair → its image or None, and its true mask.
+        file_of: a stem → the file of its predicted mask.
+    """
+
+    def __init__(
+        self,
+        pairs: list[Pair],
+        encoding: Encoding,
+        scale: Scale,
+        read: Callable[[Pair], tuple[np.ndarray | None, np.ndarray]],
+        file_of: Callable[[str], Path],
+    ):
+        self.pairs = {pair.stem: pair for pair in pairs}
+        self.encoding, self.scale, self.read, self.file_of = encoding, scale, read, file_of
+        self.indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors)
+
+    def open(self, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Picture uint8 (H, W, 3), truth and prediction uint8 (H, W)."""
+        image, truth = self.read(self.pairs[stem])
+        return shown(image, truth, self.scale), truth, read_mask(self.file_of(stem), self.indices)
+
+    def pictures(self, found: Evaluation) -> Iterator[Picture]:
+        """The worst first."""
+        matrices = found.counts["confusion"]
+        miou, iou = confusion.mean_iou(matrices), confusion.iou(matrices)
+        for i in np.argsort(miou, kind="stable")[:MOST_IMAGES]:  # images without a score come last
+            scores = {"mIoU": miou[i]} | dict(zip(found.names, iou[i], strict=True))
+            yield Picture(found.stems[i], scores, *small(*self.open(found.stems[i])))
+
+    def crops(self, found: Evaluation) -> Iterator[Picture]:
+        """Suspected label errors, the likeliest first."""
+        for one in found.doubts[:MOST_CROPS]:
+            part = around(one, self.open(one.stem)[1].shape)
+            note = (
+                f"label {found.names[one.truth]}, network {found.names[one.prediction]} "
+                f"({one.confidence:.0%} sure), {one.pixels} pixels"
+            )
+            arrays = (np.ascontiguousarray(array[part]) for array in self.open(one.stem))
+            yield Picture(one.stem, {"suspicion": one.score}, *small(*arrays), note)
+
+
+def around(doubt: Doubt, size: tuple[int, int]) -> tuple[slice, slice]:
+    """A square around what is suspected, as far as the image (H, W) reaches."""
+    side = max(doubt.bottom - doubt.top, doubt.right - doubt.left, LEAST_CROP)
+    reach = round(side * (0.5 + CROP_MARGIN))
+    middle = ((doubt.top + doubt.bottom) // 2, (doubt.left + doubt.right) // 2)
+    begin = [max(0, min(at - reach, length - 2 * reach)) for at, length in zip(middle, size, strict=True)]
+    return tuple(slice(first, first + 2 * reach) for first in begin)
+
+
+def write_report(
+    path: Path,
+    title: str,
+    found: Evaluation,
+    results: dict,
+    facts: list[str],
+    album: Album,
+    history: Path | None = None,
+) -> None:
+    """Write the page of one evaluation.
+
+    Args:
+        path: of report.html.
+        title: what was evaluated.
+        found, results: what was counted, and metrics.json.
+        facts: what the numbers rest on, a few words each.
+        album: its pictures.
+        history: history.csv of the training, if there was one.
+    """
+    said = verdict(results, predicted_classes(found))
+    sections = [
+        beside(results),
+        classes(results, found, album),
+        confusions(results, found),
+        *calibration(results),
+        *training(history),
+        *uncertain(found),
+        *labels_to_check(found, album),
+        gallery(found, album),
+    ]
+    write_page(path, title, said.text, said.loud, facts, sections)
+
+
+def predicted_classes(found: Evaluation) -> list[str]:
+    """Names of the classes that the network predicts at all."""
+    columns = found.counts["confusion"].sum((0, 1))
+    return [name for name, pixels in zip(found.names, columns, strict=True) if pixels]
+
+
+def cell(results: dict, name: str, key: str | None = None) -> Cell:
+    """A score of metrics.json with its interval."""
+    value, ends, note = (results.get(f"{name}{end}") for end in ("", "_ci95", "_ci95_note"))
+    if key is not None:
+        value, ends, note = (part and part.get(key) for part in (value, ends, note))
+    return Cell(value, tuple(ends) if ends else None, note or "")
+
+
+def beside(results: dict) -> Section:
+    """The network and what it must beat."""
+    head = ["", "mIoU", "its lead", "pixel accuracy", "balanced accuracy", "mIoU of an image, mean"]
+    names = ("pixel_accuracy", "balanced_accuracy", "per_image_miou")
+    rows = [["network", cell(results, "miou"), None, *(cell(results, name) for name in names)]]
+    for kind in ("baselines", "gain", "ceiling"):
+        for name, one in results.get(kind, {}).items():
+            ahead = Cell(
+                one["lead"]["miou"],
+                tuple(one["lead"]["miou_ci95"]) if one["lead"]["miou_ci95"] else None,
+                one["lead"]["miou_ci95_note"] or "",
+            )
+            rows.append([name.replace("_", " "), Cell(one["miou"]), ahead, *(Cell(one[key]) for key in names)])
+    text = [
+        f"Small ranges are 95% intervals over {results['num_units']} {results['unit']}s: where the score of all such "
+        f"{results['unit']}s probably lies. Its lead: the network's mIoU less this row's, on the same images."
+    ]
+    return Section("Beside the baselines" if results["baselines"] else "Scores", text, [Table(head, rows)])
+
+
+def classes(results: dict, found: Evaluation, album: Album) -> Section:
+    """Every class: overlap, contours, objects; and IoU of the baselines."""
+    overlap = ["class", "IoU", "Dice", "precision", "recall", "images"]
+    rows = [
+        [
+            name,
+            cell(results, "iou", name),
+            cell(results, "dice", name),
+            results["precision"][name],
+            results["recall"][name],
+            results["images_with"][name],
+        ]
+        for name in found.names
+    ]
+    edges = ["boundary_iou", "boundary_f1", "hausdorff95", "surface_distance", "object_f1"]
+    head = ["class", "boundary IoU", "boundary F1", "Hausdorff-95, px", "mean surface distance, px", "object F1"]
+    baselines = results["baselines"]
+    strip = dict(zip(found.names, album.encoding.colors, strict=True))
+    example = found.stems[0]
+    reach = tolerance(album.read(album.pairs[example])[1].shape)
+    tables = [
+        Table(overlap, rows, "Overlap of masks", strip),
+        Table(head, [[n, *(results[key][n] for key in edges)] for n in found.names], "Outlines and objects", strip),
+    ]
+    if baselines:
+        head = ["class", "network", *(name.replace("_", " ") for name in baselines)]
+        each = [[n, results["iou"][n], *(one["iou"][n] for one in baselines.values())] for n in found.names]
+        tables.append(Table(head, each, "IoU beside the baselines", strip))
+    text = [
+        "– : the class occurs neither in the truth nor in the prediction, and is left out of the mean. "
+        f"Boundary F1 forgives {reach:.1f} pixels ({example}; 0.75% of the diagonal). Distances are means over "
+        "the images where truth and prediction both have the class. Objects match at an IoU above 0.5."
+    ]
+    return Section("Classes", text, tables)
+
+
+def confusions(results: dict, found: Evaluation) -> Section:
+    matrix = np.array(results["confusion"])
+    wrong = np.nan_to_num(confusion.ratio(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape)))
+    np.fill_diagonal(wrong, 0)
+    row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+    said = "Confusion matrix: the share of each true class's pixels that went to each predicted class."
+    if wrong.any():
+        true, taken = found.names[row], found.names[column]
+        said += f" Above all {true} is taken for {taken} ({wrong[row, column]:.0%} of its pixels)."
+    return Section("Confusion", plots=[Plot(plots.confusion(matrix, found.names), said, said)])
+
+
+def calibration(results: dict) -> list[Section]:
+    """Whether the network is right as often as it says."""
+    if not results["reliability"]:
+        return []
+    said = (
+        f"Reliability: how often the network is right where it says how sure it is. Expected calibration error "
+        f"{results['ece']:.3f} (0: its probabilities can be taken at their word)."
     )
-    environment.filters["score"] = lambda value: show(float(value) if value not in ("", None) else None)
-    environment.filters["inline"] = inline
-    path = folder / "report.html"
-    page = environment.get_template("report.html").render(
-        run=run,
-        folder=folder,
-        results=results,
-        verdict=verdict(results),
-        images=images,
-        colors=dict(zip(run.encoding.names, run.encoding.colors, strict=True)),
+    return [Section("Calibration", plots=[Plot(plots.reliability(results["reliability"]), said, said)])]
+
+
+def training(history: Path | None) -> list[Section]:
+    if history is None or not history.is_file():
+        return []
+    with open(history, newline="", encoding="utf-8") as file:
+        rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+    said = f"Loss and mIoU over {rows[-1]['step']:.0f} steps, training and validation."
+    return [Section("Training", plots=[Plot(plots.curves(rows), said, said)])] if rows else []
+
+
+def uncertain(found: Evaluation) -> list[Section]:
+    """The images that the network is least sure of."""
+    if "uncertainty" not in found.counts:
+        return []
+    order = np.argsort(-found.counts["uncertainty"], kind="stable")[:UNCERTAIN]
+    miou = confusion.mean_iou(found.counts["confusion"])
+    rows = [[found.stems[i], float(found.counts["uncertainty"][i]), float(miou[i])] for i in order]
+    text = [
+        "The images that the network is least sure of. New images that look like them are the ones to label next; "
+        "predict.py ranks images without labels in the same way."
+    ]
+    return [Section("What to label next", text, [Table(["image", "uncertainty, 0 to 1", "mIoU"], rows)])]
+
+
+def labels_to_check(found: Evaluation, album: Album) -> list[Section]:
+    """Where the network is confident and the label disagrees."""
+    if not found.doubts:
+        return []
+    text = [
+        f"Where the network is confident and the label disagrees, the most suspicious first ({len(found.doubts)} "
+        "places in all, in labels_to_check.csv). Either the label is wrong, or the network is wrong and sure of it."
+    ]
+    return [Section("Labels to check", text, gallery=Gallery(album.crops(found), found.names, album.encoding.colors))]
+
+
+def gallery(found: Evaluation, album: Album) -> Section:
+    count = len(found.stems)
+    text = [f"The worst {MOST_IMAGES} of {count} images."] if count > MOST_IMAGES else []
+    pictures = Gallery(album.pictures(found), found.names, album.encoding.colors, sort="mIoU")
+    return Section("Images", text, gallery=pictures)
+
+
+def write_comparison(path: Path, results: dict) -> None:
+    """The page of compare.json."""
+    networks, differences = results["networks"], results["differences"]
+    first = results["first"]
+    said = sentences(results)
+    rows = [[name, cell(one, "miou"), *difference_cells(differences.get(name))] for name, one in networks.items()]
+    head = ["network", "mIoU", f"mIoU less that of {first}", "p", "p (Holm)"]
+    ends = [one["miou_ci95"] or [None, None] for one in differences.values()]
+    drawn = plots.forest(
+        list(differences),
+        [one["miou"] for one in differences.values()],
+        [low for low, _ in ends],
+        [high for _, high in ends],
+        0.0,
+        f"mIoU less that of {first}",
     )
-    write_text(path, page)
-    return path
+    each = [[name, *(one["iou"][name] for one in networks.values())] for name in next(iter(networks.values()))["iou"]]
+    text = [
+        f"The same {results['num_images']} images, {results['num_units']} {results['unit']}s; differences are paired, "
+        "with their own 95% intervals. Holm's p-values allow for the number of comparisons."
+    ]
+    plot = Plot(drawn, " ".join(said), f"Difference from {first}; right of the line is better.")
+    sections = [
+        Section("Differences", text, [Table(head, rows)], [plot]),
+        Section("Classes", ["IoU"], [Table(["class", *networks], each)]),
+        *method_section(results["methods"]),
+    ]
+    facts = [f"{len(networks)} networks", f"{results['num_images']} images"]
+    loud = not any(one["told_apart"] for one in differences.values())
+    write_page(path, "Comparison", " ".join(said), loud, facts, sections)
 
 
-def inline(path: Path) -> str:
-    """A picture's bytes as a data URL."""
-    kind = {".png": "png", ".jpg": "jpeg"}[path.suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def difference_cells(one: dict | None) -> list:
+    return [None] * 3 if one is None else [cell(one, "miou"), one["p"], one["p_holm"]]
+
+
+def method_section(methods: dict) -> list[Section]:
+    if methods["note"]:
+        return []
+    head = ["method", "seeds", f"mIoU less that of {methods['first']}", "p", "p (Holm)"]
+    differences = methods["differences"]
+    rows = [[name, seeds, *difference_cells(differences.get(name))] for name, seeds in methods["seeds"].items()]
+    text = ["Means over seeds; the intervals hold the scatter of seeds and of images."]
+    return [Section("Methods", text, [Table(head, rows)])]
+
+
+def write_forecast(path: Path, results: dict, ahead: Forecast) -> None:
+    """The page of forecast.json."""
+    masks, scores = ([row[key] for row in results["runs"]] for key in ("masks", "miou"))
+    plot = Plot(plots.learning_curve(masks, scores, ahead), results["words"], results["words"])
+    rows = [[row["run"], row["masks"], row["miou"]] for row in results["runs"]]
+    text = [
+        "A forecast from the shape of the curve so far: of masks like these, images like these, and the same budget."
+    ]
+    sections = [
+        Section("Learning curve", text, plots=[plot]),
+        Section("Runs", tables=[Table(["run", "training masks", "mIoU"], rows)]),
+    ]
+    facts = [f"{len(rows)} runs", f"{results['num_images']} images"]
+    write_page(path, "Would more masks help?", results["words"], False, facts, sections)

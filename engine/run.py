@@ -107,6 +107,17 @@ class Run:
             return None
         return moved if fingerprint(pairs) == self.dataset["fingerprint"] else None
 
+    def open_test_part(self) -> int:
+        """Note in openings.json that the test part is scored now; how often that happened.
+
+        Every look that is followed by a choice of settings makes the test part less of a test.
+        """
+        path = self.path / "openings.json"
+        openings = read_json(path) if path.exists() else []
+        openings.append({"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": command()})
+        write_json(path, openings)
+        return len(openings)
+
     def name_for(self, data: Path, split: str) -> str:
         """A name for the evaluation of another data set; numbered where another data set has it."""
         data = data.resolve()
@@ -158,7 +169,7 @@ def write_environment(run: Run) -> None:
     write_json(
         run.path / "environment.json",
         {
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": command(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "git_commit": git_commit(),
             "python": platform.python_version(),
@@ -167,6 +178,10 @@ def write_environment(run: Run) -> None:
             "device": device(),
         },
     )
+
+
+def command() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
 def version(package: str) -> str | None:

@@ -1,162 +1,197 @@
-"""A run's masks against the truth: metrics.json, per_image.csv, predicted masks and overlays."""
+"""What a way to make masks is worth: pooled scores, their error bars, the lead over baselines, a verdict in words.
+
+A way's answers are held as confusion matrices, int64 (N, C, C), one for each of N images.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from data_pipeline.encoding import Encoding, unpack
-from data_pipeline.files import write_csv, write_json, write_mask, write_picture
+from data_pipeline.encoding import Encoding
 from data_pipeline.loader import read_pair
 from data_pipeline.pairs import Pair
-from data_pipeline.scale import Scale
 
-from . import metrics
-from .pictures import panel, plot_confusion
+from . import confusion
+from .intervals import by_group, difference, interval
 
 REDUCTION = "pooled: intersections and unions are summed over all images of the split, then divided"
+OVERALL = {
+    "miou": confusion.mean_iou,
+    "pixel_accuracy": confusion.pixel_accuracy,
+    "balanced_accuracy": confusion.balanced_accuracy,
+}
+BY_CLASS = {
+    "iou": confusion.iou,
+    "dice": confusion.dice,
+    "precision": confusion.precision,
+    "recall": confusion.recall,
+}
+WITH_INTERVAL = ("iou", "dice")  # of the scores by class
+BASELINES = {  # what the verdict calls them
+    "all_background": "calling everything background",
+    "majority_class": "calling everything the most frequent class",
+    "pixel_forest": "the colour-only baseline",
+}
 
 
-@dataclass(frozen=True)
-class Scored:
-    """The confusion matrices of one way to make masks, int64 (images, C, C), in the pairs' order."""
+def score(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding) -> dict[str, np.ndarray]:
+    """Name → confusion matrices, int64 (N, C, C), of several ways from an image (H, W, C) to a mask uint8 (H, W).
 
-    pairs: list[Pair]
-    confusions: np.ndarray
-
-    @property
-    def pooled(self) -> np.ndarray:
-        return self.confusions.sum(0)
-
-
-def score(
-    ways: dict[str, Callable],
-    pairs: list[Pair],
-    encoding: Encoding,
-    on_masks: Callable[[Pair, np.ndarray, np.ndarray, dict], None] | None = None,
-) -> dict[str, Scored]:
-    """Score several ways from an image to a mask on the same pairs, at the masks' own resolution.
-
-    Args:
-        ways: name → function of an image (H, W, C) to class indices uint8 (H, W).
-        pairs: what to score on.
-        encoding: of the masks.
-        on_masks: called with each pair, its image, its true mask and the predicted masks by name.
+    At the masks' own resolution.
     """
     found = {name: [] for name in ways}
     for pair in tqdm(pairs, "scoring", unit="image", leave=False, disable=None):
         image, truth = read_pair(pair, encoding)
-        masks = {name: way(image) for name, way in ways.items()}
-        for name, mask in masks.items():
-            found[name].append(metrics.confusion_matrix(truth, mask, encoding.num_classes))
-        if on_masks:
-            on_masks(pair, image, truth, masks)
-    return {name: Scored(pairs, np.stack(confusions)) for name, confusions in found.items()}
+        for name, way in ways.items():
+            found[name].append(confusion.confusion_matrix(truth, way(image), encoding.num_classes))
+    return {name: np.stack(matrices) for name, matrices in found.items()}
 
 
-def summary(scored: Scored, encoding: Encoding) -> dict:
-    """mIoU, pixel accuracy, IoU and Dice of each class; None where a class does not occur."""
-    pooled = scored.pooled
+def judge(model: np.ndarray, baselines: dict[str, np.ndarray], groups: list[str | None], encoding: Encoding) -> dict:
+    """A network's scores with their error bars, and its baselines' with its lead over each of them.
 
-    def by_class(values):
-        return {name: number(value) for name, value in zip(encoding.names, values, strict=True)}
-
-    return {
-        "miou": number(metrics.mean_iou(pooled)),
-        "pixel_accuracy": number(metrics.pixel_accuracy(pooled)),
-        "iou": by_class(metrics.iou(pooled)),
-        "dice": by_class(metrics.dice(pooled)),
+    Args:
+        model: confusion matrices of the network, int64 (N, C, C).
+        baselines: name → those of each baseline, on the same images.
+        groups: of the images; where any has one, groups are what error bars are drawn from.
+        encoding: the classes' names.
+    """
+    unit = unit_of(groups)
+    units = by_group(model, groups)
+    found = {"unit": unit, "num_units": len(units)} | summary(model, encoding) | error_bars(model, groups, encoding)
+    found["baselines"] = {
+        name: summary(one, encoding) | {"lead": lead(by_group(one, groups), units, unit)}
+        for name, one in baselines.items()
     }
+    return found
 
 
-def number(value: float) -> float | None:
+def summary(confusions: np.ndarray, encoding: Encoding) -> dict:
+    """The scores without error bars; None where a class does not occur."""
+    pooled = confusions.sum(0)
+    found = {name: number(statistic(pooled)) for name, statistic in OVERALL.items()}
+    found["per_image_miou"] = number(confusion.mean_of_known(confusion.mean_iou(confusions)))
+    return found | {name: by_class(statistic(pooled), encoding) for name, statistic in BY_CLASS.items()}
+
+
+def error_bars(confusions: np.ndarray, groups: list[str | None], encoding: Encoding) -> dict:
+    """``<score>_ci95`` and ``<score>_ci95_note``: 95% intervals, or None with the reason."""
+    unit = unit_of(groups)
+    units = by_group(confusions, groups)
+    of_image = confusion.mean_iou(confusions)
+    sums = np.stack([np.nan_to_num(of_image), ~np.isnan(of_image)], axis=-1)
+    found = {name: interval(units, statistic, unit=unit) for name, statistic in OVERALL.items()}
+    found["per_image_miou"] = interval(
+        by_group(sums, groups), lambda s: confusion.ratio(s[..., 0], s[..., 1]), unit=unit
+    )
+    holders = (confusions.sum(-1) > 0).sum(0)
+    bars = {}
+    for name, one in found.items():
+        bars |= {f"{name}_ci95": bounds(one), f"{name}_ci95_note": one.note or None}
+    for name in WITH_INTERVAL:
+        each = [
+            interval(units, lambda s, c=c, name=name: BY_CLASS[name](s)[..., c], holders=int(holders[c]), unit=unit)
+            for c in range(encoding.num_classes)
+        ]
+        bars[f"{name}_ci95"] = dict(zip(encoding.names, map(bounds, each), strict=True))
+        bars[f"{name}_ci95_note"] = dict(zip(encoding.names, (one.note or None for one in each), strict=True))
+    bars["images_with"] = dict(zip(encoding.names, holders.tolist(), strict=True))
+    return bars
+
+
+def lead(baseline: np.ndarray, model: np.ndarray, unit: str) -> dict:
+    """By how much the network's mIoU lies above a baseline's, on the same images."""
+    found = difference(baseline, model, confusion.mean_iou, unit=unit)
+    return {"miou": number(found.value), "miou_ci95": bounds(found), "miou_ci95_note": found.note or None, "p": found.p}
+
+
+def unit_of(groups: list[str | None]) -> str:
+    return "group" if any(groups) else "image"
+
+
+def bounds(one) -> list[float] | None:
+    """JSON's form of an interval's ends."""
+    return None if one.low is None else [float(one.low), float(one.high)]
+
+
+def number(value) -> float | None:
     """JSON has no NaN."""
     return None if np.isnan(value) else float(value)
 
 
-def per_image_rows(scored: Scored, encoding: Encoding) -> list[dict]:
-    """Each image's own scores; empty where a class does not occur in it."""
-    rows = []
-    for pair, confusion in zip(scored.pairs, scored.confusions, strict=True):
-        row = {
-            "stem": pair.stem,
-            "miou": metrics.mean_iou(confusion),
-            "pixel_accuracy": metrics.pixel_accuracy(confusion),
-        }
-        row |= {f"iou_{n}": v for n, v in zip(encoding.names, metrics.iou(confusion), strict=True)}
-        rows.append({key: "" if value != value else value for key, value in row.items()})
-    return rows
+def by_class(values, encoding: Encoding) -> dict[str, float | None]:
+    return {name: number(value) for name, value in zip(encoding.names, values, strict=True)}
 
 
-def evaluate(
-    ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding, scale: Scale, about: dict, folder: Path
-) -> dict:
-    """Score the network and its baselines on pairs; write everything but the report into ``folder``.
+@dataclass(frozen=True)
+class Verdict:
+    text: str
+    loud: bool  # the network is not worth having, or cannot be told from what is
+
+
+def verdict(results: dict, predicted: list[str] | None = None) -> Verdict:
+    """The score beside what it must beat, in words.
 
     Args:
-        ways: "model" and the baselines, as for ``score``.
-        pairs: what to score on.
-        encoding: of the masks.
-        scale: of the images, for the pictures.
-        about: the head of metrics.json: which split, of which data.
-        folder: where to write.
-
-    Returns:
-        What metrics.json holds.
+        results: as ``judge`` gives them.
+        predicted: names of the classes that the network predicts at all, if known.
     """
-
-    def keep(pair, image, truth, masks):
-        prediction = masks["model"]
-        write_mask(folder / "predictions" / f"{pair.stem}.png", prediction, encoding.colors)
-        drawn = panel(scale.show(image), truth, prediction, encoding.colors)
-        write_picture(folder / "overlays" / f"{pair.stem}.jpg", drawn)
-
-    scored = score(ways, pairs, encoding, keep)
-    model = scored.pop("model")
-    results = {
-        **about,
-        "num_images": len(pairs),
-        "resolution": "native: every prediction is scored at its mask's own height and width",
-        "reduction": REDUCTION,
-        "void": [unpack(value) if encoding.is_color else value for value in encoding.void],
-        **summary(model, encoding),
-        "baselines": {name: summary(one, encoding) for name, one in scored.items()},
-        "confusion": model.pooled.tolist(),
-    }
-    write_json(folder / "metrics.json", results)
-    write_csv(folder / "per_image.csv", per_image_rows(model, encoding))
-    plot_confusion(model.pooled, encoding.names, folder / "confusion.png")
-    return results
-
-
-def verdict(results: dict) -> str:
-    """The score beside what it must beat, in one sentence."""
-    if results["miou"] is None:
-        return "Nothing to score: not one pixel of these masks is labelled."
+    miou = results["miou"]
+    if miou is None:
+        return Verdict("Nothing to score: not one pixel of these masks is labelled.", True)
+    range_words = range_of(results)
+    if not results["baselines"]:
+        return Verdict(f"mIoU {miou:.3f}; {range_words}.", False)
     strongest = max(results["baselines"], key=lambda name: results["baselines"][name]["miou"] or 0)
-    bar = results["baselines"][strongest]["miou"]
-    lead = results["miou"] - bar
-    name = strongest.replace("_", " ")
-    if lead <= 0:
-        return (
-            f"NOT BETTER than {name}: mIoU {results['miou']:.3f} against {bar:.3f}. "
-            "As it stands the network is not worth having: train longer, or look at the images and masks."
+    bar = results["baselines"][strongest]
+    name = f"{BASELINES.get(strongest, strongest)} ({bar['miou']:.3f})"
+    if bar["lead"]["miou"] <= 0:
+        same = f" It calls every pixel {predicted[0]}." if predicted and len(predicted) == 1 else ""
+        text = (
+            f"NOT BETTER than {name}: mIoU {miou:.3f}.{same} As it stands the network is not worth having: "
+            "train longer, or look at the images and masks."
         )
-    much = "clearly above" if lead >= 0.05 else "barely above"
-    return f"mIoU {results['miou']:.3f}, {much} the strongest baseline, {name} ({bar:.3f})."
+        return Verdict(text, True)
+    ends = bar["lead"]["miou_ci95"]
+    if ends is None:
+        return Verdict(f"mIoU {miou:.3f}, above {name}; {range_words}.", False)
+    if ends[0] <= 0:
+        text = (
+            f"CANNOT BE TOLD from {name}: mIoU {miou:.3f} on {results['num_units']} {results['unit']}s; {range_words}."
+        )
+        return Verdict(text, True)
+    return Verdict(f"Beats {name} clearly: mIoU {miou:.3f}; {range_words}.", False)
+
+
+def range_of(results: dict) -> str:
+    """Where the true mIoU probably lies, or why that cannot be said."""
+    ends = results["miou_ci95"]
+    if ends is None:
+        return f"how far the true value may be from it cannot be said ({results['miou_ci95_note']})"
+    return f"the true value is probably {ends[0]:.2f}–{ends[1]:.2f}"
 
 
 def table(results: dict) -> str:
-    """The scores as lines of text."""
-    rows = [("network", results), *((name, one) for name, one in results["baselines"].items())]
-    lines = [f"{'':16}{'mIoU':>8}{'pixel accuracy':>16}"]
-    lines += [f"{name:16}{show(one['miou']):>8}{show(one['pixel_accuracy']):>16}" for name, one in rows]
-    lines += ["", f"{'class':24}{'IoU':>8}{'Dice':>8}"]
-    lines += [f"{name:24}{show(value):>8}{show(results['dice'][name]):>8}" for name, value in results["iou"].items()]
-    return "\n".join(lines)
+    """The scores as lines of text, 95% intervals in brackets."""
+    lines = [f"{'':16}{'mIoU':>8}{'':16}{'pixel accuracy':>16}"]
+    ways = [("network", results), *results["baselines"].items()]
+    lines += [
+        f"{name:16}{show(one['miou']):>8}{brackets(one.get('miou_ci95')):16}{show(one['pixel_accuracy']):>16}"
+        for name, one in ways
+    ]
+    lines += ["", f"{'class':24}{'IoU':>8}{'':16}{'Dice':>8}"]
+    for name, value in results["iou"].items():
+        ends = brackets(results["iou_ci95"][name])
+        lines.append(f"{name:24}{show(value):>8}{ends:16}{show(results['dice'][name]):>8}")
+    notes = dict.fromkeys(note for note in [results["miou_ci95_note"], *results["iou_ci95_note"].values()] if note)
+    return "\n".join(line.rstrip() for line in [*lines, *(f"no interval: {note}" for note in notes)])
 
 
 def show(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def brackets(ends: list[float] | None) -> str:
+    return f"  [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""

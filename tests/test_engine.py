@@ -21,7 +21,7 @@ from engine.config import TrainConfig, parse_size
 from engine.framing import Frame, choose_frame
 from engine.predictor import Predictor, ramp, starts
 from engine.run import Run
-from engine.scores import Scored, evaluate, per_image_rows, score, summary, verdict
+from engine.scores import score, summary
 from models import MODELS, build_model
 
 BYTES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)
@@ -164,42 +164,6 @@ def test_baselines(tmp_path):
 
 
 AB = Encoding(("a", "b", "c"), (0, 1, 2), ((0, 0, 0), (9, 9, 9), (200, 0, 0)))
-
-
-def test_summary_by_hand():
-    confusions = np.array([[[3, 1, 0], [0, 4, 0], [0, 0, 0]], [[0, 0, 0], [2, 0, 0], [0, 0, 0]]])
-    pairs = [Pair(stem, None, None) for stem in ("one", "two")]
-    scored = Scored(pairs, confusions)
-    result = summary(scored, AB)
-    assert result["iou"] == {"a": pytest.approx(3 / 6), "b": pytest.approx(4 / 7), "c": None}
-    assert result["miou"] == pytest.approx((3 / 6 + 4 / 7) / 2)
-    assert result["pixel_accuracy"] == pytest.approx(7 / 10)
-    first, second = per_image_rows(scored, AB)
-    assert first["iou_c"] == "" and first["miou"] == pytest.approx((3 / 4 + 4 / 5) / 2)
-    assert second["miou"] == 0.0
-
-
-@pytest.mark.parametrize(("miou", "words"), [(0.4, "NOT BETTER than pixel forest"), (0.52, "barely"), (0.8, "clearly")])
-def test_verdict(miou, words):
-    results = {"miou": miou, "baselines": {"all_background": {"miou": 0.3}, "pixel_forest": {"miou": 0.5}}}
-    assert words in verdict(results)
-
-
-def test_evaluation_folder(tmp_path):
-    folder = make_folder(tmp_path / "data", 4)
-    pairs, _ = find_pairs(folder)
-    encoding = inspect(folder, pairs).encoding
-    perfect = {pair.stem: shapes(i)[1] for i, pair in enumerate(pairs)}
-    images = {shapes(i)[0].tobytes(): pair.stem for i, pair in enumerate(pairs)}
-    ways = {
-        "model": lambda image: perfect[images[image.tobytes()]],
-        "all_background": lambda image: np.zeros(image.shape[:2], np.uint8),
-    }
-    results = evaluate(ways, pairs, encoding, BYTES, {"split": "test"}, tmp_path / "out")
-    assert results["miou"] == 1.0 and results["baselines"]["all_background"]["miou"] < 0.5
-    assert json.loads((tmp_path / "out/metrics.json").read_text()) == results
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"metrics.json", "per_image.csv", "confusion.png", "predictions", "overlays"}
 
 
 def test_a_run_is_never_overwritten(tmp_path):

@@ -1,0 +1,176 @@
+"""Several networks on the same images: which differences are more than chance."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline.command import UserError
+from data_pipeline.files import read_json
+from data_pipeline.findings import some
+
+from . import confusion
+from .evaluation import Evaluation
+from .intervals import by_group, difference, difference_of_methods, holm, interval
+from .scores import bounds, number, unit_of
+
+LEVEL = 0.05  # of the adjusted p-values
+LEAST_SEEDS = 3  # of each method, before a word on methods
+NO_METHOD = ("name", "seed", "runs_dir", "deterministic")  # settings that two runs of one method may differ in
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One evaluation to compare: its name, what was counted, and the settings of the run that made it, if any."""
+
+    name: str
+    found: Evaluation
+    settings: dict
+
+    @property
+    def matrices(self) -> np.ndarray:
+        return self.found.counts["confusion"]
+
+
+def read_candidate(name: str, folder: Path) -> Candidate:
+    """From an evaluation's folder; the run's settings stand two folders above."""
+    config = Path(folder).resolve().parent.parent / "config.json"
+    return Candidate(name, Evaluation.load(folder), read_json(config) if config.is_file() else {})
+
+
+def on_the_same_images(candidates: list[Candidate]) -> list[Candidate]:
+    """The candidates, all in the first one's order.
+
+    Raises:
+        UserError: where they were not scored on the same images with the same masks and classes.
+    """
+    first = candidates[0]
+    masks = dict(zip(first.found.stems, first.found.truths, strict=True))
+    aligned = []
+    for one in candidates:
+        if one.found.names != first.found.names:
+            raise UserError(
+                f"{first.name} knows the classes {', '.join(first.found.names)}; "
+                f"{one.name} knows {', '.join(one.found.names)}"
+            )
+        theirs = dict(zip(one.found.stems, one.found.truths, strict=True))
+        lacking = sorted(masks.keys() ^ theirs.keys())
+        if lacking:
+            raise UserError(
+                f"{first.name} and {one.name} were not scored on the same images (one of them lacks {some(lacking)}); "
+                "train them with one --split-seed, or score both on one folder with --data"
+            )
+        changed = [stem for stem in masks if masks[stem] != theirs[stem]]
+        if changed:
+            raise UserError(
+                f"{first.name} and {one.name} were scored against different masks of {some(changed)}; "
+                "remove the older evaluation's folder and evaluate it anew"
+            )
+        place = {stem: i for i, stem in enumerate(one.found.stems)}
+        order = [place[stem] for stem in first.found.stems]
+        counts = {name: array[order] for name, array in one.found.counts.items()}
+        aligned.append(replace(one, found=replace(one.found, stems=first.found.stems, counts=counts)))
+    return aligned
+
+
+def compare(candidates: list[Candidate]) -> dict:
+    """compare.json: each network's mIoU, each one's difference from the first, and what can be said of methods."""
+    groups, unit = candidates[0].found.groups, unit_of(candidates[0].found.groups)
+    units = [by_group(one.matrices, groups) for one in candidates]
+    scores = [confusion.mean_iou(one.sum(0)) for one in units]
+    ranges = [interval(one, confusion.mean_iou, unit=unit) for one in units]
+    found = [difference(units[0], one, confusion.mean_iou, unit=unit) for one in units[1:]]
+    told = [i for i, one in enumerate(found) if one.p is not None]
+    adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
+    return {
+        "first": candidates[0].name,
+        "unit": unit,
+        "num_images": len(groups),
+        "num_units": len(units[0]),
+        "networks": {
+            one.name: {
+                "miou": number(score),
+                "miou_ci95": bounds(ends),
+                "miou_ci95_note": ends.note or None,
+                "iou": dict(zip(one.found.names, map(number, confusion.iou(one.matrices.sum(0))), strict=True)),
+            }
+            for one, score, ends in zip(candidates, scores, ranges, strict=True)
+        },
+        "differences": {
+            one.name: described(each, adjusted.get(i))
+            for i, (one, each) in enumerate(zip(candidates[1:], found, strict=True))
+        },
+        "methods": compare_methods(candidates, groups, unit),
+    }
+
+
+def described(found, p_holm: float | None) -> dict:
+    return {
+        "miou": number(found.value),
+        "miou_ci95": bounds(found),
+        "miou_ci95_note": found.note or None,
+        "p": found.p,
+        "p_holm": p_holm,
+        "told_apart": p_holm is not None and p_holm < LEVEL,
+    }
+
+
+def compare_methods(candidates: list[Candidate], groups: list[str | None], unit: str) -> dict:
+    """Runs that differ in their seed alone are one method; methods are compared from LEAST_SEEDS seeds each."""
+    methods = by_method(candidates)
+    ready = {name: members for name, members in methods.items() if len(members) >= LEAST_SEEDS}
+    counted = {name: len(members) for name, members in methods.items()}
+    if len(ready) < 2:
+        note = (
+            f"a statement about methods needs {LEAST_SEEDS} runs with different --seed of each; these are "
+            + ", ".join(f"{count} of {name}" for name, count in counted.items())
+        )
+        return {"note": note, "seeds": counted, "differences": {}}
+    stacked = {name: np.stack([by_group(one.matrices, groups) for one in members]) for name, members in ready.items()}
+    first, *others = stacked
+    found = [difference_of_methods(stacked[first], stacked[name], confusion.mean_iou, unit=unit) for name in others]
+    told = [i for i, one in enumerate(found) if one.p is not None]
+    adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
+    differences = {
+        name: described(one, adjusted.get(i)) for i, (name, one) in enumerate(zip(others, found, strict=True))
+    }
+    return {"note": None, "first": first, "seeds": counted, "differences": differences}
+
+
+def by_method(candidates: list[Candidate]) -> dict[str, list[Candidate]]:
+    """Candidates of equal settings but for the seed, under a name that says where the methods differ."""
+    settings = [{k: str(v) for k, v in one.settings.items() if k not in NO_METHOD} for one in candidates]
+    keys = sorted({key for one in settings for key in one})
+    varying = [key for key in keys if len({one.get(key) for one in settings if one}) > 1]
+    methods: dict[str, list[Candidate]] = {}
+    for one, mine in zip(candidates, settings, strict=True):
+        told = ", ".join(f"{key.replace('_', ' ')} {mine.get(key, '–')}" for key in varying)
+        name = (told or mine.get("model", "")) if mine else one.name
+        seeds = [other.settings.get("seed") for other in methods.get(name, [])]
+        if one.settings.get("seed") in seeds and mine:
+            continue  # the same seed again is no further evidence
+        methods.setdefault(name, []).append(one)
+    return methods
+
+
+def sentences(results: dict) -> list[str]:
+    """What the comparison says, one sentence a network, then one a method."""
+    said = [sentence(results["first"], name, one) for name, one in results["differences"].items()]
+    methods = results["methods"]
+    if methods["note"]:
+        return [*said, f"These are statements about these trained networks: {methods['note']}."]
+    return said + [
+        "As methods, over seeds: " + sentence(methods["first"], name, one)
+        for name, one in methods["differences"].items()
+    ]
+
+
+def sentence(first: str, name: str, one: dict) -> str:
+    if one["miou_ci95"] is None:
+        reason = one["miou_ci95_note"]
+        return f"{name} less {first}: mIoU {one['miou']:+.3f}; whether that is chance cannot be said ({reason})."
+    low, high = one["miou_ci95"]
+    numbers = f"mIoU {one['miou']:+.3f}, 95% interval {low:+.3f} to {high:+.3f}, p = {one['p_holm']:.2g} (Holm)"
+    if not one["told_apart"]:
+        return f"{name} and {first} cannot be told apart: {numbers}."
+    return f"{name} is {'better' if one['miou'] > 0 else 'worse'} than {first}: {numbers}."

@@ -1,0 +1,162 @@
+"""The referee: masks that any tool predicted, scored like a run of our own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline.command import UserError
+from data_pipeline.encoding import VOID, Encoding
+from data_pipeline.files import list_images, read_picture
+from data_pipeline.findings import Finding, refuse_errors, some
+from data_pipeline.inspection import inspect
+from data_pipeline.masks import read_mask
+from data_pipeline.pairs import Pair, by_stem
+from data_pipeline.scale import Scale
+
+from .evaluation import Answer
+
+PICTURES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """A folder of masks by stem, and how they are written."""
+
+    folder: Path
+    files: dict[str, Path]
+    encoding: Encoding
+
+    def __call__(self, pair: Pair, truth: np.ndarray) -> np.ndarray:
+        """Class indices uint8 (H, W) for a true mask of that size.
+
+        Raises:
+            UserError: for another size, or no class where the truth has one.
+        """
+        path = self.files[pair.stem]
+        mask = read_mask(path, self.encoding)
+        if mask.shape != truth.shape:
+            sizes = " and ".join(f"{width}×{height}" for height, width in (mask.shape, truth.shape))
+            raise UserError(f"{path}: it and {pair.mask} have {sizes} pixels; export both at one size")
+        unsaid = (mask == VOID) & (truth != VOID)
+        if unsaid.any():
+            raise UserError(
+                f"{path}: void at {unsaid.sum()} pixels that {pair.mask} has labelled; "
+                "a class is wanted for each of them"
+            )
+        return np.where(mask == VOID, 0, mask).astype(np.uint8)  # where the truth is void, nothing counts
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be scored: the true masks' pairs, and the ways to what was predicted for them."""
+
+    pairs: list[Pair]
+    encoding: Encoding
+    majority: int  # the class with most pixels in the truth
+    findings: list[Finding]
+    read: Callable[[Pair], tuple[np.ndarray | None, np.ndarray]]
+    predicted: Masks
+    second: Masks | None
+
+
+def open_case(predictions: Path, truth: Path, images: Path | None, second: Path | None, void: int | None) -> Case:
+    """Pair folders of masks by name and settle how each is written.
+
+    Raises:
+        UserError: for masks that are missing on one side, unreadable or of values that are no class.
+    """
+    for folder in (predictions, truth, images, second):
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"{folder}: no such folder")
+    true, findings = by_stem(truth)
+    pairs = [Pair(stem, path, path) for stem, path in sorted(true.items())]
+    data = inspect(truth, pairs, () if void is None else (void,))
+    refuse_errors(findings + data.findings)
+    pictures = {path.stem: path for path in list_images(images)} if images else {}
+    if images and (lacking := sorted(true.keys() - pictures.keys())):
+        raise UserError(f"{images}: lacks images for {len(lacking)} masks: {some(lacking)}")
+
+    @lru_cache(maxsize=1)  # the ways of ``beside`` ask for the same pair again
+    def read(pair: Pair):
+        mask = read_mask(pair.mask, data.encoding)
+        return (read_image_for(pictures[pair.stem], mask) if pictures else None), mask
+
+    return Case(
+        pairs=pairs,
+        encoding=data.encoding,
+        majority=int(data.class_pixels(pairs).argmax()),
+        findings=[one for one in findings + data.findings if one.kind not in ("image", "mode")],
+        read=read,
+        predicted=open_masks(predictions, true, data.encoding),
+        second=open_masks(second, true, data.encoding) if second else None,
+    )
+
+
+def read_image_for(path: Path, mask: np.ndarray) -> np.ndarray:
+    """The image uint8 (H, W, 3) of a mask."""
+    pixels = read_picture(path).pixels
+    if pixels.shape[:2] != mask.shape or pixels.dtype != np.uint8:
+        height, width = pixels.shape[:2]
+        raise UserError(
+            f"{path}: {width}×{height} pixels of {pixels.dtype}; its mask has {mask.shape[1]}×{mask.shape[0]}, and "
+            "--images, which is for the pictures alone, wants 8 bits"
+        )
+    return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+
+
+def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding) -> Masks:
+    """A folder's masks for all true ones: written like these, or as class indices 0…C−1.
+
+    Raises:
+        UserError: if some are missing (leaving them out would flatter), or written otherwise.
+    """
+    files, findings = by_stem(folder)
+    refuse_errors(findings)
+    lacking = sorted(true.keys() - files.keys())
+    if lacking:
+        raise UserError(
+            f"{folder}: {len(lacking)} of {len(true)} masks are missing: {some(lacking)}; to leave them out would "
+            "flatter: predict them too, or name a --truth folder with those alone that were to be predicted"
+        )
+    if unused := sorted(files.keys() - true.keys()):
+        print(f"note: {len(unused)} files in {folder} have no true mask and are left out: {some(unused)}")
+    files = {stem: files[stem] for stem in true}
+    indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors, (VOID,))
+    faults = {how: unreadable(files, how) for how in (encoding, indices)}
+    how = min(faults, key=lambda how: len(faults[how]))  # of equals the first: written like the true masks
+    if faults[how]:
+        raise faults[how][0]
+    if how is indices and indices.index != encoding.index:
+        print(f"note: {folder} holds class indices 0…{encoding.num_classes - 1}, unlike the true masks; read as such")
+    return Masks(folder, files, how)
+
+
+def unreadable(files: dict[str, Path], encoding: Encoding) -> list[UserError]:
+    """What keeps some files from being masks of an encoding."""
+    faults = []
+    for path in files.values():
+        try:
+            read_mask(path, encoding)
+        except UserError as error:
+            faults.append(error)
+    return faults
+
+
+def answer(case: Case) -> Callable[[Pair, np.ndarray | None], Answer]:
+    """What was predicted, as ``evaluation.look`` asks for it."""
+    return lambda pair, image: Answer(case.predicted(pair, case.read(pair)[1]))
+
+
+def ways_beside(case: Case) -> dict[str, dict[str, Callable]]:
+    """What needs no network, and the second annotator."""
+
+    def constant(label: int):
+        return lambda pair, image: np.full_like(case.read(pair)[1], label)
+
+    beside = {"baselines": {"all_background": constant(0), "majority_class": constant(case.majority)}}
+    if case.second:
+        beside["ceiling"] = {"second_annotator": lambda pair, image: case.second(pair, case.read(pair)[1])}
+    return beside

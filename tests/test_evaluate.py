@@ -1,0 +1,427 @@
+"""evaluate.py: one run, several beside each other, as one, as folds; and the masks of other tools."""
+
+import csv
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from conftest import make_folder, run_script, save, shapes, write_classes
+from PIL import Image
+
+from data_pipeline.command import UserError
+from data_pipeline.inspection import inspect
+from data_pipeline.pairs import find_pairs
+from data_pipeline.scale import measure_scale
+from data_pipeline.split import make_split
+from engine import baselines, confusion
+from engine.compare import Candidate, compare, on_the_same_images, sentences
+from engine.config import EvaluateConfig, TrainConfig
+from engine.evaluation import Evaluation, pool
+from engine.framing import choose_frame
+from engine.scores import verdict
+from evaluate import evaluate
+from models import MODELS
+from train import create_run
+
+
+def network(slope: float, shift: float):
+    """Raw pixels → two logits, from green alone: foreground where slope · green + shift > 0."""
+    inputs = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(2, 1)
+    model = keras.Model(inputs, layer(inputs))
+    kernel = np.zeros((1, 1, 3, 2), np.float32)
+    kernel[0, 0, 1, 1] = slope
+    layer.set_weights([kernel, np.array([0, shift], np.float32)])
+    return model
+
+
+def make_run(data, runs_dir, name, slope=0.05, shift=-5.0, **settings):
+    """A run's folder as train.py leaves it, around a network that was made by hand."""
+    config = TrainConfig(data=data.resolve(), runs_dir=runs_dir, name=name, symmetry="d4", **settings)
+    pairs, _ = find_pairs(config.data, group_by=config.group_by)
+    seen = inspect(config.data, pairs)
+    split = make_split(seen.pairs(), seen.presence(), config.split_seed, config.train_count, config.folds, config.fold)
+    frame = choose_frame(config, MODELS["unet"], seen.sizes())
+    run = create_run(config, seen, split, frame, measure_scale(split.train, seen.encoding))
+    network(slope, shift).save(run.model_path)
+    return run.path
+
+
+@pytest.fixture(autouse=True)
+def a_quick_forest(monkeypatch):
+    monkeypatch.setattr(baselines, "SAMPLED_PIXELS", 2000)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """80 images of which 12 are the test part, and runs of several qualities."""
+    folder = tmp_path_factory.mktemp("world")
+    data = make_folder(folder / "data", 80, size=33)
+    for name, settings in {
+        "good": {},
+        "weak": {"seed": 1, "shift": -1.2},
+        "blind": {"seed": 2, "slope": 0.0},
+    }.items():
+        make_run(data, folder / "runs", name, **settings)
+    return folder
+
+
+def metrics(folder) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_an_all_background_network_is_told_aloud(world, capsys):
+    evaluate(EvaluateConfig(runs=(world / "runs/blind",)))
+    said = capsys.readouterr().out
+    assert "NOT BETTER than" in said and "It calls every pixel background" not in said
+    found = metrics(world / "runs/blind/evaluation/test")
+    assert found["pixel_accuracy"] > 0.85 and found["iou"]["foreground"] == 0
+    page = (world / "runs/blind/evaluation/test/report.html").read_text()
+    assert "It calls every pixel background." in page and "NOT BETTER than" in page
+
+
+def test_the_folder_holds_every_score_with_its_interval(world):
+    evaluate(EvaluateConfig(runs=(world / "runs/weak",)))
+    folder = world / "runs/weak/evaluation/test"
+    found = metrics(folder)
+    low, high = found["miou_ci95"]
+    assert low < found["miou"] < high and found["miou_ci95_note"] is None
+    assert found["unit"] == "image" and found["num_units"] == found["num_images"] == 12
+    for name in ("iou", "dice", "precision", "recall", "boundary_iou", "boundary_f1", "hausdorff95", "object_f1"):
+        assert set(found[name]) == {"background", "foreground"}
+    assert found["object_f1"]["background"] is None and 0 <= found["ece"] <= 1
+    assert found["baselines"]["all_background"]["lead"]["miou"] == pytest.approx(
+        found["miou"] - found["baselines"]["all_background"]["miou"]
+    )
+    rows = list(csv.DictReader((folder / "per_image.csv").open()))
+    again = np.mean([float(row["miou"]) for row in rows])
+    assert found["per_image_miou"] == pytest.approx(again) and all(row["uncertainty"] for row in rows)
+
+
+def test_every_look_at_the_test_part_is_counted(world, tmp_path, capsys):
+    run = make_run(world / "data", tmp_path, "looked")
+    for split, times in (("val", None), ("test", 1), ("all", 2), ("test", 3)):
+        evaluate(EvaluateConfig(runs=(run,), split=split))
+        assert metrics(run / "evaluation" / split)["test_openings"] == times
+    assert "the test part was opened 3 times" in capsys.readouterr().out
+    assert "opened 3 times" in (run / "evaluation/test/report.html").read_text()
+    evaluate(EvaluateConfig(runs=(run,), data=make_folder(tmp_path / "new", 3)))
+    assert len(json.loads((run / "openings.json").read_text())) == 3
+
+
+def test_few_images_have_no_interval(world, tmp_path):
+    run = make_run(world / "data", tmp_path, "r")
+    evaluate(EvaluateConfig(runs=(run,), data=make_folder(tmp_path / "four", 4)))
+    found = metrics(run / "evaluation/four-all")
+    assert found["miou_ci95"] is None and "4 images" in found["miou_ci95_note"]
+    assert found["iou_ci95"]["foreground"] is None and found["iou_ci95_note"]["foreground"]
+
+
+def test_groups_are_what_intervals_are_drawn_from(tmp_path, capsys):
+    """Three films of ten images each: no interval, in words."""
+    data = make_folder(tmp_path / "data", 30)
+    for path in data.glob("*/*.png"):
+        path.rename(path.with_name(f"film{int(path.stem[4:]) % 10}_{path.name}"))
+    run = make_run(data, tmp_path, "r", group_by="^film.")
+    evaluate(EvaluateConfig(runs=(run,)))
+    found = metrics(run / "evaluation/test")
+    assert found["unit"] == "group" and found["num_units"] < found["num_images"]
+    assert found["miou_ci95"] is None and "group" in found["miou_ci95_note"]
+    assert "no interval: " in capsys.readouterr().out
+
+
+def test_a_class_that_never_occurs_is_left_out_and_said(tmp_path):
+    data = make_folder(tmp_path / "data", 20)
+    write_classes(data, ["ground", "square", "unicorn"])
+    run = make_run(data, tmp_path, "r")
+    model = network(0.05, -5.0)
+    wide = keras.layers.Conv2D(3, 1)
+    inputs = keras.Input((None, None, 3))
+    wide_model = keras.Model(inputs, wide(inputs))
+    kernel, bias = model.layers[-1].get_weights()
+    wide.set_weights([np.concatenate([kernel, 0 * kernel[..., :1]], -1), np.append(bias, -99).astype(np.float32)])
+    wide_model.save(run / "model.keras")
+    evaluate(EvaluateConfig(runs=(run,)))
+    found = metrics(run / "evaluation/test")
+    assert found["iou"]["unicorn"] is None and found["images_with"]["unicorn"] == 0
+    assert found["miou"] == pytest.approx((found["iou"]["ground"] + found["iou"]["square"]) / 2)
+    assert (
+        "the class occurs neither in the truth nor in the prediction"
+        in (run / "evaluation/test/report.html").read_text()
+    )
+
+
+@pytest.mark.parametrize("tta", ["flips", "d4"])
+def test_test_time_augmentation_turns_back_what_it_turned(world, tta):
+    """A network without neighbourhood says the same of every view, so its score must not change at all."""
+    evaluate(EvaluateConfig(runs=(world / "runs/weak",), tta=tta))
+    found = metrics(world / f"runs/weak/evaluation/test-{tta}")
+    assert found["tta"] == tta and found["gain"]["without_tta"]["lead"]["miou"] == 0
+    assert found["miou"] == found["gain"]["without_tta"]["miou"]
+
+
+def test_more_symmetry_than_in_training_is_refused(world, tmp_path):
+    run = make_run(world / "data", tmp_path, "r")
+    for symmetry, tta, words in (("horizontal", "d4", "allows --tta flips"), ("none", "flips", "allows no --tta")):
+        config = json.loads((run / "config.json").read_text()) | {"symmetry": symmetry}
+        (run / "config.json").write_text(json.dumps(config))
+        with pytest.raises(UserError, match=words):
+            evaluate(EvaluateConfig(runs=(run,), tta=tta))
+
+
+def test_an_ensemble_stands_beside_its_members(world, tmp_path):
+    runs = (world / "runs/good", world / "runs/weak")
+    evaluate(EvaluateConfig(runs=runs, ensemble=True, out=tmp_path / "both"))
+    found = metrics(tmp_path / "both")
+    assert list(found["gain"]) == ["good", "weak"]
+    assert found["gain"]["weak"]["miou"] < found["miou"] <= 1
+    assert found["gain"]["weak"]["lead"]["miou_ci95"][0] > 0
+
+
+def test_an_ensemble_that_saw_the_images_is_refused(world, tmp_path):
+    other = make_run(world / "data", tmp_path, "other", split_seed=5)
+    with pytest.raises(UserError, match=r"was trained on .* of these images"):
+        evaluate(EvaluateConfig(runs=(world / "runs/good", other), ensemble=True, out=tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_comparing_networks(world, tmp_path, capsys):
+    runs = tuple(world / f"runs/{name}" for name in ("good", "weak", "blind"))
+    evaluate(EvaluateConfig(runs=runs, compare=True, out=tmp_path / "cmp"))
+    said = capsys.readouterr().out
+    found = json.loads((tmp_path / "cmp/compare.json").read_text())
+    weak, blind = found["differences"]["weak"], found["differences"]["blind"]
+    assert weak["told_apart"] and weak["miou"] < 0 and weak["p"] <= weak["p_holm"]
+    assert found["networks"]["weak"]["miou"] - found["networks"]["good"]["miou"] == pytest.approx(weak["miou"])
+    assert "weak is worse than good" in said and "statements about these trained networks" in said
+    assert blind["miou"] < 0
+    assert (tmp_path / "cmp/report.html").is_file()
+    with pytest.raises(UserError, match="cmp exists"):
+        evaluate(EvaluateConfig(runs=runs, compare=True, out=tmp_path / "cmp"))
+
+
+def test_networks_of_other_test_images_are_not_compared(world, tmp_path):
+    other = make_run(world / "data", tmp_path, "other", split_seed=5)
+    with pytest.raises(UserError, match="not scored on the same images"):
+        evaluate(EvaluateConfig(runs=(world / "runs/good", other), compare=True, out=tmp_path / "x"))
+
+
+def candidates(scatter: float, shift: float, seeds: int = 3, images: int = 40) -> list[Candidate]:
+    """Two methods of several seeds: binary confusion matrices of which the second's hits are ``shift`` more."""
+    made = []
+    for method in ("unet", "other"):
+        for seed in range(seeds):
+            rng = np.random.default_rng([seed, len(method)])
+            better = shift * (method == "other") + rng.normal(0, scatter)
+            right = np.clip(rng.binomial(400, 0.7, images) + 400 * better, 0, 400).astype(int)
+            matrices = np.zeros((images, 2, 2), np.int64)
+            matrices[:, 0, 0], matrices[:, 1, 1], matrices[:, 1, 0] = 1600, right, 400 - right
+            stems = [f"i{i}" for i in range(images)]
+            found = Evaluation(("a", "b"), stems, [None] * images, list(stems), {"confusion": matrices}, {}, [])
+            made.append(Candidate(f"{method}-{seed}", found, {"model": method, "seed": seed, "name": "x"}))
+    return made
+
+
+def test_methods_are_compared_from_three_seeds_each():
+    few = compare(candidates(0.01, 0.1, seeds=2))["methods"]
+    assert few["differences"] == {} and "2 of model unet, 2 of model other" in few["note"]
+    clear = compare(candidates(0.01, 0.1))["methods"]
+    assert clear["first"] == "model unet" and clear["differences"]["model other"]["told_apart"]
+    results = compare(candidates(0.1, 0.02))
+    assert not results["methods"]["differences"]["model other"]["told_apart"], "seeds scatter more than that"
+    assert "cannot be told apart" in sentences(results)[-1]
+
+
+def test_images_are_matched_by_name_whatever_their_order():
+    first, second = candidates(0.0, 0.1, seeds=1)
+    order = np.random.default_rng(0).permutation(40)
+    found = second.found
+    shuffled = Evaluation(
+        found.names,
+        [found.stems[i] for i in order],
+        found.groups,
+        [found.truths[i] for i in order],
+        {"confusion": found.counts["confusion"][order]},
+        {},
+        [],
+    )
+    aligned = on_the_same_images([first, Candidate("shuffled", shuffled, {})])
+    np.testing.assert_array_equal(aligned[1].matrices, second.matrices)
+
+
+def test_changed_masks_are_not_compared():
+    first, second = candidates(0.0, 0.1, seeds=1)
+    second.found.truths[3:4] = ["changed"]
+    with pytest.raises(UserError, match="different masks of i3"):
+        on_the_same_images([first, second])
+
+
+def test_folds_are_pooled(tmp_path):
+    """Every image once; the pooled score is that of all confusion matrices, no mean of five scores."""
+    data = make_folder(tmp_path / "data", 20)
+    runs = [make_run(data, tmp_path / "runs", f"f{i}", shift=-1.2 - i, folds=4, fold=i) for i in range(4)]
+    evaluate(EvaluateConfig(runs=tuple(runs), out=tmp_path / "pooled"))
+    found = metrics(tmp_path / "pooled")
+    parts = [Evaluation.load(run / "evaluation/test") for run in runs]
+    together = pool(parts)
+    assert found["num_images"] == 20 == len(set(together.stems))
+    everything = sum(part.counts["confusion"].sum(0) for part in parts)
+    assert found["miou"] == pytest.approx(float(confusion.mean_iou(everything)))
+    page = (tmp_path / "pooled/report.html").read_text()
+    assert all(stem in page for stem in together.stems)
+    with pytest.raises(UserError, match="the folds 0 to 3 are wanted, each once; these are 0, 1, 2"):
+        evaluate(EvaluateConfig(runs=tuple(runs[:3]), out=tmp_path / "x"))
+    other = make_run(data, tmp_path / "runs", "other")
+    with pytest.raises(UserError, match="no folds of one cross-validation"):
+        evaluate(EvaluateConfig(runs=(runs[0], other), out=tmp_path / "x"))
+
+
+def test_a_forecast_from_runs_of_fewer_masks(world, tmp_path, capsys):
+    shifts = {8: -0.6, 16: -1.2, 32: -2.0, 56: -2.6}
+    runs = [
+        make_run(world / "data", tmp_path, f"n{count}", shift=shift, train_count=count)
+        for count, shift in shifts.items()
+    ]
+    evaluate(EvaluateConfig(runs=tuple(runs), forecast=True, out=tmp_path / "fc"))
+    found = json.loads((tmp_path / "fc/forecast.json").read_text())
+    assert [row["masks"] for row in found["runs"]] == list(shifts)
+    low, high = found["forecast"]["miou_ci95"]
+    assert found["forecast"]["masks"] == 112 and low < found["forecast"]["miou"] < high
+    assert found["words"] in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"--forecast: .*3"):
+        evaluate(EvaluateConfig(runs=tuple(runs[:2]), forecast=True, out=tmp_path / "x"))
+    other = make_run(world / "data", tmp_path, "other", train_count=20, steps=7)
+    with pytest.raises(UserError, match="differ in --steps"):
+        evaluate(EvaluateConfig(runs=(*runs, other), forecast=True, out=tmp_path / "x"))
+
+
+def referee(tmp_path, encode=lambda mask: mask, **settings):
+    """True masks 0/255, and predictions of another tool that miss the first row of every square."""
+    for i in range(12):
+        truth = shapes(i)[1]
+        guess = truth & np.roll(truth, 1, axis=0)
+        save(tmp_path / f"truth/item{i:02d}.png", truth * np.uint8(255))
+        save(tmp_path / f"guess/item{i:02d}.png", encode(guess))
+    return EvaluateConfig(predictions=tmp_path / "guess", truth=tmp_path / "truth", out=tmp_path / "out", **settings)
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_referee(tmp_path, value, capsys):
+    """The same scores for any tool's masks, whether its foreground is 255 as in the truth, or 1."""
+    evaluate(referee(tmp_path, lambda mask: mask * np.uint8(value)))
+    found = metrics(tmp_path / "out")
+    assert found["precision"]["foreground"] == 1.0
+    assert found["recall"]["foreground"] == pytest.approx(9 / 10, abs=0.005)
+    assert found["baselines"].keys() == {"all_background", "majority_class"} and found["ece"] is None
+    assert ("holds class indices 0…1" in capsys.readouterr().out) == (value == 1)
+    assert (tmp_path / "out/report.html").is_file()
+
+
+def test_referee_agrees_with_our_own_evaluation(world, tmp_path):
+    """A run's predicted masks, judged as any tool's, get the run's score; and can be compared with it."""
+    run = world / "runs/weak"
+    evaluate(EvaluateConfig(runs=(run,)))
+    for path in (run / "evaluation/test/predictions").iterdir():
+        (tmp_path / "truth").mkdir(exist_ok=True)
+        shutil.copy(world / "data/masks" / path.name, tmp_path / "truth")
+    config = EvaluateConfig(
+        predictions=run / "evaluation/test/predictions",
+        truth=tmp_path / "truth",
+        out=tmp_path / "out",
+        images=None,
+    )
+    evaluate(config)
+    ours, theirs = metrics(run / "evaluation/test"), metrics(tmp_path / "out")
+    for name in ("pixel_accuracy", "miou", "mean_boundary_f1", "mean_boundary_iou"):
+        assert ours[name] == pytest.approx(theirs[name])
+
+
+def test_the_human_ceiling(tmp_path, capsys):
+    config = referee(tmp_path, second_annotator=tmp_path / "second", images=tmp_path / "images")
+    for i in range(12):
+        save(tmp_path / f"second/item{i:02d}.png", shapes(i)[1])
+        save(tmp_path / f"images/item{i:02d}.jpg", shapes(i)[0])
+    evaluate(config)
+    found = metrics(tmp_path / "out")["ceiling"]["second_annotator"]
+    assert found["miou"] == 1.0 and found["lead"]["miou"] < 0
+    assert "against second annotator (1.000)" in capsys.readouterr().out
+
+
+def test_referees_mistakes(tmp_path):
+    config = referee(tmp_path)
+    save(tmp_path / "guess/item03.png", np.full((32, 32), 7, np.uint8))
+    with pytest.raises(UserError, match=r"item03.png: holds 7"):
+        evaluate(config)
+    save(tmp_path / "guess/item03.png", np.zeros((9, 9), np.uint8))
+    with pytest.raises(UserError, match="9×9 and 32×32 pixels"):
+        evaluate(config)
+    (tmp_path / "guess/item03.png").unlink()
+    with pytest.raises(UserError, match="1 of 12 masks are missing: item03"):
+        evaluate(config)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name a run"),
+        (["a", "b"], "--out DIR: say where"),
+        (["a", "--compare", "--out", "x"], "--compare: two runs at least"),
+        (["a", "b", "--compare", "--ensemble", "--out", "x"], "give one of the two"),
+        (["--predictions", "a"], "give both folders"),
+        (["--predictions", "a", "--truth", "b", "--out", "x"], "a: no such folder"),
+        (["a", "--out", "x"], "leave --out out"),
+        (["a", "--images", "x"], "belong to --predictions"),
+    ],
+)
+def test_flags_that_do_not_go_together(tmp_path, arguments, words):
+    done = run_script("evaluate.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_damaged_evaluation_is_named(tmp_path, world):
+    evaluate(EvaluateConfig(runs=(world / "runs/good",), split="val"))
+    shutil.copytree(world / "runs/good/evaluation/val", tmp_path / "e")
+    whole = (tmp_path / "e/counts.npz").read_bytes()
+    (tmp_path / "e/counts.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"counts.npz: damaged"):
+        Evaluation.load(tmp_path / "e")
+
+
+def test_what_is_kept_reads_back(world):
+    evaluate(EvaluateConfig(runs=(world / "runs/weak",)))
+    found = Evaluation.load(world / "runs/weak/evaluation/test")
+    assert len(found.stems) == 12 and found.groups == [None] * 12
+    kept = {path.stem for path in (world / "runs/weak/evaluation/test/predictions").iterdir()}
+    assert set(found.stems) == kept
+    truth = np.array(Image.open(world / f"data/masks/{found.stems[0]}.png"))
+    guess = np.array(Image.open(world / f"runs/weak/evaluation/test/predictions/{found.stems[0]}.png"))
+    np.testing.assert_array_equal(found.counts["confusion"][0], confusion.confusion_matrix(truth, guess, 2))
+
+
+@pytest.mark.parametrize(
+    ("ends", "words", "loud"),
+    [
+        ([0.1, 0.3], "Beats the colour-only baseline (0.500) clearly", False),
+        ([-0.1, 0.3], "CANNOT BE TOLD from the colour-only baseline", True),
+        (None, "above the colour-only baseline", False),
+    ],
+)
+def test_verdict(ends, words, loud):
+    results = {
+        "miou": 0.7,
+        "miou_ci95": [0.66, 0.75],
+        "unit": "image",
+        "num_units": 30,
+        "baselines": {
+            "all_background": {"miou": 0.3, "lead": {}},
+            "pixel_forest": {"miou": 0.5, "lead": {"miou": 0.2, "miou_ci95": ends}},
+        },
+    }
+    said = verdict(results)
+    assert words in said.text and said.loud == loud
+    assert "the true value is probably 0.66–0.75" in said.text
+    results["baselines"]["pixel_forest"]["lead"]["miou"] = -0.1
+    assert verdict(results).loud and "NOT BETTER" in verdict(results).text
