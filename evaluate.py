@@ -116,7 +116,7 @@ def choose_images(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
     from data_pipeline.findings import print_findings, refuse_errors
     from data_pipeline.inspection import inspect
-    from data_pipeline.pairs import find_pairs
+    from data_pipeline.pairs import find_pairs, group
 
     void = () if config.void is None else (config.void,)
     moved = config.data and run.moved_to(config.data)
@@ -132,11 +132,12 @@ def choose_images(run, config: EvaluateConfig):
             raise UserError(
                 f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
             )
+        pairs = group(pairs, config.group_by) if config.group_by else pairs
         data = inspect(None, pairs, void, run.encoding)
         refuse_errors(data.findings)
         return run, name, data
 
-    pairs, findings = find_pairs(config.data, config.mask_suffix)
+    pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
     split = config.split or "all"
     if split != "all":
         pairs = [pair for pair in pairs if pair.split == split]
@@ -268,7 +269,9 @@ def referee(config: EvaluateConfig) -> None:
     from engine.referee import PICTURES, answer, open_case, ways_beside
     from engine.report import Album
 
-    case = open_case(config.predictions, config.truth, config.images, config.second_annotator, config.void)
+    case = open_case(
+        config.predictions, config.truth, config.images, config.second_annotator, config.void, config.group_by
+    )
     print_findings(case.findings)
     about = {"split": config.truth.name, "data": str(config.truth), "predictions": str(config.predictions)}
     facts = [f"predictions: {config.predictions}"]

@@ -153,6 +153,23 @@ def by_method(candidates: list[Candidate]) -> dict[str, list[Candidate]]:
     return methods
 
 
+def headline(results: dict) -> str:
+    """Who is better than the first, who is worse, and who cannot be told from it."""
+    first, differences = results["first"], results["differences"]
+    told = {name: one for name, one in differences.items() if one["told_apart"]}
+    kinds = {
+        f"better than {first}": [name for name, one in told.items() if one["miou"] > 0],
+        f"worse than {first}": [name for name, one in told.items() if one["miou"] < 0],
+        f"not to be told from {first}": [name for name in differences if name not in told],
+    }
+    parts = [f"{joined(names)} {'is' if len(names) == 1 else 'are'} {kind}" for kind, names in kinds.items() if names]
+    return "; ".join(parts) + "."
+
+
+def joined(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def sentences(results: dict) -> list[str]:
     """What the comparison says, one sentence a network, then one a method."""
     said = [sentence(results["first"], name, one) for name, one in results["differences"].items()]

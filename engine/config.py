@@ -119,6 +119,9 @@ class EvaluateConfig:
     """With --data: what a mask's name has after its image's name."""
     void: int | None = None
     """With --data or --truth: mask value on disk that never counts, beside those of the run."""
+    group_by: str | None = None
+    """Regular expression: images whose names match it with the same text (a film, a patient) are one group, and
+    error bars are drawn from groups. Default: the groups that the run was trained with."""
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: average over mirrored (and, d4, turned) views, within the run's --symmetry."""
     split_touching: bool = False

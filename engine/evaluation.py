@@ -23,6 +23,8 @@ from .scores import REDUCTION, by_class, judge, lead, number, summary, unit_of
 
 COUNTS_FILE = "counts.npz"
 RESOLUTION = "native: every prediction is scored at its mask's own height and width"
+LEAST_NEIGHBOURS = 20  # images, to tell whether neighbours score alike
+BEYOND_CHANCE = 3  # standard deviations, 1/√n, of the correlation of independent neighbours
 FLAT = 96  # grey level that stands for an image where there is none
 
 
@@ -208,11 +210,28 @@ def results_of(found: Evaluation, encoding: Encoding, about: dict) -> dict:
         "reduction": REDUCTION,
         "void": [unpack(value) if encoding.is_color else value for value in encoding.void],
         **scores,
+        "neighbours_alike": neighbours_alike(found),
         **others,
         **outlines(found.counts, encoding),
         **certainty(found.counts),
         "confusion": matrices.sum(0).tolist(),
     }
+
+
+def neighbours_alike(found: Evaluation) -> float | None:
+    """How the scores of images of neighbouring names go together, where they do so beyond chance: a correlation.
+
+    Frames of a film do. Images that depend on each other tell less than their number says, and error bars over them
+    are too narrow. None where there are groups, which allow for that, or too few images to tell.
+    """
+    order = np.argsort(found.stems)
+    miou = confusion.mean_iou(found.counts["confusion"])[order]
+    miou = miou[~np.isnan(miou)]
+    if any(found.groups) or len(miou) < LEAST_NEIGHBOURS or np.ptp(miou) == 0:
+        return None
+    moved = miou - miou.mean()
+    correlation = float((moved[1:] * moved[:-1]).sum() / (moved**2).sum())
+    return correlation if correlation > BEYOND_CHANCE / np.sqrt(len(miou)) else None
 
 
 def outlines(counts: dict[str, np.ndarray], encoding: Encoding) -> dict:

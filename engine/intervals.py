@@ -1,10 +1,10 @@
-"""Error bars over images, or over groups of them, for scores of summed counts; paired differences; Holm.
+"""Error bars over images, or over groups of them, for scores of pooled counts; paired differences; Holm.
 
-Leave each unit out in turn, and see how far the score moves (jackknife: Efron and Tibshirani 1993, "An Introduction
-to the Bootstrap", chapter 11). Student's t has the fewer degrees of freedom, the fewer units do the moving: with
-k = (Σu²)² / Σu⁴ of the moves u, Satterthwaite's (1946, Biometrics Bulletin 2) are 2k.
-
-``benchmarks/coverage.py`` measures how often the intervals hold the true score, and how often the tests alarm falsely.
+A score's interval is the jackknife's (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 11) on the
+logit of the score, with Student's t. Its degrees of freedom follow Satterthwaite (1946): the fewer images carry the
+variance, the fewer they are. A difference of two networks is tested by swapping them on images drawn at random, and
+comparing the differences divided by their jackknife errors (Janssen 1997; Chung and Romano 2013): exact for networks
+that differ by chance alone. ``benchmarks/coverage.py`` measures both.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,11 @@ from scipy.special import expit, logit
 
 LEAST_UNITS = 5  # groups or images; below, an interval would be a guess
 LEAST_HOLDERS = 10  # images that hold a class
-LEAST_SEEDS = 3  # of each method
-UPPER = 0.975  # of the t distribution at the upper end of a 95% interval
-NOISE = 1e-12  # moves below this come from rounding
+LEAST_SEEDS = 3  # of a method; two would leave one degree of freedom
+LEVEL = 0.95
+SWAPS = 999  # enough for Holm's p among a dozen networks
+CELLS = 1_000_000  # counts of swapped networks that are held at a time
+ROUNDING = 1e-9  # scores are in [0, 1]: what is smaller is 0
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -34,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """second − first, its 95% interval and two-sided p-value, or the reason why there is none."""
+    """second − first with its 95% interval and two-sided p-value, or the reason why there are none, in words."""
 
     value: float
     low: float | None
@@ -44,74 +46,85 @@ class Difference:
 
 
 def by_group(counts: np.ndarray, groups: list[str | None]) -> np.ndarray:
-    """(N, …) counts summed over the images of each group; as they are where no image has one.
+    """Counts (N, …) summed over the images of each group, in the order in which groups first come.
 
-    An image without a group (None) is a group of its own.
-
-    Raises:
-        ValueError: if there is not one group for every image.
+    An image without a group, None, is a group of its own: where no image has one, the counts are as they were.
     """
     if len(groups) != len(counts):
-        raise ValueError(f"{len(groups)} groups for {len(counts)} images; one for each is wanted, None if it has none")
-    if not any(groups):
-        return counts
-    names = [(1, group) if group else (0, i) for i, group in enumerate(groups)]
-    place = {name: row for row, name in enumerate(dict.fromkeys(names))}
-    summed = np.zeros((len(place), *counts.shape[1:]), counts.dtype)
-    np.add.at(summed, [place[name] for name in names], counts)
+        raise ValueError(f"{len(groups)} groups for {len(counts)} images")
+    numbers: dict[str | int, int] = {}
+    places = [numbers.setdefault(i if group is None else group, len(numbers)) for i, group in enumerate(groups)]
+    summed = np.zeros((len(numbers), *counts.shape[1:]), counts.dtype)
+    np.add.at(summed, places, counts)
     return summed
 
 
 def interval(counts: np.ndarray, statistic: Statistic, holders: int | None = None, unit: str = "image") -> Interval:
-    """The 95% interval of a score of summed counts: where the score of all such units probably lies.
-
-    On the logit scale, so that it stays in 0…1, with 2k − 1 degrees of freedom. A mean over rare classes comes out
-    too low in most samples: the interval also reaches as far as the jackknife's estimate of that bias. Where all
-    units but one are faultless, or hopeless, the spread says nothing, and the exact binomial bound (the "rule of
-    three") on the share of units that do otherwise takes its place, as if all units were of one size.
+    """The 95% interval of a score of summed counts, for units drawn at random from all that there are.
 
     Args:
-        counts: (n, …), of n units drawn at random from all that there are.
+        counts: (n, …), of n units.
         statistic: sums (…, *shape) → scores (…) in [0, 1], NaN where undefined.
-        holders: if the score is of a class, how many images hold it.
-        unit: what a unit is called, "image" or "group".
+        holders: how many images hold the class that the score is of.
+        unit: what a unit is called in notes.
+
+    Raises:
+        ValueError: for a statistic that does not give one score for each of the units.
     """
     if holders is not None and holders < LEAST_HOLDERS:
         return Interval(None, None, f"held by {number(holders, 'image')}: no interval below {LEAST_HOLDERS}")
     if len(counts) < LEAST_UNITS:
         return Interval(None, None, too_few(len(counts), unit))
-    value, without = leave_one_out(counts, statistic)
+    value = float(statistic(counts.sum(0)))
     if np.isnan(value):
-        return Interval(None, None, "there is no score")
-    if np.isnan(without).any():
-        return Interval(None, None, f"one {unit} alone makes the score")
-    if without.min() <= 0 or without.max() >= 1:
-        informative = len(counts) if holders is None else min(holders, len(counts))
-        return binomial_bounds(value, without, informative)
-    if np.ptp(without) < NOISE:
-        return Interval(None, None, f"every {unit} shows the same score")
-    moves = logit(without) - logit(value)
-    bias = (len(counts) - 1) * moves.mean()
-    error, carriers = spread(moves)
-    reach = stats.t.ppf(UPPER, np.clip(2 * carriers - 1, 1, len(counts) - 1)) * error
-    ends = logit(value) - reach - max(bias, 0), logit(value) + reach - min(bias, 0)
-    return Interval(*map(float, expit(ends)))
+        return Interval(None, None, "no score")
+    if value in (0, 1):
+        return Interval(None, None, f"every {unit} scores {value:.0f}: they do not show how far others stray")
+    without = logit(left_out(counts, statistic))
+    if not np.isfinite(without).all():
+        return Interval(None, None, one_decides(unit))
+    error, df = spread(without)
+    if error < ROUNDING:
+        return Interval(None, None, f"every {unit} scores the same: they do not show how far others stray")
+    # Rare classes score too low in small samples. The jackknife's guess of that bias is rough: no score is corrected
+    # by it, but the interval reaches to where it would be if it were.
+    centre, bias = logit(value), (len(counts) - 1) * (without.mean() - logit(value))
+    reach = stats.t.ppf((1 + LEVEL) / 2, df) * error
+    return Interval(float(expit(centre - reach - max(bias, 0))), float(expit(centre + reach - min(bias, 0))))
 
 
 def difference(first: np.ndarray, second: np.ndarray, statistic: Statistic, unit: str = "image") -> Difference:
-    """The paired difference of two networks' scores: statistic(second) − statistic(first).
+    """The paired difference of two networks' scores on the same units, second − first.
+
+    The interval leaves out 0 if and only if p is below 0.05. Five units never show a difference: there are too few
+    ways to swap the networks on them.
 
     Args:
         first, second: (n, …), counts of the same n units in the same order.
         statistic, unit: as for ``interval``.
 
     Raises:
-        ValueError: for shapes that differ.
+        ValueError: for counts of different shapes.
     """
     if first.shape != second.shape:
-        raise ValueError(f"counts of shape {first.shape} and {second.shape}; the same units are wanted")
-    (before, without_before), (after, without_after) = (leave_one_out(one, statistic) for one in (first, second))
-    return tested(after - before, without_after - without_before, unit)
+        raise ValueError(f"counts have shapes {first.shape} and {second.shape}, of the same units they are the same")
+    value = float(statistic(second.sum(0)) - statistic(first.sum(0)))
+    if len(first) < LEAST_UNITS:
+        return Difference(value, None, None, None, too_few(len(first), unit))
+    if np.isnan(value):
+        return Difference(value, None, None, None, "no score")
+    change = left_out(second, statistic) - left_out(first, statistic)
+    if np.isnan(change).any():
+        return Difference(value, None, None, None, one_decides(unit))
+    error, _ = spread(change)
+    if error < ROUNDING:
+        return Difference(value, None, None, None, f"every {unit} shows the same difference")
+    by_chance = np.sort(swapped_ratios(first, second, statistic))[::-1]
+    beaten_by = int((by_chance >= abs(value) / error * (1 - ROUNDING)).sum())
+    reach = error * by_chance[round((1 - LEVEL) * (SWAPS + 1)) - 1]
+    if not np.isfinite(reach):
+        return Difference(value, None, None, None, one_decides(unit))
+    return Difference(value, float(value - reach), float(value + reach), (1 + beaten_by) / (1 + SWAPS))
 
 
 def difference_of_methods(
@@ -119,31 +132,48 @@ def difference_of_methods(
 ) -> Difference:
     """The difference of two methods' mean scores over seeds, second − first.
 
-    Its variance is the seeds' (Welch 1947) plus the units' (jackknife of the difference of the seeds' means).
+    Its variance is that of the seeds (Welch 1947) and that of the units (the jackknife's, of the difference of means).
 
     Args:
-        first: (k1, n, …), counts of k1 runs of a method with different seeds on n units.
-        second: (k2, n, …), of another method on the same units in the same order.
+        first: (k1, n, …), counts of k1 runs of a method with different seeds; second: (k2, n, …), on the same units.
         statistic, unit: as for ``interval``.
 
     Raises:
-        ValueError: for units that differ in shape.
+        ValueError: for counts of different units.
     """
     if first.shape[1:] != second.shape[1:]:
-        raise ValueError(f"counts of shape {first.shape[1:]} and {second.shape[1:]}; the same units are wanted")
-    runs = [[leave_one_out(one, statistic) for one in method] for method in (first, second)]
-    scores = [np.array([value for value, _ in method]) for method in runs]
-    without = [np.mean([rest for _, rest in method], axis=0) for method in runs]
+        raise ValueError(f"runs have shapes {first.shape[1:]} and {second.shape[1:]}, the same units are wanted")
+    scores = [np.asarray(statistic(runs.sum(1)), float) for runs in (first, second)]
     value = float(scores[1].mean() - scores[0].mean())
-    fewest = min(len(one) for one in scores)
+    fewest = min(len(first), len(second))
     if fewest < LEAST_SEEDS:
         return Difference(value, None, None, None, f"{number(fewest, 'seed')}: no interval below {LEAST_SEEDS}")
-    seeds = [(one.var(ddof=1) / len(one), len(one) - 1) for one in scores]
-    return tested(value, without[1] - without[0], unit, seeds)
+    if first.shape[1] < LEAST_UNITS:
+        return Difference(value, None, None, None, too_few(first.shape[1], unit))
+    if np.isnan(value):
+        return Difference(value, None, None, None, "no score")
+    means = [np.mean([left_out(run, statistic) for run in runs], axis=0) for runs in (first, second)]
+    if np.isnan(means).any():
+        return Difference(value, None, None, None, one_decides(unit))
+    error, df = spread(means[1] - means[0])
+    parts = [(error**2, df), *((one.var(ddof=1) / len(one), len(one) - 1) for one in scores)]
+    variance = sum(part for part, _ in parts)
+    if variance < ROUNDING**2:
+        return Difference(value, None, None, None, f"every seed and {unit} shows the same difference")
+    df = variance**2 / sum(part**2 / freedom for part, freedom in parts)
+    error = float(np.sqrt(variance))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
+    return Difference(value, value - reach, value + reach, float(2 * stats.t.sf(abs(value) / error, df)))
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's (1979) adjusted p-values, in the order given."""
+    """Holm's (1979) adjusted p-values, in the order given.
+
+    Raises:
+        ValueError: for a p-value outside [0, 1].
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p-values are {p_values}, 0 to 1 wanted")
     adjusted, worst = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[i]))
@@ -151,70 +181,58 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
-def leave_one_out(counts: np.ndarray, statistic: Statistic) -> tuple[float, np.ndarray]:
-    """The score of all n units, and the n scores of all units but one, float (n,)."""
-    total = counts.sum(0)
-    return float(statistic(total)), np.asarray(statistic(total - counts), float)
+def left_out(counts: np.ndarray, statistic: Statistic) -> np.ndarray:
+    """The score without each unit, float (n,)."""
+    scores = np.asarray(statistic(counts.sum(0) - counts), float)
+    if scores.shape != counts.shape[:1]:
+        raise ValueError(f"the statistic gives {scores.shape} for {len(counts)} units, {counts.shape[:1]} wanted")
+    return scores
 
 
-def spread(moves: np.ndarray) -> tuple[float, float]:
-    """The jackknife's standard error, and k: as how many units the moves look if each either moves or does not."""
-    squares = (moves - moves.mean()) ** 2
-    total = squares.sum()
-    return float(np.sqrt((len(moves) - 1) / len(moves) * total)), float(total**2 / (squares**2).sum())
+def spread(without: np.ndarray) -> tuple[float, float]:
+    """The jackknife's standard error of scores without each unit, and its degrees of freedom, 1 to n − 1.
 
-
-def binomial_bounds(value: float, without: np.ndarray, informative: int) -> Interval:
-    """Where leaving out a unit gives 0 or 1: the units that do otherwise are none (value 0 or 1) or one."""
-    others = int(0 < value < 1)
-    share = stats.beta.ppf(UPPER, others + 1, informative - others)  # Clopper and Pearson 1934
-    low = 0.0 if without.min() <= 0 else (1 - share) * value
-    high = 1.0 if without.max() >= 1 else share + (1 - share) * value
-    return Interval(float(low), float(high))
-
-
-def tested(value: float, without: np.ndarray, unit: str, seeds: list[tuple[float, int]] | None = None) -> Difference:
-    """A difference's interval and p-value by Student's t.
-
-    The units' degrees of freedom are 4k, twice Satterthwaite's: differences scatter to both sides alike, and then t
-    alarms too seldom for tails so heavy. ``benchmarks/coverage.py`` shows what fewer and more would do.
-
-    Args:
-        value: the difference of all units.
-        without: the differences of all units but one, float (n,).
-        seeds: variances with their degrees of freedom that come on top.
+    The variance is a sum of squares; its own variance, that of their sum if any number of units may carry them, is the
+    sum of fourth powers. Twice the ratio of the squared variance to that is Satterthwaite's number; the mean takes one,
+    as it does from n.
     """
-    n = len(without)
-    if n < LEAST_UNITS:
-        return Difference(value, None, None, None, too_few(n, unit))
-    if np.isnan(value):
-        return Difference(value, None, None, None, "there is no score")
-    if np.isnan(without).any():
-        return Difference(value, None, None, None, f"one {unit} alone makes the score")
-    parts = [(variance, df) for variance, df in seeds or [] if variance > NOISE**2]
-    if np.ptp(without) >= NOISE:
-        error, carriers = spread(without)
-        parts.append((error**2, min(4 * carriers, n - 1)))
-    if not parts:
-        return without_scatter(value, n, unit)
-    variance = sum(part for part, _ in parts)
-    df = variance**2 / sum(part**2 / df for part, df in parts)
-    error = np.sqrt(variance)
-    reach = stats.t.ppf(UPPER, df) * error
-    return Difference(value, float(value - reach), float(value + reach), float(2 * stats.t.sf(abs(value) / error, df)))
+    n, squares = len(without), (without - without.mean()) ** 2
+    carriers = squares.sum() ** 2 / max((squares**2).sum(), np.finfo(float).tiny)
+    return float(np.sqrt((n - 1) / n * squares.sum())), float(np.clip(2 * carriers - 1, 1, n - 1))
 
 
-def without_scatter(value: float, n: int, unit: str) -> Difference:
-    """No unit moves the difference. If it is 0, the rule of three bounds the share of units that might differ."""
-    if abs(value) >= NOISE:
-        return Difference(value, None, None, None, f"every {unit} shows the same difference")
-    share = float(stats.beta.ppf(UPPER, 1, n))
-    return Difference(value, -share, share, 1.0)
+def swapped_ratios(first: np.ndarray, second: np.ndarray, statistic: Statistic) -> np.ndarray:
+    """|difference| / error, float (SWAPS,), of the networks swapped on units drawn at random; ∞ where undefined."""
+    n = len(first)
+    # The draws are fixed, and the units sorted, so that neither their order nor that of the networks matters.
+    order = np.lexsort(np.concatenate([first + second, abs(first - second)], axis=1).reshape(n, -1).T)
+    first, second = first[order], second[order]
+    draws = np.random.default_rng(0).random((SWAPS, n)) < 0.5
+    chunks = np.array_split(draws, min(SWAPS, 1 + SWAPS * first.size // CELLS))
+    return np.concatenate([ratios(first, second, swap, statistic) for swap in chunks])
+
+
+def ratios(first: np.ndarray, second: np.ndarray, swap: np.ndarray, statistic: Statistic) -> np.ndarray:
+    swap = swap.reshape(*swap.shape, *(1,) * (first.ndim - 1))  # (swaps, n, 1, …)
+    pair = np.where(swap, second, first), np.where(swap, first, second)
+    sums = [one.sum(1, keepdims=True) for one in pair]
+    values = [statistic(total)[:, 0] for total in sums]
+    without = [statistic(total - one) for total, one in zip(sums, pair, strict=True)]  # (swaps, n)
+    value, change = values[1] - values[0], without[1] - without[0]
+    n = change.shape[1]
+    error = np.sqrt((n - 1) * change.var(1))
+    found = np.full(len(value), np.inf)
+    np.divide(abs(value), error, out=found, where=error > ROUNDING)
+    return np.where((error <= ROUNDING) & (abs(value) <= ROUNDING), 0, found)
 
 
 def too_few(count: int, unit: str) -> str:
     return f"{number(count, unit)}: no interval below {LEAST_UNITS}"
 
 
+def one_decides(unit: str) -> str:
+    return f"one {unit} alone decides the score"
+
+
 def number(count: int, unit: str) -> str:
-    return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{'one' if count == 1 else count} {unit}{'' if count == 1 else 's'}"

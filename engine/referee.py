@@ -13,7 +13,7 @@ from data_pipeline.files import list_images, read_picture
 from data_pipeline.findings import Finding, refuse_errors, some
 from data_pipeline.inspection import inspect
 from data_pipeline.masks import read_mask
-from data_pipeline.pairs import Pair, by_stem
+from data_pipeline.pairs import Pair, by_stem, group
 from data_pipeline.scale import Scale
 
 from .evaluation import Answer
@@ -62,7 +62,14 @@ class Case:
     second: Masks | None
 
 
-def open_case(predictions: Path, truth: Path, images: Path | None, second: Path | None, void: int | None) -> Case:
+def open_case(
+    predictions: Path,
+    truth: Path,
+    images: Path | None,
+    second: Path | None,
+    void: int | None,
+    group_by: str | None,
+) -> Case:
     """Pair folders of masks by name and settle how each is written.
 
     Raises:
@@ -73,6 +80,7 @@ def open_case(predictions: Path, truth: Path, images: Path | None, second: Path 
             raise UserError(f"{folder}: no such folder")
     true, findings = by_stem(truth)
     pairs = [Pair(stem, path, path) for stem, path in sorted(true.items())]
+    pairs = group(pairs, group_by) if group_by else pairs
     data = inspect(truth, pairs, () if void is None else (void,))
     refuse_errors(findings + data.findings)
     pictures = {path.stem: path for path in list_images(images)} if images else {}

@@ -13,7 +13,7 @@ from data_pipeline.scale import Scale
 
 from . import confusion, plots
 from .boundaries import tolerance
-from .compare import sentences
+from .compare import headline, sentences
 from .doubts import Doubt
 from .evaluation import Evaluation, shown
 from .forecast import Forecast
@@ -137,12 +137,7 @@ def beside(results: dict) -> Section:
     rows = [["network", cell(results, "miou"), None, *(cell(results, name) for name in names)]]
     for kind in ("baselines", "gain", "ceiling"):
         for name, one in results.get(kind, {}).items():
-            ahead = Cell(
-                one["lead"]["miou"],
-                tuple(one["lead"]["miou_ci95"]) if one["lead"]["miou_ci95"] else None,
-                one["lead"]["miou_ci95_note"] or "",
-            )
-            rows.append([name.replace("_", " "), Cell(one["miou"]), ahead, *(Cell(one[key]) for key in names)])
+            rows.append([name.replace("_", " "), one["miou"], signed(one["lead"]), *(one[key] for key in names)])
     text = [
         f"Small ranges are 95% intervals over {results['num_units']} {results['unit']}s: where the score of all such "
         f"{results['unit']}s probably lies. Its lead: the network's mIoU less this row's, on the same images."
@@ -253,8 +248,7 @@ def gallery(found: Evaluation, album: Album) -> Section:
 def write_comparison(path: Path, results: dict) -> None:
     """The page of compare.json."""
     networks, differences = results["networks"], results["differences"]
-    first = results["first"]
-    said = sentences(results)
+    first, unit = results["first"], results["unit"]
     rows = [[name, cell(one, "miou"), *difference_cells(differences.get(name))] for name, one in networks.items()]
     head = ["network", "mIoU", f"mIoU less that of {first}", "p", "p (Holm)"]
     ends = [one["miou_ci95"] or [None, None] for one in differences.values()]
@@ -268,22 +262,37 @@ def write_comparison(path: Path, results: dict) -> None:
     )
     each = [[name, *(one["iou"][name] for one in networks.values())] for name in next(iter(networks.values()))["iou"]]
     text = [
-        f"The same {results['num_images']} images, {results['num_units']} {results['unit']}s; differences are paired, "
-        "with their own 95% intervals. Holm's p-values allow for the number of comparisons."
+        *sentences(results),
+        "Differences are paired: all networks saw the same images. Holm's p-values allow for the number of "
+        "comparisons.",
     ]
-    plot = Plot(drawn, " ".join(said), f"Difference from {first}; right of the line is better.")
+    plot = Plot(
+        drawn, headline(results), f"Differences with their 95% intervals; right of the line is better than {first}."
+    )
     sections = [
         Section("Differences", text, [Table(head, rows)], [plot]),
-        Section("Classes", ["IoU"], [Table(["class", *networks], each)]),
+        Section("Classes", tables=[Table(["IoU", *networks], each)]),
         *method_section(results["methods"]),
     ]
-    facts = [f"{len(networks)} networks", f"{results['num_images']} images"]
+    images = f"{results['num_images']} images"
+    images += f" in {results['num_units']} groups, which the intervals are drawn from" if unit == "group" else ""
     loud = not any(one["told_apart"] for one in differences.values())
-    write_page(path, "Comparison", " ".join(said), loud, facts, sections)
+    write_page(path, "Comparison", headline(results), loud, [f"{len(networks)} networks", images], sections)
 
 
 def difference_cells(one: dict | None) -> list:
-    return [None] * 3 if one is None else [cell(one, "miou"), one["p"], one["p_holm"]]
+    """A difference with its interval, p, and p adjusted by Holm."""
+    if one is None:
+        return [None] * 3
+    return [signed(one), *(None if p is None else f"{p:.2g}" for p in (one["p"], one["p_holm"]))]
+
+
+def signed(one: dict) -> str | Cell | None:
+    """A difference of mIoU in words: +0.012 (+0.006 to +0.018)."""
+    if one["miou_ci95"] is None:
+        return Cell(one["miou"], note=one["miou_ci95_note"] or "")
+    low, high = one["miou_ci95"]
+    return f"{one['miou']:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
 
 
 def method_section(methods: dict) -> list[Section]:

@@ -170,6 +170,11 @@ def range_of(results: dict) -> str:
     ends = results["miou_ci95"]
     if ends is None:
         return f"how far the true value may be from it cannot be said ({results['miou_ci95_note']})"
+    if results.get("neighbours_alike"):
+        return (
+            f"its interval, {ends[0]:.2f}–{ends[1]:.2f}, is too narrow: images of neighbouring names score alike "
+            f"(correlation {results['neighbours_alike']:.2f}), as frames of a film do; name the films with --group-by"
+        )
     return f"the true value is probably {ends[0]:.2f}–{ends[1]:.2f}"
 
 

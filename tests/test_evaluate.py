@@ -3,11 +3,14 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
-from conftest import make_folder, run_script, save, shapes, write_classes
+from conftest import ROOT, make_folder, run_script, save, shapes, write_classes
 from PIL import Image
 
 from data_pipeline.command import UserError
@@ -18,9 +21,9 @@ from data_pipeline.split import make_split
 from engine import baselines, confusion
 from engine.compare import Candidate, compare, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
-from engine.evaluation import Evaluation, pool
+from engine.evaluation import Evaluation, neighbours_alike, pool
 from engine.framing import choose_frame
-from engine.scores import verdict
+from engine.scores import range_of, verdict
 from evaluate import evaluate
 from models import MODELS
 from train import create_run
@@ -425,3 +428,38 @@ def test_verdict(ends, words, loud):
     assert "the true value is probably 0.66–0.75" in said.text
     results["baselines"]["pixel_forest"]["lead"]["miou"] = -0.1
     assert verdict(results).loud and "NOT BETTER" in verdict(results).text
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    """Ten times the images: the peak stays within a tenth."""
+    run = make_run(make_folder(tmp_path / "data", 20, size=512), tmp_path, "r")
+    peaks = []
+    for count in (12, 120):
+        data = make_folder(tmp_path / f"new{count}", count, size=512)
+        code = (
+            "import resource, sys; from evaluate import evaluate; from engine.config import EvaluateConfig; "
+            "from pathlib import Path; evaluate(EvaluateConfig(runs=(Path(sys.argv[1]),), data=Path(sys.argv[2]))); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        command = [sys.executable, "-c", code, str(run), str(data)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]))
+    assert peaks[1] < 1.1 * peaks[0], peaks
+
+
+def test_images_that_depend_on_their_neighbours_are_said_to(world, capsys):
+    """Frames of a film score alike; images in any order do not."""
+    found = candidates(0.0, 0.0, images=60)[0].found
+    assert neighbours_alike(found) is None
+    order = np.argsort(confusion.mean_iou(found.counts["confusion"]))
+    film = replace(
+        found, stems=[f"f{i:02d}" for i in range(60)], counts={"confusion": found.counts["confusion"][order]}
+    )
+    alike = neighbours_alike(film)
+    assert alike > 0.5
+    assert neighbours_alike(replace(film, groups=["a"] * 60)) is None
+    results = {"miou_ci95": [0.3, 0.4], "neighbours_alike": alike}
+    assert "too narrow" in range_of(results) and "--group-by" in range_of(results)
+    evaluate(EvaluateConfig(runs=(world / "runs/weak",), split="train", group_by=r"^item(\d\d)"))
+    assert metrics(world / "runs/weak/evaluation/train")["num_units"] == 8

@@ -580,7 +580,8 @@ def many(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_300_pictures_stay_responsive(many, visit):
+def test_300_pictures_stay_small_and_responsive(many, visit):
+    assert many.stat().st_size < 30e6
     page = visit(many)
     assert page.locator(".card").count() == 300
     page.evaluate(

@@ -143,7 +143,8 @@ class Gallery {
     };
     this.cards = this.pictures.map((picture) => this.makeCard(picture));
     this.visible = [];
-    this.turn = Promise.resolve();
+    this.waiting = new Set();
+    this.drawing = false;
     this.large = new Large(this, find(box, "dialog"));
     this.offerViews();
     this.offerClasses();
@@ -162,7 +163,7 @@ class Gallery {
     find(card, ".stem").textContent = picture.stem;
     find(card, ".note").textContent = picture.note;
     find(card, ".open").addEventListener("click", () => this.large.open(picture));
-    return Object.assign(card, { picture, masks: null, near: false });
+    return Object.assign(card, { picture, masks: null });
   }
 
   offerViews() {
@@ -299,33 +300,49 @@ class Gallery {
     for (const card of this.cards) observer.observe(card);
   }
 
-  // One after the other, so that the page scrolls meanwhile; what has gone by is passed over.
-  draw(card) {
-    card.near = true;
-    this.turn = this.turn.then(() => card.near && !card.masks && this.fill(card));
+  // One after the other, so that the page scrolls meanwhile: always the one nearest to the middle of the window.
+  async draw(card) {
+    this.waiting.add(card);
+    if (this.drawing) return;
+    this.drawing = true;
+    while (this.waiting.size) await this.fill(nearestToMiddle(this.waiting));
+    this.drawing = false;
   }
 
   async fill(card) {
-    const masks = await this.load(card.picture, find(card, "img"));
-    if (!card.near) return this.drop(card);
+    const { masks, url } = await this.load(card.picture);
+    if (!this.waiting.delete(card)) return; // gone by meanwhile
+    put(find(card, "img"), url);
     card.masks = masks;
     this.paint(card);
   }
 
   drop(card) {
-    card.near = false;
+    this.waiting.delete(card);
     card.masks = null;
-    find(card, "img").removeAttribute("src");
+    put(find(card, "img"), null);
     Object.assign(find(card, "canvas"), { width: 0, height: 0 });
   }
 
-  // Put the picture's image into an element; its masks are the result.
-  load(picture, image) {
+  async load(picture) {
     const pixels = JSON.parse(picture.source.textContent);
-    image.hidden = !picture.image;
-    if (picture.image) image.src = `data:image/jpeg;base64,${pixels.image}`;
-    return unpack(pixels.masks, picture);
+    const url = picture.image ? `data:image/jpeg;base64,${pixels.image}` : null;
+    return { url, masks: await unpack(pixels.masks, picture) };
   }
+}
+
+function nearestToMiddle(cards) {
+  const distance = (card) => {
+    const box = card.getBoundingClientRect();
+    return Math.abs(box.top + box.bottom - innerHeight);
+  };
+  return [...cards].reduce((one, other) => (distance(other) < distance(one) ? other : one));
+}
+
+function put(image, url) {
+  image.hidden = !url;
+  if (url) image.src = url;
+  else image.removeAttribute("src");
 }
 
 // One picture as large as the window
@@ -364,6 +381,8 @@ class Large {
     document.documentElement.style.overflow = "";
     const card = this.gallery.cards.find((card) => card.picture === this.picture);
     this.picture = this.masks = null;
+    put(find(this.sheet, "img"), null);
+    Object.assign(find(this.sheet, "canvas"), { width: 0, height: 0 });
     find(card, ".open").focus();
     card.scrollIntoView({ block: "nearest" });
   }
@@ -378,8 +397,9 @@ class Large {
     Object.assign(this, { picture, masks: null, scale: 1, x: 0, y: 0 });
     this.describe();
     this.place();
-    const masks = await this.gallery.load(picture, find(this.sheet, "img"));
+    const { masks, url } = await this.gallery.load(picture);
     if (this.picture !== picture) return;
+    put(find(this.sheet, "img"), url);
     this.masks = masks;
     this.paint();
   }
@@ -403,7 +423,6 @@ class Large {
     });
     find(dialog, "tbody").replaceChildren(...rows);
     find(dialog, "table").hidden = !rows.length;
-    Object.assign(find(this.sheet, "canvas"), { width: 0, height: 0 });
   }
 
   paint() {
