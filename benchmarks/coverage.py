@@ -1,78 +1,62 @@
-"""How often 95% intervals hold the true score, and how often tests alarm falsely: simulated sets of confusion matrices.
+"""How often the 95% intervals of ``engine/intervals.py`` hold the truth, and its tests find a difference that is none.
 
-    python -m benchmarks.coverage              # 2,000 sets of every kind: minutes
+    python -m benchmarks.coverage              # 2,000 test sets of each kind
     python -m benchmarks.coverage --sets 200
 
-The population is made up. An image holds each class by chance (``prevalence``), the first always. A class's area is
-its ``size`` times a log-normal number (``unevenness``: of its logarithm), then the areas are scaled to 100,000 pixels.
-The network finds a share of each area, on the logit scale ``skill`` plus a normal number (standard deviation
-``scatter``) of which 3 parts in 10 of the variance are the image's and the rest is the class's in the image. What it
-misses, it gives to the other classes in the image, and to a class that is not there in 0.3 · prevalence of the
-images, by their ``size``. Images of one group share half of the variance of every one of these normal numbers.
+Test sets are drawn from populations whose pooled scores are known, by the seed, as follows.
 
-True scores are those of a draw of 200,000 images. An mIoU is a mean over the classes that occur in a set, and so is the
-true one that its interval is meant to hold. A class has an interval only in sets with 10 or more images that hold it.
+- An image holds a class with the class's prevalence. The pixels of the classes that it holds are ``size`` times a
+  log-normal number (σ = ``unevenness``: at 1 the largest of 20 images has about a quarter of a class's pixels), scaled
+  to 100,000 in all.
+- A network finds the share expit(``skill`` + difficulty) of a class's pixels in an image. The difficulty is normal with
+  variance 1: 0.2 is the image's, 0.2 the image's in this class, and 0.6 the network's own; two networks on the same
+  images share the first two. The pixels that it misses go to the other classes in proportion to their size: to those
+  that the image holds, and to those that it does not but that come into question, each with 0.3 times its prevalence.
+- Images come in groups of ``group``. What decides on a class's presence, its pixels, and the difficulties are normal
+  numbers, half of whose variance the images of a group have in common. The group is then the unit.
 
-Networks of a pair see the same images; 6 parts in 10 of the variance of what each finds are its own. "Equal" ones have
-the same skill. "Other strengths": the second is better by 1 (logit) in the rarer half of the classes and worse in the
-others, by so much that the true mIoUs are equal. "3 SE": it is better in all, and the true difference is three
-standard deviations of the difference between equal networks.
-
-Rivals: a t of n − 1 degrees of freedom around the logit of the score, and the percentile bootstrap (500 draws); for
-pairs, t of n − 1 and of Satterthwaite's 2k degrees of freedom. Tables go to stdout as Markdown.
+The truth is the pooled score of 200,000 further images; of mIoU, the mean of those over the classes that occur in the
+set. Class intervals count where they are shown: where 10 images hold the class. Two networks that differ but are
+equally good: the second finds less of the five most frequent of the 11 classes and more of the others (of the first
+of two), as much as makes their pooled mIoU equal. The power is at a shift of all skills that makes the true difference
+3 times the standard deviation that it has between equal networks.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import tyro
 from scipy import stats
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from engine.confusion import hits, iou, mean_iou, ratio
-from engine.intervals import (
-    LEAST_HOLDERS,
-    UPPER,
-    difference,
-    difference_of_methods,
-    interval,
-    leave_one_out,
-    spread,
-)
+from engine.intervals import LEAST_HOLDERS, difference, difference_of_methods, interval, left_out
 
 PIXELS = 100_000  # of an image
-CHUNK = 100  # sets drawn at once
-LARGE = 200_000  # images that stand for the population
-PHANTOM = 0.3  # images in which a class that is not there is seen, as a part of its prevalence
-IMAGE_SHARE = 0.3  # of the variance of what a network finds: the image's
-OWN_SHARE = 0.6  # of the same: a network's own, in a pair
-DRAWS = 500  # of the percentile bootstrap
-STANDARD_ERRORS = 3  # of the true difference whose detection is counted
-SEED_SCATTER = 0.1  # standard deviation of a class's skill over seeds
-SEEDS = 3
-
-
-@dataclass(frozen=True)
-class Config:
-    sets: int = 2000
-    """Simulated test sets of every kind."""
-    seed: int = 0
-    """Of everything that is drawn."""
+SHARED = 0.2  # of the difficulty's variance: the image's, and as much again the image's in a class
+ALIKE = 0.5  # of the variance of what images of one group have in common
+MISTAKEN = 0.3  # times its prevalence, a class that is not there comes into question
+BATCH = 50  # sets drawn at a time
+LARGE = 200_000  # images whose pooled score is taken for the truth
+RESAMPLES = 1000  # of the bootstrap
+SEED_SCATTER = 0.3  # standard deviation of a skill between the seeds of a method
 
 
 @dataclass(frozen=True)
 class Population:
+    """What test sets are drawn from; prevalence, size and skill are by class."""
+
     prevalence: tuple[float, ...]
     size: tuple[float, ...]
     skill: tuple[float, ...]
     unevenness: float = 1.0
-    scatter: float = 1.0
-    group: int = 1  # images of a group
+    group: int = 1
 
-    def shifted(self, by) -> "Population":
-        return replace(self, skill=tuple(np.add(self.skill, by)))
+    def shifted(self, shift: float) -> "Population":
+        return replace(self, skill=tuple(one + shift for one in self.skill))
 
 
 ELEVEN = Population(
@@ -81,273 +65,331 @@ ELEVEN = Population(
     skill=(3, 3, 2.5, 2.5, 2, 2, 1.5, 1.5, 1, 1, 1),
 )
 TWO = Population(prevalence=(1, 0.9), size=(4, 1), skill=(3, 2))
-POPULATIONS = {
-    "11 classes": ELEVEN,
-    "11 classes, uneven areas": replace(ELEVEN, unevenness=1.5),
-    "11 classes, groups of 3": replace(ELEVEN, group=3),
-    "11 classes, low scores": ELEVEN.shifted(-3.5),
-    "11 classes, high scores": ELEVEN.shifted(3),
-    "2 classes": TWO,
-    "2 classes, groups of 5": replace(TWO, group=5),
-    "2 classes, one rare": Population(prevalence=(1, 0.2), size=(4, 0.5), skill=(3, 1)),
-    "2 classes, low scores": TWO.shifted((-3, -4)),
-    "2 classes, high scores": TWO.shifted(3),
+RARE = Population(prevalence=(1, 0.2), size=(4, 0.5), skill=(3, 1))
+UNEVEN = replace(ELEVEN, unevenness=1.5)
+
+SETTINGS = {  # name → population, images
+    "11 classes": (ELEVEN, 60),
+    "11 classes, uneven": (UNEVEN, 60),
+    "11 classes, groups of 3": (replace(ELEVEN, group=3), 60),
+    "11 classes, high scores": (ELEVEN.shifted(3), 60),
+    "11 classes, low scores": (ELEVEN.shifted(-3.5), 60),
+    "2 classes": (TWO, 60),
+    "2 classes, high scores": (TWO.shifted(3), 60),
+    "2 classes, low scores": (TWO.shifted(-3.5), 60),
+    "2 classes, one rare": (RARE, 60),
+    "2 classes, groups of 5": (replace(TWO, group=5), 60),
+    "11 classes, 30": (ELEVEN, 30),
+    "11 classes, 20": (ELEVEN, 20),
+    "2 classes, 20": (TWO, 20),
+    "2 classes, high scores, 20": (TWO.shifted(3), 20),
+    "2 classes, 10": (TWO, 10),
+    "11 classes, 200": (ELEVEN, 200),
 }
-IMAGES = 60
-OTHER_SIZES = (
-    ("11 classes", 200),
-    ("11 classes", 30),
-    ("11 classes", 20),
-    ("11 classes", 10),
-    ("2 classes", 20),
-    ("2 classes", 6),
-    ("2 classes, high scores", 20),
-    ("2 classes, high scores", 5),
+BY_CLASS = ("11 classes", "11 classes, uneven", "11 classes, groups of 3", "11 classes, low scores", "11 classes, 200")
+PAIRS = (
+    "11 classes",
+    "11 classes, uneven",
+    "11 classes, groups of 3",
+    "2 classes",
+    "2 classes, one rare",
+    "11 classes, 20",
+    "2 classes, 20",
 )
-PAIRS = tuple((name, IMAGES) for name in POPULATIONS) + (("11 classes", 20), ("2 classes", 20))
-METHODS = (("11 classes", IMAGES), ("2 classes", IMAGES))
+SEEDS = (3, 5)
 
 
-# Drawing: arrays are (sets, groups, images of a group, classes); confusion matrices (sets, groups, C, C)
+@dataclass(frozen=True)
+class Config:
+    sets: int = 2000
+    """Test sets of each kind."""
+    seed: int = 0
+    """Of the test sets."""
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers; images of one group share half of the variance."""
+def class_iou(counts: np.ndarray) -> np.ndarray:
+    """Counts (…, C, 2) of hits and union → IoU (…, C); NaN where a class does not occur."""
+    hits, union = counts[..., 0], counts[..., 1]
+    return np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def mean_iou(counts: np.ndarray) -> np.ndarray:
+    """Counts (…, C, 2) → the mean over the classes that occur, (…)."""
+    occurs = counts[..., 1] > 0
+    return np.where(occurs, class_iou(counts), 0).sum(-1) / np.maximum(occurs.sum(-1), 1)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], group: int) -> np.ndarray:
+    """Normal numbers (sets, images, …), alike within groups."""
     own = rng.standard_normal(shape)
-    if shape[2] == 1:
+    if group == 1:
         return own
-    shared = rng.standard_normal((shape[0], shape[1], 1, shape[3]))
-    return np.sqrt(0.5) * (own + shared)
+    common = rng.standard_normal((shape[0], shape[1] // group, *shape[2:])).repeat(group, axis=1)
+    return np.sqrt(ALIKE) * common + np.sqrt(1 - ALIKE) * own
 
 
-def draw_images(rng: np.random.Generator, population: Population, sets: int, images: int):
-    """Pixels of each class in each image, and which classes may be seen in it."""
-    shape = sets, images // population.group, population.group, len(population.prevalence)
-    held = normal(rng, shape) <= stats.norm.ppf(population.prevalence)
-    area = held * np.array(population.size) * np.exp(population.unevenness * normal(rng, shape))
-    area *= PIXELS / area.sum(-1, keepdims=True)
-    seen = held | (rng.random(shape) < PHANTOM * np.array(population.prevalence))
-    return np.rint(area), seen
+def draw(
+    rng: np.random.Generator, population: Population, sets: int, images: int, skills: list[tuple[float, ...]]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Test sets, and networks' counts on them.
+
+    Returns:
+        for each of the skills int64 (sets, units, C, 2), hits and union; and images that hold each class (sets, C).
+    """
+    shape = (sets, images, len(population.prevalence))
+    prevalence, size = np.array(population.prevalence), np.array(population.size)
+    holds = normal(rng, shape, population.group) <= stats.norm.ppf(prevalence)
+    area = holds * size * np.exp(population.unevenness * normal(rng, shape, population.group))
+    area = np.rint(area * PIXELS / area.sum(-1, keepdims=True))
+    in_question = size * (holds | (rng.random(shape) < MISTAKEN * prevalence))
+    shared = normal(rng, (*shape[:2], 1), population.group) + normal(rng, shape, population.group)
+    counts = []
+    for skill in skills:
+        own = normal(rng, shape, population.group)
+        difficulty = np.sqrt(SHARED) * shared + np.sqrt(1 - 2 * SHARED) * own
+        counts.append(confused(area, in_question, expit(np.array(skill) + difficulty)))
+    units = (sets, images // population.group, population.group, shape[2], 2)
+    return [one.reshape(units).sum(2) for one in counts], (area > 0).sum(1)
 
 
-def draw_difficulty(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """What any network's skill has to add in an image, variance 1: the image's part and the class's in the image."""
-    image, own = normal(rng, (*shape[:3], 1)), normal(rng, shape)
-    return np.sqrt(IMAGE_SHARE) * image + np.sqrt(1 - IMAGE_SHARE) * own
+def confused(area: np.ndarray, in_question: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Hits and union (sets, images, C, 2) where the missed pixels go to the classes in question."""
+    others = in_question.sum(-1, keepdims=True) - in_question
+    missed = np.where(others > 0, np.rint(area * (1 - found)), 0)
+    per_size = np.divide(missed, others, out=np.zeros_like(missed), where=others > 0)
+    taken = np.rint(in_question * (per_size.sum(-1, keepdims=True) - per_size))
+    return np.stack([area - missed, area + taken], axis=-1).astype(np.int64)
 
 
-def answer(population: Population, area: np.ndarray, seen: np.ndarray, luck: np.ndarray) -> np.ndarray:
-    """A network's confusion matrices, int64 (sets, groups, C, C), summed over the images of each group."""
-    num_classes = area.shape[-1]
-    wrong = np.arange(num_classes)
-    share = (seen * np.array(population.size))[..., None, :] * (1 - np.eye(num_classes))
-    total = share.sum(-1, keepdims=True)
-    share = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
-    missed = area * expit(-np.array(population.skill) - population.scatter * luck)
-    matrices = np.floor(missed[..., None] * share)
-    matrices[..., wrong, wrong] = area - matrices.sum(-1)
-    return matrices.sum(2).astype(np.int64)
-
-
-def draw_sets(
-    population: Population, sets: int, images: int, seed, *others: Population
+def test_sets(
+    population: Population, images: int, sets: int, seed: int, skills: list[tuple[float, ...]]
 ) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
-    """Set by set: confusion matrices (n, C, C) of one network, or of several on the same images; holders (C,)."""
+    """One set after another: each network's counts (units, C, 2), and images that hold each class (C,)."""
     rng = np.random.default_rng(seed)
-    networks = (population, *others)
-    for start in range(0, sets, CHUNK):
-        area, seen = draw_images(rng, population, min(CHUNK, sets - start), images)
-        difficulty = draw_difficulty(rng, area.shape)
-        own = OWN_SHARE if others else 0
-        lucks = [np.sqrt(1 - own) * difficulty + np.sqrt(own) * draw_difficulty(rng, area.shape) for _ in networks]
-        answers = [answer(one, area, seen, luck) for one, luck in zip(networks, lucks, strict=True)]
-        holders = (area > 0).sum((1, 2))
-        for i in range(len(area)):
-            yield [one[i] for one in answers], holders[i]
+    for start in range(0, sets, BATCH):
+        counts, holders = draw(rng, population, min(BATCH, sets - start), images, skills)
+        yield from zip(zip(*counts, strict=True), holders, strict=True)
 
 
-def true_iou(population: Population, seed, *others: Population) -> list[np.ndarray]:
-    """The IoUs of each class in the population, of each network."""
-    totals = 0
-    per_set = IMAGES * 10
-    for matrices, _ in draw_sets(population, LARGE // per_set, per_set, seed, *others):
-        totals = totals + np.array([one.sum(0) for one in matrices])
-    return list(iou(totals))
+@cache
+def true_counts(population: Population, images: int = LARGE) -> np.ndarray:
+    """Sums of hits and union (C, 2) over many images."""
+    rng, per_draw = np.random.default_rng(2**31), 2000 * population.group
+    drawn = (draw(rng, population, 1, per_draw, [population.skill])[0][0] for _ in range(-(-images // per_draw)))
+    return sum(one.sum((0, 1)) for one in drawn)
 
 
-# Intervals of one network
+def true_miou(population: Population) -> float:
+    return float(mean_iou(true_counts(population)))
+
+
+def bootstrap(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Resampled sums (RESAMPLES, C, 2)."""
+    n = len(counts)
+    times = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    return (times @ counts.reshape(n, -1).astype(float)).reshape(RESAMPLES, *counts.shape[1:])
 
 
 def plain_jackknife(counts: np.ndarray, statistic) -> tuple[float, float]:
-    value, without = leave_one_out(counts, statistic)
-    if not (0 < without.min() and without.max() < 1):
-        return np.nan, np.nan
-    error, _ = spread(logit(without))
-    reach = stats.t.ppf(UPPER, len(counts) - 1) * error
-    return expit(logit(value) - reach), expit(logit(value) + reach)
+    """The logit jackknife with n − 1 degrees of freedom."""
+    without = logit(left_out(counts, statistic))
+    without = without[np.isfinite(without)]
+    error = np.sqrt((len(counts) - 1) / len(counts) * ((without - without.mean()) ** 2).sum())
+    reach = stats.t.ppf(0.975, len(counts) - 1) * error
+    centre = logit(statistic(counts.sum(0)))
+    return expit(centre - reach), expit(centre + reach)
 
 
-def resample(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sums of DRAWS bootstrap samples of the units."""
-    weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
-    return (weights @ counts.reshape(len(counts), -1).astype(float)).reshape(DRAWS, *counts.shape[1:])
+def held(low: float, high: float, truth: float) -> bool:
+    return bool(low <= truth <= high)
 
 
-def percentiles(scores: np.ndarray) -> tuple[float, float]:
-    return tuple(np.nanquantile(scores, (1 - UPPER, UPPER))) if np.isfinite(scores).any() else (np.nan, np.nan)
+def miou_coverage(name: str, sets: int, seed: int = 0, rivals: bool = True) -> dict:
+    """Whether each interval of mIoU holds the truth, and how wide it is."""
+    population, images = SETTINGS[name]
+    truth = class_iou(true_counts(population))
+    rng, found = np.random.default_rng(seed), {"ours": [], "bootstrap": [], "plain": [], "width": [], "below": []}
+    for (counts,), _ in test_sets(population, images, sets, seed, [population.skill]):
+        target = truth[counts[..., 1].sum(0) > 0].mean()
+        ours = interval(counts, mean_iou)
+        if ours.low is None:
+            continue
+        found["ours"].append(held(ours.low, ours.high, target))
+        found["below"].append(ours.high < target)
+        found["width"].append(ours.high - ours.low)
+        if rivals:
+            found["bootstrap"].append(held(*np.quantile(mean_iou(bootstrap(counts, rng)), (0.025, 0.975)), target))
+            found["plain"].append(held(*plain_jackknife(counts, mean_iou), target))
+    return found
 
 
-def parts_of(matrices: np.ndarray, label: int) -> np.ndarray:
-    """All that a class's IoU needs: hits and union, (…, 2)."""
-    hit = hits(matrices)[..., label]
-    return np.stack([hit, matrices[..., label, :].sum(-1) + matrices[..., label].sum(-1) - hit], axis=-1)
+def class_coverage(name: str, sets: int, seed: int = 0) -> list[dict]:
+    """The same of each class's IoU, where 10 images hold it."""
+    population, images = SETTINGS[name]
+    truth = class_iou(true_counts(population))
+    rng, found = np.random.default_rng(seed), [{"ours": [], "bootstrap": [], "plain": [], "width": []} for _ in truth]
+    for (counts,), holders in test_sets(population, images, sets, seed, [population.skill]):
+        resampled = class_iou(bootstrap(counts, rng))
+        for c in np.flatnonzero(holders >= LEAST_HOLDERS):
+            one = counts[:, c : c + 1]
+            ours = interval(one, mean_iou, holders=int(holders[c]))
+            if ours.low is None:
+                continue
+            found[c]["ours"].append(held(ours.low, ours.high, truth[c]))
+            found[c]["width"].append(ours.high - ours.low)
+            found[c]["bootstrap"].append(held(*np.nanquantile(resampled[:, c], (0.025, 0.975)), truth[c]))
+            found[c]["plain"].append(held(*plain_jackknife(one, mean_iou), truth[c]))
+    return found
 
 
-def iou_of_parts(parts: np.ndarray) -> np.ndarray:
-    return ratio(parts[..., 0], parts[..., 1])
+def solve(function, low: float, high: float) -> float:
+    """Where a rising function crosses 0, to 0.01."""
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (low, middle) if function(middle) > 0 else (middle, high)
+    return (low + high) / 2
 
 
-def mean_cover(population: Population, sets: int, images: int, seed: int) -> np.ndarray:
-    """Ends of mIoU's intervals less the true mIoU, (sets, 3, 2): ours, plain jackknife, bootstrap."""
-    truth = true_iou(population, [seed, 1])[0]
-    rng = np.random.default_rng([seed, 2])
-    found = []
-    for (matrices,), _ in draw_sets(population, sets, images, [seed, 3]):
-        ours = interval(matrices, mean_iou)
-        ends = (
-            (ours.low, ours.high),
-            plain_jackknife(matrices, mean_iou),
-            percentiles(mean_iou(resample(matrices, rng))),
-        )
-        occurs = ~np.isnan(iou(matrices.sum(0)))
-        found.append(np.array(ends, float) - truth[occurs].mean())
-    return np.array(found)
+def equally_good(population: Population) -> Population:
+    """Another network's skills, with the same pooled mIoU."""
+    frequent = np.arange(len(population.skill)) < (5 if len(population.skill) > 2 else 1)
+    less = 1 if frequent.sum() > 1 else -1  # of two classes the first gains: no loss there can outweigh the other
+
+    def other(change: float) -> Population:
+        skill = np.array(population.skill) + (np.where(frequent, -change, 1) if less > 0 else np.array([change, -0.7]))
+        return replace(population, skill=tuple(skill.tolist()))
+
+    target = true_miou(population)
+    return other(solve(lambda change: less * (target - true_miou(other(change))), -1, 6))
 
 
-def class_cover(population: Population, sets: int, images: int, seed: int) -> dict[int, np.ndarray]:
-    """Class → ends of its IoU's intervals less the true IoU, (sets that show it, 3, 2)."""
-    truth = true_iou(population, [seed, 1])[0]
-    rng = np.random.default_rng([seed, 2])
-    found = {label: [] for label in range(len(truth))}
-    for (matrices,), holders in draw_sets(population, sets, images, [seed, 3]):
-        scores = iou(resample(matrices, rng))
-        for label in np.flatnonzero(holders >= LEAST_HOLDERS):
-            parts = parts_of(matrices, label)
-            ours = interval(parts, iou_of_parts, holders=int(holders[label]))
-            ends = (ours.low, ours.high), plain_jackknife(parts, iou_of_parts), percentiles(scores[:, label])
-            found[label].append(np.array(ends, float) - truth[label])
-    return {label: np.array(ends) for label, ends in found.items() if len(ends)}
+def better(population: Population, images: int, seed: int) -> tuple[Population, float]:
+    """A network that is better by 3 standard deviations of the difference between equal ones, and by how much."""
+    drawn = test_sets(population, images, 2000, seed + 1, [population.skill, population.skill])
+    gap = 3 * np.std([mean_iou(second.sum(0)) - mean_iou(first.sum(0)) for (first, second), _ in drawn])
+    start = true_miou(population)
+    second = population.shifted(solve(lambda shift: true_miou(population.shifted(shift)) - start - gap, 0, 8))
+    return second, true_miou(second) - start
 
 
-def held(ends: np.ndarray) -> np.ndarray:
-    """Share of the intervals (sets, ways, 2) that hold the truth, by way; one that is not given holds nothing."""
-    return ((ends[..., 0] <= 0) & (ends[..., 1] >= 0)).mean(0)
+def paired(
+    population: Population, second: Population, images: int, sets: int, seed: int, rival: bool = True
+) -> dict[str, list[bool]]:
+    """Whether two networks are told apart, and whether the interval holds the true difference."""
+    gap = true_miou(second) - true_miou(population) if second != population else 0.0
+    found = {"told": [], "holds": [], "told by t": []}
+    for (one, two), _ in test_sets(population, images, sets, seed, [population.skill, second.skill]):
+        tested = difference(one, two, mean_iou)
+        found["told"].append(tested.p is not None and tested.p <= 0.05)
+        found["holds"].append(tested.p is not None and held(tested.low, tested.high, gap))
+        if rival:
+            change = left_out(two, mean_iou) - left_out(one, mean_iou)
+            t = abs(tested.value) / np.sqrt((len(one) - 1) * change.var())
+            found["told by t"].append(t > stats.t.ppf(0.975, len(one) - 1))
+    return found
 
 
-# Pairs
+def methods_told_apart(name: str, seeds: int, sets: int, seed: int = 0) -> list[bool]:
+    """Whether two methods are told apart whose seeds scatter around the same skills."""
+    population, images = SETTINGS[name]
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(sets):
+        skills = [tuple(np.array(population.skill) + SEED_SCATTER * rng.standard_normal()) for _ in range(2 * seeds)]
+        counts = np.concatenate(draw(rng, population, 1, images, skills)[0])
+        tested = difference_of_methods(counts[:seeds], counts[seeds:], mean_iou)
+        found.append(tested.p is not None and tested.p <= 0.05)
+    return found
 
 
-def other_strengths(population: Population, seed: int) -> Population:
-    """Better by 1 in the rarer half of the classes, worse in the others: the same true mIoU."""
-    rarer = np.arange(len(population.skill)) >= len(population.skill) // 2
-
-    def gain(loss: float) -> float:
-        return true_gain(population, population.shifted(np.where(rarer, 1, -loss)), seed)
-
-    return population.shifted(np.where(rarer, 1, -brentq(gain, 0, 5, xtol=0.005)))
+def percent(flags: list[bool]) -> str:
+    return f"{100 * np.mean(flags):.1f}" if flags else "–"
 
 
-def better(population: Population, by: float, seed: int) -> Population:
-    """Better by one number in all classes, its true mIoU better ``by`` so much."""
-    shift = brentq(lambda shift: true_gain(population, population.shifted(shift), seed) - by, 0, 10, xtol=0.005)
-    return population.shifted(shift)
+def miou_row(name: str, sets: int, seed: int) -> str:
+    population, images = SETTINGS[name]
+    found = miou_coverage(name, sets, seed)
+    return (
+        f"| {name.removesuffix(f', {images}')} | {images} | {true_miou(population):.3f} | {percent(found['ours'])} | "
+        f"{percent(found['below'])} | {np.median(found['width']):.3f} | {percent(found['bootstrap'])} | "
+        f"{percent(found['plain'])} |"
+    )
 
 
-def true_gain(first: Population, second: Population, seed: int) -> float:
-    before, after = true_iou(first, [seed, 1], second)
-    return float(after.mean() - before.mean())
+def class_rows(name: str, sets: int, seed: int) -> str:
+    population, images = SETTINGS[name]
+    truth = class_iou(true_counts(population))
+    rows = [
+        f"| {name.removesuffix(f', {images}')} | {images} | {population.prevalence[c]} | {truth[c]:.2f} | "
+        f"{100 * len(one['ours']) / sets:.0f} | {percent(one['ours'])} | {np.median(one['width']):.2f} | "
+        f"{percent(one['bootstrap'])} | {percent(one['plain'])} |"
+        for c, one in enumerate(class_coverage(name, sets, seed))
+        if len(one["ours"]) >= sets / 20  # fewer would say little
+    ]
+    return "\n".join(rows)
 
 
-def p_values(population: Population, second: Population, sets: int, images: int, seed: int):
-    """Differences (sets,) and their p-values (sets, 3): ours, t of n − 1, t of 2k."""
-    values, found = [], []
-    for (one, other), _ in draw_sets(population, sets, images, [seed, 3], second):
-        ours = difference(one, other, mean_iou)
-        error, carriers = spread(leave_one_out(other, mean_iou)[1] - leave_one_out(one, mean_iou)[1])
-        n = len(one)
-        rivals = [2 * stats.t.sf(abs(ours.value) / error, df) for df in (n - 1, min(2 * carriers, n - 1))]
-        values.append(ours.value)
-        found.append([np.nan if ours.p is None else ours.p, *rivals])
-    return np.array(values), np.array(found)
+def pair_row(name: str, sets: int, seed: int) -> str:
+    population, images = SETTINGS[name]
+    second, gap = better(population, images, seed)
+    equal = paired(population, population, images, sets, seed + 2)
+    other = paired(population, equally_good(population), images, sets, seed + 3)
+    shifted = paired(population, second, images, sets, seed + 4)
+    cells = " | ".join(f"{percent(one['told'])} | {percent(one['told by t'])}" for one in (equal, other, shifted))
+    return f"| {name.removesuffix(f', {images}')} | {images} | {cells} | {gap:.3f} | {percent(shifted['holds'])} |"
 
 
-def alarms(p: np.ndarray) -> np.ndarray:
-    return (p < 0.05).mean(0)
+def method_row(name: str, sets: int, seed: int) -> str:
+    cells = " | ".join(percent(methods_told_apart(name, seeds, sets, seed)) for seeds in SEEDS)
+    return f"| {name} | {cells} |"
 
 
-def compare_pairs(population: Population, sets: int, images: int, seed: int) -> list[np.ndarray]:
-    """Shares of p < 0.05, by way: equal networks, other strengths, 3 SE."""
-    values, equal = p_values(population, population, sets, images, seed)
-    _, other = p_values(population, other_strengths(population, seed), sets, images, seed + 1)
-    stronger = better(population, STANDARD_ERRORS * values.std(), seed)
-    _, apart = p_values(population, stronger, sets, images, seed + 2)
-    return [alarms(equal), alarms(other), alarms(apart)]
-
-
-def method_alarms(population: Population, sets: int, images: int, seed: int) -> tuple[float, float]:
-    """False alarms between a method and itself, SEEDS runs of each: ours, and a paired test of one run of each."""
-    rng = np.random.default_rng([seed, 4])
-    found = []
-    for i in range(sets):
-        size = 2 * SEEDS, len(population.skill)
-        runs = [population.shifted(shift) for shift in rng.normal(0, SEED_SCATTER, size)]
-        ((matrices, _),) = draw_sets(runs[0], 1, images, [seed, 5, i], *runs[1:])
-        ours = difference_of_methods(np.array(matrices[:SEEDS]), np.array(matrices[SEEDS:]), mean_iou)
-        found.append([ours.p, difference(matrices[0], matrices[-1], mean_iou).p])
-    return tuple(alarms(np.array(found, float)))
+TABLES = (  # heading, columns, function of setting, sets and seed to rows, settings
+    (
+        "mIoU: coverage of 95% intervals, in percent",
+        ("population", "images", "true mIoU", "ours", "truth above ours", "median width", "bootstrap", "plain t"),
+        miou_row,
+        tuple(SETTINGS),
+    ),
+    (
+        "IoU of a class, where 10 images or more hold it: coverage, in percent",
+        ("population", "images", "prevalence", "true IoU", "shown", "ours", "median width", "bootstrap", "plain t"),
+        class_rows,
+        BY_CLASS,
+    ),
+    (
+        "Two networks on the same images: told apart at p ≤ 0.05, in percent; and by t with n − 1 degrees of freedom",
+        (
+            "population",
+            "images",
+            "equal",
+            "t",
+            "as good",
+            "t",
+            "3 SE better",
+            "t",
+            "true difference",
+            "interval holds it",
+        ),
+        pair_row,
+        PAIRS,
+    ),
+    (
+        "Two methods alike: told apart at p ≤ 0.05, in percent",
+        ("population", *(f"{seeds} seeds each" for seeds in SEEDS)),
+        method_row,
+        ("11 classes", "2 classes", "2 classes, 20"),
+    ),
+)
 
 
 def main(config: Config) -> None:
-    sets, seed = config.sets, config.seed
-    print(f"{sets} sets of every kind, seed {seed}. mIoU: share of the 95% intervals that hold the true one\n")
-    print("| population | images | held | too low | too high | median width | plain t | its width | bootstrap |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for name, images in (*((name, IMAGES) for name in POPULATIONS), *OTHER_SIZES):
-        ends = mean_cover(POPULATIONS[name], sets, images, seed)
-        ours, plain, bootstrap = held(ends)
-        below, above = (ends[:, 0, 1] < 0).mean(), (ends[:, 0, 0] > 0).mean()
-        width, plain_width = np.nanmedian(ends[:, :2, 1] - ends[:, :2, 0], axis=0)
-        print(
-            f"| {name} | {images} | {ours:.1%} | {below:.1%} | {above:.1%} | {width:.3f} "
-            f"| {plain:.1%} | {plain_width:.3f} | {bootstrap:.1%} |",
-            flush=True,
-        )
-    print(f"\nIoU of a class, {IMAGES} images, in sets with {LEAST_HOLDERS} or more images that hold it\n")
-    print("| population | prevalence | true IoU | sets | held | median width | plain t | bootstrap |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, population in POPULATIONS.items():
-        truth = true_iou(population, [seed, 1])[0]
-        for label, ends in class_cover(population, sets, IMAGES, seed).items():
-            ours, plain, bootstrap = held(ends)
-            width = np.nanmedian(ends[:, 0, 1] - ends[:, 0, 0])
-            print(
-                f"| {name} | {population.prevalence[label]} | {truth[label]:.2f} | {len(ends)} | {ours:.1%} "
-                f"| {width:.3f} | {plain:.1%} | {bootstrap:.1%} |",
-                flush=True,
-            )
-    print("\nPaired test of two networks' mIoU: share of p < 0.05; in brackets t of n − 1, and of 2k\n")
-    print("| population | images | equal | other strengths | 3 SE |\n|---|---|---|---|---|")
-    for name, images in PAIRS:
-        cells = [
-            f"{ours:.1%} ({plain:.1%}, {satterthwaite:.1%})"
-            for ours, plain, satterthwaite in compare_pairs(POPULATIONS[name], sets, images, seed)
-        ]
-        print(f"| {name} | {images} | {' | '.join(cells)} |", flush=True)
-    print(f"\nA method against itself, {SEEDS} seeds of each: share of p < 0.05\n")
-    print("| population | images | as methods | one run of each |\n|---|---|---|---|")
-    for name, images in METHODS:
-        ours, single = method_alarms(POPULATIONS[name], sets, images, seed)
-        print(f"| {name} | {images} | {ours:.1%} | {single:.1%} |", flush=True)
+    print(f"{config.sets} test sets of each kind, seed {config.seed}")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        tables = [[pool.submit(rows, name, config.sets, config.seed) for name in names] for _, _, rows, names in TABLES]
+        for (heading, columns, _, _), rows in zip(TABLES, tables, strict=True):
+            print(f"\n## {heading}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+            for row in rows:
+                print(row.result(), flush=True)
 
 
 if __name__ == "__main__":

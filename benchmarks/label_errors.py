@@ -25,7 +25,7 @@ from engine import confusion
 from engine.doubts import Doubt, doubts, rank, uncertainty
 from engine.objects import connect
 
-LEAST, MOST = 0.01, 0.4  # of the image: an object, and the pixels that an error changes
+LEAST, MOST = 0.01, 0.25  # of the image: an object, and the pixels that an error changes
 THICK = 0.2  # radius of the disc that fits in an error, of its area's square root: a disc has 0.56, 1×6 has 0.2
 HIT = 0.3  # IoU of two boxes
 BUDGETS = (1, 2)  # suspects looked at, for each error planted
@@ -103,12 +103,10 @@ def predict(config: Config) -> tuple[list[str], list[np.ndarray], list[np.ndarra
 
 
 def forget(mask, there, label, other, other_label, rng) -> np.ndarray:
-    """The object as if it had not been drawn: what is nearest to it goes on."""
-    beside = (~there & (mask != VOID)).view(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(1 - beside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    names = np.zeros(nearest.max() + 1, np.uint8)
-    names[nearest[beside > 0]] = mask[beside > 0]
-    return np.where(there, names[nearest], mask)
+    """The object as if it had not been drawn: the class that most of its outline touches goes on."""
+    beside = cv2.dilate(there.view(np.uint8), np.ones((3, 3), np.uint8)) > there
+    around = np.bincount(mask[beside & (mask != VOID) & (mask != label)], minlength=1)
+    return np.where(there & (around.any()), np.uint8(around.argmax()), mask)
 
 
 def halve(mask, there, label, other, other_label, rng) -> np.ndarray:

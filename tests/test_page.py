@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_folder, write_classes
 from PIL import Image
 
 from engine.page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
@@ -577,6 +578,33 @@ def many(tmp_path_factory):
     colors = tuple((20 * i, 255 - 20 * i, 99) for i in range(11))
     gallery = Gallery(frames(300), names, colors, "mIoU")
     return write(tmp_path_factory.mktemp("many") / "page.html", sections=[Section("Pictures", gallery=gallery)])
+
+
+def test_the_report_of_a_run_with_hostile_names(tmp_path, visit):
+    """From files on disk to what a reader sees: evaluate.py's own report."""
+    from test_evaluate import make_run
+
+    from engine.config import EvaluateConfig
+    from evaluate import evaluate
+
+    data = make_folder(tmp_path / "data", 20, size=40)
+    for folder in ("images", "masks"):
+        (data / folder / "item000.png").rename(data / folder / EVIL)
+    write_classes(data, ["ground", NAMES[2]])
+    run = make_run(data, tmp_path, "r", shift=-1.2)
+    evaluate(EvaluateConfig(runs=(run,), split="all"))
+    page = visit(run / "evaluation/all/report.html")
+    assert page.locator(".verdict").inner_text().startswith("NOT BETTER than the colour-only baseline")
+    titles = page.locator("h2").all_inner_texts()
+    assert titles[:3] == ["Beside the baselines", "Classes", "Confusion"] and titles[-1] == "Images"
+    images = page.locator("section").last
+    assert images.locator(".card").count() == 20
+    card = images.locator(".card").filter(has_text=EVIL.removesuffix(".png"))
+    card.locator(".open").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("dialog[open]").inner_text().count("onerror") >= 1
+    page.keyboard.press("Escape")
+    assert page.get_by_text("the test part was opened for the first time").count() == 1
 
 
 @pytest.mark.slow
