@@ -52,6 +52,7 @@ def about_images(config: EvaluateConfig, name: str, runs: dict) -> dict:
         "split": name,
         "data": str(config.data or first.dataset["root"]),
         "tta": config.tta,
+        "split_touching": config.split_touching,
         "test_openings": max(run.open_test_part() for run in runs.values()) if opens else None,
     }
 

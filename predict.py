@@ -40,10 +40,11 @@ def predict(config: PredictConfig) -> None:
         )
     ranked = sorted(doubts, key=doubts.get, reverse=True)
     write_csv(config.out / RANKING, [{"image": path.name, "uncertainty": round(doubts[path], 4)} for path in ranked])
+    if len(ranked) > 1:
+        least_sure = ", ".join(path.name for path in ranked[:3])
+        print(f"To label next: {least_sure} (the network is least sure of them; all in {config.out / RANKING})")
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(run.encoding.names))
     print(f"{len(images)} masks and overlays are in {config.out}/ (values: {classes})")
-    if len(ranked) > 1:
-        print(f"To label next: {', '.join(path.name for path in ranked[:3])} (least sure; all in {config.out / RANKING})")
 
 
 def find_images(given: tuple[Path, ...]) -> list[Path]:

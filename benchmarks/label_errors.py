@@ -3,16 +3,16 @@
     python -m benchmarks.label_errors runs/NAME                 # its test part
     python -m benchmarks.label_errors runs/NAME --split val
 
-An error is planted in a share of the images, one in each: an object forgotten, cut in half, given another class, or
-invented. An object is a connected region of a class other than the first, of LEAST to MOST of the image. An error
-counts as found if the box of a suspect in that image and the box around the changed pixels have an IoU of HIT or more.
-The masks' own errors, if any, count as false alarms. Tables go to stdout as Markdown.
+An error is planted in a share of the images, one in each: an object forgotten, half forgotten, given another class, or
+invented. An object is a connected region of a class other than the first. What an error changes is connected, LEAST to
+MOST of the image, and no thin sliver (THICK). It counts as found if the box of a suspect in that image and the box
+around the changed pixels have an IoU of HIT or more. The masks' own errors, if any, count as false alarms. Tables go
+to stdout as Markdown.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -25,8 +25,9 @@ from engine import confusion
 from engine.doubts import Doubt, doubts, rank, uncertainty
 from engine.objects import connect
 
-LEAST, MOST = 0.01, 0.25  # of the image: an object, and the pixels that an error changes
-THICK = 0.2  # radius of the disc that fits in an error, of its area's square root: a disc has 0.56, 1×6 has 0.2
+LEAST, MOST = 0.01, 0.25  # of the image
+LARGE = 0.02  # of the image: larger errors have a row of their own
+THICK = 0.2  # largest disc's radius, of the area's square root: a disc has 0.56, a strip of 1×6 has 0.2
 HIT = 0.3  # IoU of two boxes
 BUDGETS = (1, 2)  # suspects looked at, for each error planted
 TRIES = 100  # draws of an object to spoil an image with
@@ -56,16 +57,17 @@ class Planted:
     kind: str
     mask: np.ndarray  # uint8 (H, W)
     box: tuple[int, int, int, int]  # of the changed pixels: top, left, bottom, right
+    size: float  # of the changed pixels, as a share of the image
 
 
 def main(config: Config) -> None:
     stems, probabilities, truths = predict(config)
-    ways = {"doubts": (doubts, rank), "size of the disagreement": (by_size, rank), "chance": (by_size, shuffled)}
+    ways = {OURS: (doubts, rank), "size of the disagreement": (by_size, rank), "chance": (by_size, shuffled)}
     clean = {
         name: [find(*one) for one in zip(stems, probabilities, truths, strict=True)] for name, (find, _) in ways.items()
     }
     rng = np.random.default_rng(config.seed)
-    found = {name: defaultdict(list) for name in ways}
+    found = {name: [] for name in ways}
     for _ in tqdm(range(config.rounds), "planting", leave=False, disable=None):
         planted = plant(truths, config.share, rng)
         for name, (find, order) in ways.items():
@@ -73,8 +75,7 @@ def main(config: Config) -> None:
             for error in planted:
                 spoiled[error.image] = find(stems[error.image], probabilities[error.image], error.mask)
             ordered = order([doubt for one in spoiled for doubt in one])
-            for error, place in zip(planted, places(ordered, planted, stems), strict=True):
-                found[name][error.kind].append(place / len(planted))
+            found[name] += [(error, place / len(planted)) for error, place in places(ordered, planted, stems)]
     print(f"{config.run.name}, {config.split}: {len(stems)} images, errors in {len(planted)} of them, ", end="")
     print(f"{config.rounds} times, seed {config.seed}\n")
     print_found(found)
@@ -102,14 +103,14 @@ def predict(config: Config) -> tuple[list[str], list[np.ndarray], list[np.ndarra
 # Errors: a mask, an object in it (bool (H, W)), its class, an object of another image with its class → wrong mask
 
 
-def forget(mask, there, label, other, other_label, rng) -> np.ndarray:
+def forget(mask, there, label, other, other_label) -> np.ndarray:
     """The object as if it had not been drawn: the class that most of its outline touches goes on."""
     beside = cv2.dilate(there.view(np.uint8), np.ones((3, 3), np.uint8)) > there
     around = np.bincount(mask[beside & (mask != VOID) & (mask != label)], minlength=1)
-    return np.where(there & (around.any()), np.uint8(around.argmax()), mask)
+    return np.where(there & around.any(), np.uint8(around.argmax()), mask)
 
 
-def halve(mask, there, label, other, other_label, rng) -> np.ndarray:
+def halve(mask, there, label, other, other_label) -> np.ndarray:
     """Half of the object forgotten, along its box's longer side."""
     top, left, bottom, right = box_of(there)
     half = there.copy()
@@ -117,20 +118,27 @@ def halve(mask, there, label, other, other_label, rng) -> np.ndarray:
         half[: (top + bottom) // 2] = False
     else:
         half[:, : (left + right) // 2] = False
-    return forget(mask, half, label, other, other_label, rng)
+    return forget(mask, half, label, other, other_label)
 
 
-def swap(mask, there, label, other, other_label, rng) -> np.ndarray:
+def swap(mask, there, label, other, other_label) -> np.ndarray:
     """Another object's class throughout; nothing is changed where it is the same."""
     return np.where(there, np.uint8(other_label), mask)
 
 
-def invent(mask, there, label, other, other_label, rng) -> np.ndarray:
+def invent(mask, there, label, other, other_label) -> np.ndarray:
     """An object of another image, drawn at its place there."""
     return np.where(other & (mask != VOID), np.uint8(other_label), mask)
 
 
-KINDS = {"forgotten": forget, "cut in half": halve, "of another class": swap, "invented": invent}
+KINDS = {"forgotten": forget, "half forgotten": halve, "of another class": swap, "invented": invent}
+OURS = "doubts"
+GROUPS = {  # rows of the table: name → whether an error belongs to it
+    "all": lambda error: True,
+    **{kind: lambda error, kind=kind: error.kind == kind for kind in KINDS},
+    f"below {LARGE:.0%} of the image": lambda error: error.size < LARGE,
+    f"{LARGE:.0%} of the image or more": lambda error: error.size >= LARGE,
+}
 
 
 def plant(truths: list[np.ndarray], share: float, rng: np.random.Generator) -> list[Planted]:
@@ -159,10 +167,10 @@ def spoil(truths: list[np.ndarray], image: int, kind: str, rng: np.random.Genera
         drawn, given = draw_object(mask, rng), draw_object(other, rng)
         if drawn is None or given is None:
             continue
-        wrong = KINDS[kind](mask, *drawn, *given, rng)
+        wrong = KINDS[kind](mask, *drawn, *given)
         changed = largest((wrong != mask) & (mask != VOID))
         if LEAST <= changed.mean() <= MOST and thickness(changed) >= THICK * np.sqrt(changed.sum()):
-            return Planted(image, kind, np.where(changed, wrong, mask), box_of(changed))
+            return Planted(image, kind, np.where(changed, wrong, mask), box_of(changed), float(changed.mean()))
     return None
 
 
@@ -214,12 +222,13 @@ def shuffled(found: list[Doubt]) -> list[Doubt]:
     return [found[i] for i in np.random.default_rng(len(found)).permutation(len(found))]
 
 
-def places(ordered: list[Doubt], planted: list[Planted], stems: list[str]) -> list[float]:
-    """After how many suspects each error is found; infinite where it is not."""
-    return [
-        next((i + 1 for i, one in enumerate(ordered) if one.stem == stems[error.image] and hits(one, error)), np.inf)
-        for error in planted
-    ]
+def places(ordered: list[Doubt], planted: list[Planted], stems: list[str]) -> list[tuple[Planted, float]]:
+    """Each error, and after how many suspects it is found; infinite where it is not."""
+    found = []
+    for error in planted:
+        right = (i for i, one in enumerate(ordered) if one.stem == stems[error.image] and hits(one, error))
+        found.append((error, next(right, np.inf) + 1))
+    return found
 
 
 def hits(doubt: Doubt, error: Planted) -> bool:
@@ -231,15 +240,16 @@ def hits(doubt: Doubt, error: Planted) -> bool:
     return shared >= HIT * (areas - shared)
 
 
-def print_found(found: dict[str, dict[str, list[float]]]) -> None:
+def print_found(found: dict[str, list[tuple[Planted, float]]]) -> None:
     """Shares of the planted errors among the first suspects; of the first as many, the share is the precision too."""
-    print("| way | error | planted | " + " | ".join(f"found in the first {n}×" for n in BUDGETS) + " |")
+    print("| ranked by | errors | planted | " + " | ".join(f"found in the first {n}×" for n in BUDGETS) + " |")
     print("|---|---|---|" + "---|" * len(BUDGETS))
-    for way, kinds in found.items():
-        every = {"all": [place for each in kinds.values() for place in each]}
-        for kind, reached in (every | (kinds if way == "doubts" else {})).items():
-            cells = " | ".join(f"{np.mean(np.array(reached) <= budget):.0%}" for budget in BUDGETS)
-            print(f"| {way} | {kind} | {len(reached)} | {cells} |")
+    for way, errors in found.items():
+        for name, chosen in GROUPS.items() if way == OURS else [("all", lambda error: True)]:
+            reached = np.array([place for error, place in errors if chosen(error)])
+            if len(reached):
+                cells = " | ".join(f"{np.mean(reached <= budget):.0%}" for budget in BUDGETS)
+                print(f"| {way} | {name} | {len(reached)} | {cells} |")
 
 
 def print_uncertainty(probabilities: list[np.ndarray], truths: list[np.ndarray]) -> None:

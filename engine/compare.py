@@ -79,7 +79,8 @@ def compare(candidates: list[Candidate]) -> dict:
     units = [by_group(one.matrices, groups) for one in candidates]
     scores = [confusion.mean_iou(one.sum(0)) for one in units]
     ranges = [interval(one, confusion.mean_iou, unit=unit) for one in units]
-    found = [difference(units[0], one, confusion.mean_iou, unit=unit) for one in units[1:]]
+    first, *others = map(confusion.overlaps, units)
+    found = [difference(first, one, confusion.mean_iou_of, unit=unit) for one in others]
     told = [i for i, one in enumerate(found) if one.p is not None]
     adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
     return {
@@ -111,7 +112,7 @@ def described(found, p_holm: float | None) -> dict:
         "miou_ci95_note": found.note or None,
         "p": found.p,
         "p_holm": p_holm,
-        "told_apart": p_holm is not None and p_holm < LEVEL,
+        "told_apart": p_holm is not None and p_holm <= LEVEL,
     }
 
 
@@ -126,9 +127,12 @@ def compare_methods(candidates: list[Candidate], groups: list[str | None], unit:
             + ", ".join(f"{count} of {name}" for name, count in counted.items())
         )
         return {"note": note, "seeds": counted, "differences": {}}
-    stacked = {name: np.stack([by_group(one.matrices, groups) for one in members]) for name, members in ready.items()}
+    stacked = {
+        name: np.stack([confusion.overlaps(by_group(one.matrices, groups)) for one in members])
+        for name, members in ready.items()
+    }
     first, *others = stacked
-    found = [difference_of_methods(stacked[first], stacked[name], confusion.mean_iou, unit=unit) for name in others]
+    found = [difference_of_methods(stacked[first], stacked[name], confusion.mean_iou_of, unit=unit) for name in others]
     told = [i for i, one in enumerate(found) if one.p is not None]
     adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
     differences = {

@@ -15,9 +15,10 @@ from .objects import connect
 # Probabilities below are noise of the last layer, and their logarithms would drown all others.
 LEAST_PROBABILITY = 1e-4
 CORE = 0.5  # of a region's greatest depth: pixels as deep are its core, where contours do not matter
-# Size and habit count less than how plainly the network disagrees, so both enter by their fourth roots: of powers
-# from 0.25 to 0.5, no one was clearly better (benchmarks/label_errors.py).
-POWER = 0.25
+# How plainly the network disagrees counts most, size and habit less. The powers were chosen on errors planted by
+# benchmarks/label_errors.py, where 0.25 to 0.5 did about equally well.
+SIZE_POWER = 1 / 3
+HABIT_POWER = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def doubts(stem: str, probabilities: np.ndarray, truth: np.ndarray, most: int = 
     A region is connected, has one label, and the network gives other classes to it. Where it is no wider than twice
     the tolerance of a contour (boundaries.py) it is left out: there labels and networks always differ, and so a wrong
     label that thin is not found. The score is the mean of log p(network's class) − log p(label) over the region's
-    core, times the fourth root of the region's share of the image.
+    core, times the cube root of the region's share of the image.
 
     Like Confident Learning (Northcutt et al. 2021, arXiv 1911.00068) this trusts a network that has not seen the
     label; on training images it has learnt the errors too.
@@ -68,7 +69,7 @@ def doubts(stem: str, probabilities: np.ndarray, truth: np.ndarray, most: int = 
     core = in_core(depths(wrong)[rows, columns], owner, len(classes))
     pixels = np.bincount(owner, minlength=len(classes))
     plainness = ratio(np.bincount(owner, margin * core, len(classes)), np.bincount(owner, core, len(classes)))
-    scores = plainness * (pixels / truth.size) ** POWER
+    scores = plainness * (pixels / truth.size) ** SIZE_POWER
     found = []
     for number in 1 + np.argsort(-scores[1:], kind="stable")[:most]:  # number 0 is what is not in doubt
         own = owner == number
@@ -102,7 +103,7 @@ def rank(found: list[Doubt]) -> list[Doubt]:
         images[doubt.truth, doubt.prediction].add(doubt.stem)
 
     def order(doubt: Doubt) -> tuple:
-        habit = len(images[doubt.truth, doubt.prediction]) ** POWER
+        habit = len(images[doubt.truth, doubt.prediction]) ** HABIT_POWER
         return -doubt.score / habit, doubt.stem, doubt.top, doubt.left, doubt.truth
 
     return sorted(found, key=order)

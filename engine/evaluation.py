@@ -208,6 +208,7 @@ def results_of(found: Evaluation, encoding: Encoding, about: dict) -> dict:
         "num_images": len(found.stems),
         "resolution": RESOLUTION,
         "reduction": REDUCTION,
+        "boundary_f1_tolerance": "0.75% of the image's diagonal, 1 pixel at least",
         "void": [unpack(value) if encoding.is_color else value for value in encoding.void],
         **scores,
         "neighbours_alike": neighbours_alike(found),

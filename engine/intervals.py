@@ -205,7 +205,7 @@ def swapped_ratios(first: np.ndarray, second: np.ndarray, statistic: Statistic) 
     """|difference| / error, float (SWAPS,), of the networks swapped on units drawn at random; ∞ where undefined."""
     n = len(first)
     # The draws are fixed, and the units sorted, so that neither their order nor that of the networks matters.
-    order = np.lexsort(np.concatenate([first + second, abs(first - second)], axis=1).reshape(n, -1).T)
+    order = np.lexsort((first + second).reshape(n, -1).T)
     first, second = first[order], second[order]
     draws = np.random.default_rng(0).random((SWAPS, n)) < 0.5
     chunks = np.array_split(draws, min(SWAPS, 1 + SWAPS * first.size // CELLS))

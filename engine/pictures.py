@@ -1,4 +1,4 @@
-"""What people would rather look at than read: overlays, errors, curves, the confusion matrix."""
+"""Pictures that a run leaves beside its numbers: overlays, errors, curves. Those of the page are in plots.py."""
 
 from pathlib import Path
 
@@ -64,23 +64,4 @@ def plot_curves(rows: list[dict], path: Path) -> None:
         axes.grid(alpha=0.3)
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
-    save(made, path)
-
-
-def plot_confusion(confusion: np.ndarray, names, path: Path) -> None:
-    """Share of each true class's pixels (row) that went to each predicted class (column)."""
-    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = 2.4 + 0.5 * len(names)
-    made = figure(side + 0.8, side)
-    axes = made.subplots()
-    drawn = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
-    axes.set(xlabel="predicted class", ylabel="true class", xticks=range(len(names)), yticks=range(len(names)))
-    axes.set_xticklabels(names, rotation=45, ha="right")
-    axes.set_yticklabels(names)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_parse_math(False)  # a class may be called "$x$"
-    for (row, column), value in np.ndenumerate(share):
-        color = "black" if value > 0.6 else "white"
-        axes.text(column, row, f"{value:.2f}".lstrip("0") or "0", ha="center", va="center", fontsize=8, color=color)
-    made.colorbar(drawn, label="share of the true class's pixels", shrink=0.8)
     save(made, path)

@@ -103,7 +103,7 @@ def error_bars(confusions: np.ndarray, groups: list[str | None], encoding: Encod
 
 def lead(baseline: np.ndarray, model: np.ndarray, unit: str) -> dict:
     """By how much the network's mIoU lies above a baseline's, on the same images."""
-    found = difference(baseline, model, confusion.mean_iou, unit=unit)
+    found = difference(confusion.overlaps(baseline), confusion.overlaps(model), confusion.mean_iou_of, unit=unit)
     return {"miou": number(found.value), "miou_ci95": bounds(found), "miou_ci95_note": found.note or None, "p": found.p}
 
 

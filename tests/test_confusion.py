@@ -26,6 +26,8 @@ def test_scores_by_hand():
     np.testing.assert_allclose(confusion.precision(matrix), [1 / 2, 2 / 3, 1, np.nan])
     np.testing.assert_allclose(confusion.recall(matrix), [1 / 2, 1, 1 / 2, np.nan])
     assert confusion.mean_iou(matrix) == pytest.approx(1 / 2)
+    assert confusion.overlaps(matrix).tolist() == [[1, 3], [2, 3], [1, 2], [0, 0]]
+    assert confusion.mean_iou_of(confusion.overlaps(matrix)) == pytest.approx(1 / 2)
     assert confusion.balanced_accuracy(matrix) == pytest.approx(2 / 3)
     assert confusion.pixel_accuracy(matrix) == pytest.approx(4 / 6)
 
