@@ -38,23 +38,30 @@ def evaluate_run(path: Path, config: EvaluateConfig) -> None:
     run, name, data = choose_images(Run.open(path), config)
     answer, beside = ways_of_run(run, config.tta, config.batch_size)
     facts = [f"{run.config['model']}, seed {run.config['seed']}, trained on {len(run.split.train)} images"]
-    about = about_images(config, name, {run.path.name: run})
+    about = about_images(config, name, [run], data.pairs())
     target = run.path / "evaluation" / (name if config.tta == "none" else f"{name}-{config.tta}")
     examine(target, run.path.name, run, data, answer, beside, about, facts, config)
 
 
-def about_images(config: EvaluateConfig, name: str, runs: dict) -> dict:
-    """The head of metrics.json; and a note in every run whose own test part is about to be scored."""
-    first = next(iter(runs.values()))
-    own = config.data is None or first.data_root is not None
-    opens = own and name in ("test", "all") and first.split.test
+def about_images(config: EvaluateConfig, name: str, runs: list, pairs: list) -> dict:
+    """The head of metrics.json."""
+    trained = {pair.image.resolve() for run in runs for pair in run.split.train}
     return {
         "split": name,
-        "data": str(config.data or first.dataset["root"]),
+        "data": str(config.data or runs[0].dataset["root"]),
         "tta": config.tta,
         "split_touching": config.split_touching,
-        "test_openings": max(run.open_test_part() for run in runs.values()) if opens else None,
+        "trained_on": sum(pair.image.resolve() in trained for pair in pairs),
+        "test_openings": note_opening(config, name, runs),
     }
+
+
+def note_opening(config: EvaluateConfig, name: str, runs: list) -> int | None:
+    """Note in every run that its own test part is about to be scored, where it is; how often that happened."""
+    own = config.data is None or config.data.resolve() == runs[0].root.resolve()
+    if not own or name not in ("test", "all") or not runs[0].split.test:
+        return None
+    return max(run.open_test_part() for run in runs)
 
 
 def opened_words(times: int) -> str:
@@ -99,7 +106,7 @@ def write_all(folder: Path, title: str, found, encoding, about: dict, facts: lis
 
 def print_scores(target: Path) -> None:
     from data_pipeline.files import read_json
-    from engine.scores import table, verdict
+    from engine.scores import show, table, verdict
 
     results = read_json(target / "metrics.json")
     print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
@@ -107,7 +114,8 @@ def print_scores(target: Path) -> None:
         for name, one in results.get(kind, {}).items():
             ends = one["lead"]["miou_ci95"]
             shown = f"95% interval {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else one["lead"]["miou_ci95_note"]
-            print(f"mIoU {one['lead']['miou']:+.3f} {words} {name.replace('_', ' ')} ({one['miou']:.3f}): {shown}")
+            lead = show(one["lead"]["miou"], "+.3f")
+            print(f"mIoU {lead} {words} {name.replace('_', ' ')} ({show(one['miou'])}): {shown}")
     if (results.get("test_openings") or 0) > 1:
         print(opened_words(results["test_openings"]))
     print(f"{verdict(results).text}\nReport: {target / 'report.html'}")
@@ -121,7 +129,7 @@ def choose_images(run, config: EvaluateConfig):
 
     void = () if config.void is None else (config.void,)
     moved = config.data and run.moved_to(config.data)
-    if config.data is None or moved:
+    if config.data is None or moved or config.data.resolve() == run.root.resolve():
         run = moved or run
         name = config.split or "test"
         pairs = run.split.part(name)
@@ -160,15 +168,27 @@ def evaluation_folder(path: Path, config: EvaluateConfig) -> Path:
     if (path / COUNTS_FILE).is_file():
         return path
     run = Run.open(path)
-    if config.data is None or run.moved_to(config.data):
+    if config.data is None or config.data.resolve() == run.root.resolve() or run.moved_to(config.data):
         name = config.split or "test"
     else:
         name = run.name_for(config.data, config.split or "all")
     folder = run.path / "evaluation" / name
-    if not (folder / COUNTS_FILE).is_file():
+    if not (folder / COUNTS_FILE).is_file() or outdated(folder, run, config):
         print(f"{path}:")
         evaluate_run(path, config)
     return folder
+
+
+def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
+    """Whether an evaluation was made without a --void that is asked for, or before the run's masks were changed."""
+    from data_pipeline.files import read_json
+    from engine.evaluation import COUNTS_FILE
+
+    if config.void is not None and config.void not in read_json(folder / "metrics.json")["void"]:
+        return True
+    made = (folder / COUNTS_FILE).stat().st_mtime
+    files = [path for pair in run.split.part("all") for path in pair.files]
+    return any(path.is_file() and path.stat().st_mtime > made for path in files)
 
 
 def compare_runs(config: EvaluateConfig) -> None:
@@ -176,16 +196,17 @@ def compare_runs(config: EvaluateConfig) -> None:
     from data_pipeline.files import replace_folder, write_json
     from engine.compare import compare, on_the_same_images, read_candidate, sentences
     from engine.report import write_comparison
+    from engine.scores import show
 
     named = names_of(config.runs)
     found = [read_candidate(name, evaluation_folder(path, config)) for name, path in named.items()]
-    results = compare(on_the_same_images(found))
+    results = compare(on_the_same_images(found, config.group_by))
     with replace_folder(config.out) as folder:
         write_json(folder / "compare.json", results)
         write_comparison(folder / "report.html", results)
     for name, one in results["networks"].items():
         ends = one["miou_ci95"]
-        print(f"{name}: mIoU {one['miou']:.3f}" + (f"  [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""))
+        print(f"{name}: mIoU {show(one['miou'])}" + (f"  [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""))
     print("\n".join(sentences(results)))
     print(f"Report: {config.out / 'report.html'}")
 
@@ -210,11 +231,12 @@ def forecast_runs(config: EvaluateConfig) -> None:
 
 
 def names_of(paths: tuple[Path, ...]) -> dict[str, Path]:
-    """Short names of runs or evaluation folders: the last part of each path, or all of it where that is shared."""
-    last = [path.resolve().name for path in paths]
-    names = last if len(set(last)) == len(last) else [str(path) for path in paths]
-    if len(set(names)) < len(names):
+    """Short names: of a run its folder's, of an evaluation RUN/SPLIT; whole paths where two would be called alike."""
+    whole = [path.resolve() for path in paths]
+    if len(set(whole)) < len(whole):
         raise UserError(f"{', '.join(map(str, paths))}: the same folder twice")
+    short = [f"{path.parents[1].name}/{path.name}" if path.parent.name == "evaluation" else path.name for path in whole]
+    names = short if len(set(short)) == len(short) else map(str, paths)
     return dict(zip(names, paths, strict=True))
 
 
@@ -224,11 +246,15 @@ def evaluate_ensemble(config: EvaluateConfig) -> None:
     from engine.ways import refuse_strangers, ways_of_ensemble
 
     runs = {name: Run.open(path) for name, path in names_of(config.runs).items()}
+    if config.data:  # else the images that a run was trained on would not be known at their new place
+        runs = {name: run.moved_to(config.data) or run for name, run in runs.items()}
     first, name, data = choose_images(next(iter(runs.values())), config)
     refuse_strangers(runs, data.pairs())
     answer, beside = ways_of_ensemble(runs, config.tta, config.batch_size)
     facts = [f"the mean of {len(runs)} networks: {', '.join(runs)}"]
-    about = about_images(config, name, runs) | {"ensemble": [str(path) for path in config.runs]}
+    about = about_images(config, name, list(runs.values()), data.pairs()) | {
+        "ensemble": [str(path) for path in config.runs]
+    }
     examine(config.out, f"{len(runs)} networks as one", first, data, answer, beside, about, facts, config)
 
 
@@ -243,6 +269,12 @@ def pool_folds(config: EvaluateConfig) -> None:
 
     runs = [Run.open(path) for path in config.runs]
     refuse_other_folds(runs)
+    if config.data:
+        runs = [run.moved_to(config.data) for run in runs]
+        if not all(runs):
+            raise UserError(
+                f"--data {config.data}: folds are pooled on the data that they were made of, which this is not"
+            )
     folder_of = {run.path: evaluation_folder(run.path, config) for run in runs}
     made = {pair.stem: folder_of[run.path] / "predictions" for run in runs for pair in run.split.test}
     first, pairs = runs[0], [pair for run in runs for pair in run.split.test]

@@ -202,7 +202,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds, else remove it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}.{path.name[-40:]}")  # a name may be as long as any can be
     try:
         yield temporary
         with open(temporary, "rb") as file:

@@ -8,15 +8,17 @@ import numpy as np
 from data_pipeline.command import UserError
 from data_pipeline.files import read_json
 from data_pipeline.findings import some
+from data_pipeline.pairs import Pair, group
 
 from . import confusion
-from .evaluation import Evaluation
-from .intervals import by_group, difference, difference_of_methods, holm, interval
-from .scores import bounds, number, unit_of
+from .evaluation import Evaluation, alike
+from .intervals import Difference, by_group, difference, difference_of_methods, holm, interval
+from .scores import bounds, number, show, unit_of
 
 LEVEL = 0.05  # of the adjusted p-values
 LEAST_SEEDS = 3  # of each method, before a word on methods
-NO_METHOD = ("name", "seed", "runs_dir", "deterministic")  # settings that two runs of one method may differ in
+# Settings that two runs of one method may differ in; the frame follows from the others.
+NO_METHOD = ("name", "seed", "runs_dir", "deterministic", "frame")
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,23 @@ class Candidate:
 
 
 def read_candidate(name: str, folder: Path) -> Candidate:
-    """From an evaluation's folder; the run's settings stand two folders above."""
-    config = Path(folder).resolve().parent.parent / "config.json"
-    return Candidate(name, Evaluation.load(folder), read_json(config) if config.is_file() else {})
+    """From an evaluation's folder. A run's own has settings, two folders above; an ensemble's or a referee's none."""
+    found, made = Evaluation.load(folder), read_json(Path(folder) / "metrics.json")
+    run = Path(folder).resolve().parent.parent
+    if "ensemble" in made or "predictions" in made or not (run / "config.json").is_file():
+        return Candidate(name, found, {})
+    data = read_json(run / "dataset.json")["fingerprint"][:8]  # the same data wherever it lay
+    return Candidate(name, found, read_json(run / "config.json") | {"data": data, "tta": made["tta"]})
 
 
-def on_the_same_images(candidates: list[Candidate]) -> list[Candidate]:
-    """The candidates, all in the first one's order.
+def on_the_same_images(candidates: list[Candidate], group_by: str | None = None) -> list[Candidate]:
+    """The candidates, all in the first one's order; with the groups that ``group_by`` finds in the names, if given.
 
     Raises:
-        UserError: where they were not scored on the same images with the same masks and classes.
+        UserError: where they were not scored on the same images with the same masks, classes and groups.
     """
+    if group_by:
+        candidates = [replace(one, found=replace(one.found, groups=groups_of(one, group_by))) for one in candidates]
     first = candidates[0]
     masks = dict(zip(first.found.stems, first.found.truths, strict=True))
     aligned = []
@@ -69,8 +77,19 @@ def on_the_same_images(candidates: list[Candidate]) -> list[Candidate]:
         place = {stem: i for i, stem in enumerate(one.found.stems)}
         order = [place[stem] for stem in first.found.stems]
         counts = {name: array[order] for name, array in one.found.counts.items()}
-        aligned.append(replace(one, found=replace(one.found, stems=first.found.stems, counts=counts)))
+        groups = [one.found.groups[i] for i in order]
+        if groups != first.found.groups:
+            raise UserError(
+                f"{first.name} and {one.name} were scored with different groups, which error bars are drawn from; "
+                "say with --group-by which are meant"
+            )
+        in_order = replace(one.found, stems=first.found.stems, groups=groups, truths=first.found.truths, counts=counts)
+        aligned.append(replace(one, found=in_order))
     return aligned
+
+
+def groups_of(one: Candidate, group_by: str) -> list[str | None]:
+    return [pair.group for pair in group([Pair(stem, Path(), Path()) for stem in one.found.stems], group_by)]
 
 
 def compare(candidates: list[Candidate]) -> dict:
@@ -79,12 +98,14 @@ def compare(candidates: list[Candidate]) -> dict:
     units = [by_group(one.matrices, groups) for one in candidates]
     scores = [confusion.mean_iou(one.sum(0)) for one in units]
     ranges = [interval(one, confusion.mean_iou, unit=unit) for one in units]
-    first, *others = map(confusion.overlaps, units)
-    found = [difference(first, one, confusion.mean_iou_of, unit=unit) for one in others]
-    told = [i for i, one in enumerate(found) if one.p is not None]
-    adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
+    first, *others = candidates
+    overlaps = list(map(confusion.overlaps, units))
+    found = [
+        unless_alike(difference(overlaps[0], one, confusion.mean_iou_of, unit=unit), [first], [each])
+        for one, each in zip(overlaps[1:], others, strict=True)
+    ]
     return {
-        "first": candidates[0].name,
+        "first": first.name,
         "unit": unit,
         "num_images": len(groups),
         "num_units": len(units[0]),
@@ -97,23 +118,40 @@ def compare(candidates: list[Candidate]) -> dict:
             }
             for one, score, ends in zip(candidates, scores, ranges, strict=True)
         },
-        "differences": {
-            one.name: described(each, adjusted.get(i))
-            for i, (one, each) in enumerate(zip(candidates[1:], found, strict=True))
-        },
+        "differences": described([one.name for one in others], found),
         "methods": compare_methods(candidates, groups, unit),
     }
 
 
-def described(found, p_holm: float | None) -> dict:
+def described(names: list[str], found: list[Difference]) -> dict[str, dict]:
+    """JSON's form of differences from one first; the p-values of all are Holm's family."""
+    told = [i for i, one in enumerate(found) if one.p is not None]
+    adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
     return {
-        "miou": number(found.value),
-        "miou_ci95": bounds(found),
-        "miou_ci95_note": found.note or None,
-        "p": found.p,
-        "p_holm": p_holm,
-        "told_apart": p_holm is not None and p_holm <= LEVEL,
+        name: {
+            "miou": number(one.value),
+            "miou_ci95": bounds(one),
+            "miou_ci95_note": one.note or None,
+            "p": one.p,
+            "p_holm": adjusted.get(i),
+            "told_apart": i in adjusted and adjusted[i] <= LEVEL,
+        }
+        for i, (name, one) in enumerate(zip(names, found, strict=True))
     }
+
+
+def unless_alike(found: Difference, first: list[Candidate], second: list[Candidate]) -> Difference:
+    """A difference without its interval where images of neighbouring names differ alike: their number then misleads."""
+    seen = first[0].found
+    means = [np.mean([confusion.mean_iou(one.matrices) for one in runs], 0) for runs in (first, second)]
+    correlation = None if any(seen.groups) else alike(seen.stems, means[1] - means[0])
+    if correlation is None:
+        return found
+    note = (
+        f"images of neighbouring names differ alike, correlation {correlation:.2f}, as frames of a film do: "
+        "name the films with --group-by"
+    )
+    return Difference(found.value, None, None, None, note)
 
 
 def compare_methods(candidates: list[Candidate], groups: list[str | None], unit: str) -> dict:
@@ -121,7 +159,7 @@ def compare_methods(candidates: list[Candidate], groups: list[str | None], unit:
     methods = by_method(candidates)
     ready = {name: members for name, members in methods.items() if len(members) >= LEAST_SEEDS}
     counted = {name: len(members) for name, members in methods.items()}
-    if len(ready) < 2:
+    if len(ready) < 2 or next(iter(methods)) not in ready:
         note = (
             f"a statement about methods needs {LEAST_SEEDS} runs with different --seed of each; these are "
             + ", ".join(f"{count} of {name}" for name, count in counted.items())
@@ -132,13 +170,15 @@ def compare_methods(candidates: list[Candidate], groups: list[str | None], unit:
         for name, members in ready.items()
     }
     first, *others = stacked
-    found = [difference_of_methods(stacked[first], stacked[name], confusion.mean_iou_of, unit=unit) for name in others]
-    told = [i for i, one in enumerate(found) if one.p is not None]
-    adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
-    differences = {
-        name: described(one, adjusted.get(i)) for i, (name, one) in enumerate(zip(others, found, strict=True))
-    }
-    return {"note": None, "first": first, "seeds": counted, "differences": differences}
+    found = [
+        unless_alike(
+            difference_of_methods(stacked[first], stacked[name], confusion.mean_iou_of, unit=unit),
+            ready[first],
+            ready[name],
+        )
+        for name in others
+    ]
+    return {"note": None, "first": first, "seeds": counted, "differences": described(others, found)}
 
 
 def by_method(candidates: list[Candidate]) -> dict[str, list[Candidate]]:
@@ -164,7 +204,12 @@ def headline(results: dict) -> str:
     kinds = {
         f"better than {first}": [name for name, one in told.items() if one["miou"] > 0],
         f"worse than {first}": [name for name, one in told.items() if one["miou"] < 0],
-        f"not to be told from {first}": [name for name in differences if name not in told],
+        f"not to be told from {first}": [
+            name for name, one in differences.items() if name not in told and one["miou_ci95"] is not None
+        ],
+        f"not to be compared with {first} on these images": [
+            name for name, one in differences.items() if one["miou_ci95"] is None
+        ],
     }
     parts = [f"{joined(names)} {'is' if len(names) == 1 else 'are'} {kind}" for kind, names in kinds.items() if names]
     return "; ".join(parts) + "."
@@ -189,9 +234,11 @@ def sentences(results: dict) -> list[str]:
 def sentence(first: str, name: str, one: dict) -> str:
     if one["miou_ci95"] is None:
         reason = one["miou_ci95_note"]
-        return f"{name} less {first}: mIoU {one['miou']:+.3f}; whether that is chance cannot be said ({reason})."
+        return (
+            f"{name} less {first}: mIoU {show(one['miou'], '+.3f')}; whether that is chance cannot be said ({reason})."
+        )
     low, high = one["miou_ci95"]
-    numbers = f"mIoU {one['miou']:+.3f}, 95% interval {low:+.3f} to {high:+.3f}, p = {one['p_holm']:.2g} (Holm)"
+    numbers = f"mIoU {one['miou']:+.3f}, 95% interval {low:+.3f} to {high:+.3f}, adjusted p = {one['p_holm']:.2g}"
     if not one["told_apart"]:
         return f"{name} and {first} cannot be told apart: {numbers}."
     return f"{name} is {'better' if one['miou'] > 0 else 'worse'} than {first}: {numbers}."

@@ -118,7 +118,7 @@ class EvaluateConfig:
     mask_suffix: str = ""
     """With --data: what a mask's name has after its image's name."""
     void: int | None = None
-    """With --data or --truth: mask value on disk that never counts, beside those of the run."""
+    """Mask value on disk that never counts, beside those of the run."""
     group_by: str | None = None
     """Regular expression: images whose names match it with the same text (a film, a patient) are one group, and
     error bars are drawn from groups. Default: the groups that the run was trained with."""
@@ -164,10 +164,14 @@ class EvaluateConfig:
             raise UserError("--predictions: scores folders of masks; it takes no run, --data, --split or --tta")
         if not referee and (self.images or self.second_annotator):
             raise UserError("--images and --second-annotator belong to --predictions and --truth")
+        if self.mask_suffix and not self.data:
+            raise UserError("--mask-suffix belongs to --data: the names in a run's own data set are known")
         if not referee and not self.runs:
             raise UserError("name a run: python evaluate.py runs/NAME (or --predictions DIR --truth DIR --out DIR)")
         if ways and not referee and len(self.runs) < 2:
             raise UserError(f"--{ways[0]}: two runs at least are wanted")
+        if len(self.runs) > 1 and not ways and (self.split not in (None, "test") or self.tta != "none"):
+            raise UserError("several runs are pooled as folds, each on its own test part: leave --split and --tta out")
         if self.tta != "none" and (self.compare or self.forecast):
             raise UserError("--tta: evaluate the runs with it one by one; --compare takes evaluation folders too")
         if (bool(ways) or len(self.runs) > 1) != (self.out is not None):

@@ -78,11 +78,11 @@ class Evaluation:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 held = {key: stored[key] for key in stored.files}
+            words = {key: held.pop(key).tolist() for key in ("names", "stems", "groups", "truths", "doubts")}
         except FileNotFoundError:
             raise UserError(f"{folder}: no evaluation (it has no {COUNTS_FILE}); make one with evaluate.py") from None
         except Exception as error:  # zip and numpy raise whatever they like on damaged files
             raise UserError(f"{path}: damaged ({error}); remove its folder and evaluate anew") from None
-        words = {key: held.pop(key).tolist() for key in ("names", "stems", "groups", "truths", "doubts")}
         kinds: dict[str, dict[str, np.ndarray]] = {}
         for key, array in held.items():
             kind, name = key.split("/", 1)
@@ -215,7 +215,6 @@ def results_of(found: Evaluation, encoding: Encoding, about: dict) -> dict:
         **others,
         **outlines(found.counts, encoding),
         **certainty(found.counts),
-        "confusion": matrices.sum(0).tolist(),
     }
 
 
@@ -225,14 +224,18 @@ def neighbours_alike(found: Evaluation) -> float | None:
     Frames of a film do. Images that depend on each other tell less than their number says, and error bars over them
     are too narrow. None where there are groups, which allow for that, or too few images to tell.
     """
-    order = np.argsort(found.stems)
-    miou = confusion.mean_iou(found.counts["confusion"])[order]
-    miou = miou[~np.isnan(miou)]
-    if any(found.groups) or len(miou) < LEAST_NEIGHBOURS or np.ptp(miou) == 0:
+    return None if any(found.groups) else alike(found.stems, confusion.mean_iou(found.counts["confusion"]))
+
+
+def alike(stems: list[str], values: np.ndarray) -> float | None:
+    """The correlation of one value of each image (N,) with the next name's, where it is beyond chance."""
+    values = values[np.argsort(stems)]
+    values = values[~np.isnan(values)]
+    if len(values) < LEAST_NEIGHBOURS or np.ptp(values) == 0:
         return None
-    moved = miou - miou.mean()
+    moved = values - values.mean()
     correlation = float((moved[1:] * moved[:-1]).sum() / (moved**2).sum())
-    return correlation if correlation > BEYOND_CHANCE / np.sqrt(len(miou)) else None
+    return correlation if correlation > BEYOND_CHANCE / np.sqrt(len(values)) else None
 
 
 def outlines(counts: dict[str, np.ndarray], encoding: Encoding) -> dict:

@@ -1,5 +1,6 @@
 """The referee: masks that any tool predicted, scored like a run of our own."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import VOID, Encoding
+from data_pipeline.encoding import VOID, Encoding, find_classes_file
 from data_pipeline.files import list_images, read_picture
 from data_pipeline.findings import Finding, refuse_errors, some
 from data_pipeline.inspection import inspect
@@ -79,9 +80,12 @@ def open_case(
         if folder is not None and not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
     true, findings = by_stem(truth)
+    refuse_class_files(truth, list(true))
     pairs = [Pair(stem, path, path) for stem, path in sorted(true.items())]
     pairs = group(pairs, group_by) if group_by else pairs
-    data = inspect(truth, pairs, () if void is None else (void,))
+    # A data set's classes.json lies beside its folder of masks.
+    source = next((folder for folder in (truth, truth.resolve().parent) if find_classes_file(folder)), None)
+    data = inspect(source, pairs, () if void is None else (void,))
     refuse_errors(findings + data.findings)
     pictures = {path.stem: path for path in list_images(images)} if images else {}
     if images and (lacking := sorted(true.keys() - pictures.keys())):
@@ -96,11 +100,26 @@ def open_case(
         pairs=pairs,
         encoding=data.encoding,
         majority=int(data.class_pixels(pairs).argmax()),
-        findings=[one for one in findings + data.findings if one.kind not in ("image", "mode")],
+        findings=[one for one in findings + data.findings if one.kind not in ("grey", "alpha", "exif")],
         read=read,
-        predicted=open_masks(predictions, true, data.encoding),
-        second=open_masks(second, true, data.encoding) if second else None,
+        predicted=open_masks(predictions, true, data.encoding, source is not None),
+        second=open_masks(second, true, data.encoding, source is not None) if second else None,
     )
+
+
+def refuse_class_files(folder: Path, stems: list[str]) -> None:
+    """Raise a UserError where every image seems to have one file for each class: they would count as images."""
+    ends = defaultdict(set)
+    for stem in stems:
+        owner, _, end = stem.rpartition("_")
+        ends[owner].add(end)
+    common = next(iter(ends.values()))
+    several = len(ends) > 1 and len(common) > 1 and not any(end.isdigit() for end in common)
+    if several and all(owner and each == common for owner, each in ends.items()):
+        raise UserError(
+            f"{folder}: seems to hold one file for each class ({some(sorted(common))}); "
+            "the referee wants one mask of classes for each image"
+        )
 
 
 def read_image_for(path: Path, mask: np.ndarray) -> np.ndarray:
@@ -115,8 +134,14 @@ def read_image_for(path: Path, mask: np.ndarray) -> np.ndarray:
     return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
 
 
-def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding) -> Masks:
+def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: bool) -> Masks:
     """A folder's masks for all true ones: written like these, or as class indices 0…C−1.
+
+    Args:
+        folder: of the masks.
+        true: the true masks, by stem.
+        encoding: theirs.
+        stated: whether a classes.json says which class comes first; what was inferred knows no order of colours.
 
     Raises:
         UserError: if some are missing (leaving them out would flatter), or written otherwise.
@@ -133,13 +158,25 @@ def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding) -> Masks
         print(f"note: {len(unused)} files in {folder} have no true mask and are left out: {some(unused)}")
     files = {stem: files[stem] for stem in true}
     indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors, (VOID,))
-    faults = {how: unreadable(files, how) for how in (encoding, indices)}
-    how = min(faults, key=lambda how: len(faults[how]))  # of equals the first: written like the true masks
-    if faults[how]:
-        raise faults[how][0]
-    if how is indices and indices.index != encoding.index:
+    alike = not encoding.is_color and all(encoding.index.get(i) == i for i in range(encoding.num_classes))
+    faults, others = unreadable(files, encoding), []
+    if faults or not alike:
+        others = unreadable(files, indices)
+    if faults and others:
+        raise min(faults, others, key=len)[0]
+    if faults and encoding.is_color and not stated:
+        raise UserError(
+            f"{folder} holds class indices, but nothing says which colour of the true masks is class 0, 1, …: "
+            "put a classes.json into --truth, or export the predictions in the true masks' colours"
+        )
+    if faults:
         print(f"note: {folder} holds class indices 0…{encoding.num_classes - 1}, unlike the true masks; read as such")
-    return Masks(folder, files, how)
+    elif not others and not alike:
+        print(
+            f"note: {folder} could hold class indices 0…{encoding.num_classes - 1} as well; it is read like the true "
+            "masks. If that is wrong, export the predictions as those are written"
+        )
+    return Masks(folder, files, indices if faults else encoding)
 
 
 def unreadable(files: dict[str, Path], encoding: Encoding) -> list[UserError]:

@@ -102,7 +102,7 @@ def write_report(
         album: its pictures.
         history: history.csv of the training, if there was one.
     """
-    said = verdict(results, predicted_classes(found))
+    said = verdict(results)
     sections = [
         beside(results),
         classes(results, found, album),
@@ -114,12 +114,6 @@ def write_report(
         gallery(found, album),
     ]
     write_page(path, title, said.text, said.loud, facts, sections)
-
-
-def predicted_classes(found: Evaluation) -> list[str]:
-    """Names of the classes that the network predicts at all."""
-    columns = found.counts["confusion"].sum((0, 1))
-    return [name for name, pixels in zip(found.names, columns, strict=True) if pixels]
 
 
 def cell(results: dict, name: str, key: str | None = None) -> Cell:
@@ -176,7 +170,8 @@ def classes(results: dict, found: Evaluation, album: Album) -> Section:
     text = [
         "– : the class occurs neither in the truth nor in the prediction, and is left out of the mean. "
         f"Boundary F1 forgives {reach:.1f} pixels ({example}; 0.75% of the diagonal). Distances are means over "
-        "the images where truth and prediction both have the class. Objects match at an IoU above 0.5."
+        "the images where truth and prediction both have the class. Objects match at an IoU above 0.5; "
+        f"{found.names[0]}, the first class, is taken for background and has none."
     ]
     return Section("Classes", text, tables)
 
@@ -209,8 +204,10 @@ def training(history: Path | None) -> list[Section]:
         return []
     with open(history, newline="", encoding="utf-8") as file:
         rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+    if not rows:
+        return []
     said = f"Loss and mIoU over {rows[-1]['step']:.0f} steps, training and validation."
-    return [Section("Training", plots=[Plot(plots.curves(rows), said, said)])] if rows else []
+    return [Section("Training", plots=[Plot(plots.curves(rows), said, said)])]
 
 
 def uncertain(found: Evaluation) -> list[Section]:
@@ -233,7 +230,8 @@ def labels_to_check(found: Evaluation, album: Album) -> list[Section]:
         return []
     text = [
         f"Where the network is confident and the label disagrees, the most suspicious first ({len(found.doubts)} "
-        "places in all, in labels_to_check.csv). Either the label is wrong, or the network is wrong and sure of it."
+        "places, five an image at most, in labels_to_check.csv). Either the label is wrong, or the network is wrong "
+        "and sure of it. On images that it was trained on, it has learnt the errors too."
     ]
     return [Section("Labels to check", text, gallery=Gallery(album.crops(found), found.names, album.encoding.colors))]
 

@@ -61,6 +61,7 @@ def judge(model: np.ndarray, baselines: dict[str, np.ndarray], groups: list[str 
     unit = unit_of(groups)
     units = by_group(model, groups)
     found = {"unit": unit, "num_units": len(units)} | summary(model, encoding) | error_bars(model, groups, encoding)
+    found["confusion"] = model.sum(0).tolist()
     found["baselines"] = {
         name: summary(one, encoding) | {"lead": lead(by_group(one, groups), units, unit)}
         for name, one in baselines.items()
@@ -131,13 +132,8 @@ class Verdict:
     loud: bool  # the network is not worth having, or cannot be told from what is
 
 
-def verdict(results: dict, predicted: list[str] | None = None) -> Verdict:
-    """The score beside what it must beat, in words.
-
-    Args:
-        results: as ``judge`` gives them.
-        predicted: names of the classes that the network predicts at all, if known.
-    """
+def verdict(results: dict) -> Verdict:
+    """The score of metrics.json beside what it must beat, in words."""
     miou = results["miou"]
     if miou is None:
         return Verdict("Nothing to score: not one pixel of these masks is labelled.", True)
@@ -148,14 +144,21 @@ def verdict(results: dict, predicted: list[str] | None = None) -> Verdict:
     bar = results["baselines"][strongest]
     name = f"{BASELINES.get(strongest, strongest)} ({bar['miou']:.3f})"
     if bar["lead"]["miou"] <= 0:
-        same = f" It calls every pixel {predicted[0]}." if predicted and len(predicted) == 1 else ""
+        predicted = [
+            name for name, pixels in zip(results["iou"], np.sum(results["confusion"], 0), strict=True) if pixels
+        ]
+        same = f" It calls every pixel {predicted[0]}." if len(predicted) == 1 else ""
         text = (
             f"NOT BETTER than {name}: mIoU {miou:.3f}.{same} As it stands the network is not worth having: "
             "train longer, or look at the images and masks."
         )
         return Verdict(text, True)
+    if count := results.get("trained_on"):
+        share = "these images" if count == results["num_images"] else f"{count} of these {results['num_images']} images"
+        text = f"SAYS NOTHING OF NEW IMAGES: the network was trained on {share}. mIoU {miou:.3f}."
+        return Verdict(text, True)
     ends = bar["lead"]["miou_ci95"]
-    if ends is None:
+    if ends is None or (ends[0] > 0 and results.get("neighbours_alike")):
         return Verdict(f"mIoU {miou:.3f}, above {name}; {range_words}.", False)
     if ends[0] <= 0:
         text = (
@@ -194,8 +197,8 @@ def table(results: dict) -> str:
     return "\n".join(line.rstrip() for line in [*lines, *(f"no interval: {note}" for note in notes)])
 
 
-def show(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def show(value: float | None, form: str = ".3f") -> str:
+    return "–" if value is None else format(value, form)
 
 
 def brackets(ends: list[float] | None) -> str:

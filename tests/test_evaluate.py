@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import keras
@@ -19,7 +21,7 @@ from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import measure_scale
 from data_pipeline.split import make_split
 from engine import baselines, confusion
-from engine.compare import Candidate, compare, on_the_same_images, sentences
+from engine.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
 from engine.evaluation import Evaluation, neighbours_alike, pool
 from engine.framing import choose_frame
@@ -78,7 +80,7 @@ def metrics(folder) -> dict:
 def test_an_all_background_network_is_told_aloud(world, capsys):
     evaluate(EvaluateConfig(runs=(world / "runs/blind",)))
     said = capsys.readouterr().out
-    assert "NOT BETTER than" in said and "It calls every pixel background" not in said
+    assert "NOT BETTER than" in said and "It calls every pixel background." in said
     found = metrics(world / "runs/blind/evaluation/test")
     assert found["pixel_accuracy"] > 0.85 and found["iou"]["foreground"] == 0
     page = (world / "runs/blind/evaluation/test/report.html").read_text()
@@ -418,6 +420,8 @@ def test_verdict(ends, words, loud):
         "miou_ci95": [0.66, 0.75],
         "unit": "image",
         "num_units": 30,
+        "iou": {"a": 0.7},
+        "confusion": [[1]],
         "baselines": {
             "all_background": {"miou": 0.3, "lead": {}},
             "pixel_forest": {"miou": 0.5, "lead": {"miou": 0.2, "miou_ci95": ends}},
@@ -463,3 +467,100 @@ def test_images_that_depend_on_their_neighbours_are_said_to(world, capsys):
     assert "too narrow" in range_of(results) and "--group-by" in range_of(results)
     evaluate(EvaluateConfig(runs=(world / "runs/weak",), split="train", group_by=r"^item(\d\d)"))
     assert metrics(world / "runs/weak/evaluation/train")["num_units"] == 8
+
+
+def films(of: list[Candidate]) -> list[Candidate]:
+    """The same counts as frames of a film: neighbours differ alike from network to network."""
+    first, second = (confusion.mean_iou(one.matrices) for one in of)
+    order = np.argsort(second - first)
+    return [replace(one, found=replace(one.found, counts={"confusion": one.matrices[order]})) for one in of]
+
+
+def test_frames_of_a_film_are_not_compared_as_if_they_were_independent():
+    plain = candidates(0.0, 0.05, seeds=1)
+    assert compare(plain)["differences"]["other-0"]["told_apart"]
+    of_film = [replace(one, found=replace(one.found, stems=[f"f{i:02d}" for i in range(40)])) for one in films(plain)]
+    found = compare(of_film)
+    assert found["differences"]["other-0"]["p"] is None
+    assert "as frames of a film do" in found["differences"]["other-0"]["miou_ci95_note"]
+    assert "is not to be compared with unet-0" in headline(found)
+    grouped = on_the_same_images(of_film, r"^f\d")
+    assert compare(grouped)["num_units"] == 4 and compare(grouped)["unit"] == "group"
+    other = [of_film[0], replace(of_film[1], found=replace(of_film[1].found, groups=["a"] * 40))]
+    with pytest.raises(UserError, match="were scored with different groups"):
+        on_the_same_images(other)
+
+
+def test_scores_on_training_images_claim_nothing_of_new_ones(world, capsys):
+    evaluate(EvaluateConfig(runs=(world / "runs/good",), split="train"))
+    found = metrics(world / "runs/good/evaluation/train")
+    assert found["trained_on"] == found["num_images"] == 56
+    results = found | {"baselines": {"all_background": found["baselines"]["all_background"]}}
+    assert verdict(results).loud and "SAYS NOTHING OF NEW IMAGES" in verdict(results).text
+    assert "Beats" not in capsys.readouterr().out
+
+
+def test_an_ensemble_that_saw_moved_images_is_refused(world, tmp_path):
+    shutil.copytree(world / "data", tmp_path / "data")
+    runs = [make_run(tmp_path / "data", tmp_path / "runs", name, split_seed=i) for i, name in enumerate("ab")]
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"was trained on .* of these images"):
+        evaluate(EvaluateConfig(runs=tuple(runs), ensemble=True, data=tmp_path / "moved", out=tmp_path / "x"))
+
+
+def test_an_evaluation_of_older_masks_is_made_anew(world, tmp_path, capsys):
+    shutil.copytree(world / "data", tmp_path / "data")
+    runs = tuple(make_run(tmp_path / "data", tmp_path / "runs", name) for name in "ab")
+    for run in runs:
+        evaluate(EvaluateConfig(runs=(run,)))
+    before = metrics(runs[0] / "evaluation/test")["miou"]
+    for path in (tmp_path / "data/masks").iterdir():
+        save(path, 1 - np.array(Image.open(path)))
+        os.utime(path, (time.time() + 5,) * 2)
+    evaluate(EvaluateConfig(runs=runs, compare=True, out=tmp_path / "cmp"))
+    found = json.loads((tmp_path / "cmp/compare.json").read_text())
+    assert found["networks"]["a"]["miou"] != before
+    assert "a and b" not in headline(found), "equal networks are not told apart"
+
+
+def test_test_time_augmentation_is_another_method(world, tmp_path):
+    run = world / "runs/weak"
+    evaluate(EvaluateConfig(runs=(run,)))
+    evaluate(EvaluateConfig(runs=(run,), tta="flips"))
+    both = (run / "evaluation/test", run / "evaluation/test-flips")
+    evaluate(EvaluateConfig(runs=both, compare=True, out=tmp_path / "cmp"))
+    found = json.loads((tmp_path / "cmp/compare.json").read_text())
+    assert list(found["networks"]) == ["weak/test", "weak/test-flips"]
+    assert set(found["methods"]["seeds"]) == {"tta none", "tta flips"}
+    with pytest.raises(UserError, match="the same folder twice"):
+        evaluate(EvaluateConfig(runs=(run, run.parent / ".." / "runs" / "weak"), compare=True, out=tmp_path / "x"))
+
+
+def test_images_without_any_label_end_in_words(tmp_path, capsys):
+    data = make_folder(tmp_path / "data", 20)
+    classes = [{"name": "ground", "value": 0}, {"name": "square", "value": 1}]
+    (data / "classes.json").write_text(json.dumps({"classes": classes, "void": [9]}))
+    run = make_run(data, tmp_path / "runs", "a")
+    other = make_run(data, tmp_path / "runs", "b", seed=1)
+    for row in json.loads((run / "split.json").read_text())["test"]:
+        save(data / row["mask"], np.full((32, 32), 9, np.uint8))
+    evaluate(EvaluateConfig(runs=(run, other), compare=True, out=tmp_path / "cmp"))
+    said = capsys.readouterr().out
+    assert "Nothing to score" in said and "cannot be said" in said
+    assert metrics(run / "evaluation/test")["miou"] is None
+
+
+def test_referees_ambiguities_are_refused_or_said(tmp_path, capsys):
+    config = referee(tmp_path)
+    shutil.rmtree(tmp_path / "truth")
+    colors = np.array([(200, 0, 0), (0, 0, 200)], np.uint8)
+    for i in range(12):
+        save(tmp_path / f"truth/item{i:02d}.png", colors[shapes(i)[1]])
+    with pytest.raises(UserError, match=r"put a classes.json into --truth"):
+        evaluate(config)
+    shutil.rmtree(tmp_path / "truth")
+    for i in range(4):
+        for name in ("car", "tree"):
+            save(tmp_path / f"truth/item{i:02d}_{name}.png", shapes(i)[1])
+    with pytest.raises(UserError, match="one file for each class"):
+        evaluate(config)
