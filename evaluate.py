@@ -114,6 +114,7 @@ def print_scores(target: Path) -> None:
         for name, one in results.get(kind, {}).items():
             ends = one["lead"]["miou_ci95"]
             shown = f"95% interval {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else one["lead"]["miou_ci95_note"]
+            shown += ", too narrow, see below" if ends and results["neighbours_alike"] else ""
             lead = show(one["lead"]["miou"], "+.3f")
             print(f"mIoU {lead} {words} {name.replace('_', ' ')} ({show(one['miou'])}): {shown}")
     if (results.get("test_openings") or 0) > 1:

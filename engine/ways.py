@@ -67,7 +67,7 @@ def refuse_strangers(runs: dict[str, Run], pairs: list[Pair]) -> None:
     for name, run in runs.items():
         if (run.encoding.names, run.scale.dtype, run.scale.channels) != kind:
             raise UserError(f"{name} was trained on other classes or another kind of images than {first.path.name}")
-        trained = [pair.image.resolve() for pair in run.split.train + run.split.val]
+        trained = [pair.image.resolve() for pair in run.split.train]
         seen = [scored[image] for image in trained if image in scored]
         if seen:
             raise UserError(
