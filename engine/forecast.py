@@ -46,8 +46,8 @@ class Forecast:
 def forecast(counts, scores, at: int | None = None) -> Forecast:
     """Fit score = top − loss · ((count + shift) / (smallest + shift))^−power to runs, and follow it.
 
-    An inverse power law with a shift, as POW4 in Viering and Loog, "The Shape of Learning Curves: a Review" (2023),
-    section 4. Bayesian, by summation over a grid of top, power, shift and noise, and over the loss in closed form.
+    An inverse power law with a shift; Viering and Loog, "The Shape of Learning Curves: a Review" (2023), compare
+    such forms. Bayesian, by summation over a grid of top, power, shift and noise, and over the loss in closed form.
     The curve never falls; runs that do are taken for scatter. Beyond the largest count a drift is added, because no
     curve is exactly of this form.
 

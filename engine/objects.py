@@ -99,10 +99,9 @@ def divide(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Objects divided where they touch: a watershed of the distance to the outline, as ``connect`` returns them.
 
     Every pixel climbs to its highest neighbour until it stands on a summit. Two summits remain two objects by the
-    height of the highest pass between them, their dynamics (Grimaud 1992, A new measure of contrast: the dynamics,
-    SPIE 1769), which is the rule of h-maxima (Soille 2003, Morphological Image Analysis, section 6.3) with an h
-    that grows with the object: NECK and BUMP. The frame is no outline: objects go on beyond it. Made for things that
-    are about round, as cells and fruit are: long thin ones of rough outline may be cut, a background is at will.
+    height of the highest pass between them: the rule of h-maxima, with an h that grows with the object (NECK and
+    BUMP). The frame is no outline: objects go on beyond it. Made for things that are about round, as cells and fruit
+    are: long thin ones of rough outline may be cut, a background is at will.
     """
     heights = heights_within(labels)
     numbers, tops = climb(labels, heights)
