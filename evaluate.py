@@ -263,6 +263,7 @@ def pool_folds(config: EvaluateConfig) -> None:
     """The folds of a cross-validation, each scored on its own test part, as one evaluation → --out."""
     from data_pipeline.files import replace_folder
     from data_pipeline.loader import read_pair
+    from engine.compare import regroup
     from engine.evaluation import Evaluation, pool
     from engine.report import Album
     from engine.run import Run
@@ -280,6 +281,7 @@ def pool_folds(config: EvaluateConfig) -> None:
     made = {pair.stem: folder_of[run.path] / "predictions" for run in runs for pair in run.split.test}
     first, pairs = runs[0], [pair for run in runs for pair in run.split.test]
     found = pool([Evaluation.load(folder) for folder in folder_of.values()])
+    found = regroup(found, config.group_by) if config.group_by else found
 
     def read(pair):
         return read_pair(pair, first.encoding)

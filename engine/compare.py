@@ -51,7 +51,7 @@ def on_the_same_images(candidates: list[Candidate], group_by: str | None = None)
         UserError: where they were not scored on the same images with the same masks, classes and groups.
     """
     if group_by:
-        candidates = [replace(one, found=replace(one.found, groups=groups_of(one, group_by))) for one in candidates]
+        candidates = [replace(one, found=regroup(one.found, group_by)) for one in candidates]
     first = candidates[0]
     masks = dict(zip(first.found.stems, first.found.truths, strict=True))
     aligned = []
@@ -88,8 +88,10 @@ def on_the_same_images(candidates: list[Candidate], group_by: str | None = None)
     return aligned
 
 
-def groups_of(one: Candidate, group_by: str) -> list[str | None]:
-    return [pair.group for pair in group([Pair(stem, Path(), Path()) for stem in one.found.stems], group_by)]
+def regroup(found: Evaluation, group_by: str) -> Evaluation:
+    """The same evaluation with the groups that a regular expression finds in its images' names."""
+    pairs = group([Pair(stem, Path(), Path()) for stem in found.stems], group_by)
+    return replace(found, groups=[pair.group for pair in pairs])
 
 
 def compare(candidates: list[Candidate]) -> dict:

@@ -276,6 +276,8 @@ def test_folds_are_pooled(tmp_path):
     assert found["miou"] == pytest.approx(float(confusion.mean_iou(everything)))
     page = (tmp_path / "pooled/report.html").read_text()
     assert all(stem in page for stem in together.stems)
+    evaluate(EvaluateConfig(runs=tuple(runs), group_by=r"item\d(\d\d)", out=tmp_path / "grouped"))
+    assert metrics(tmp_path / "grouped")["unit"] == "group"
     with pytest.raises(UserError, match="the folds 0 to 3 are wanted, each once; these are 0, 1, 2"):
         evaluate(EvaluateConfig(runs=tuple(runs[:3]), out=tmp_path / "x"))
     other = make_run(data, tmp_path / "runs", "other")

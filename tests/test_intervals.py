@@ -204,7 +204,7 @@ def test_a_lead_on_every_image_is_found():
 
 
 def test_the_interval_of_a_large_lead_is_not_that_of_swapped_networks():
-    """30 images of equal size on which the second finds about half as much again: its lead's error is the jackknife's."""
+    """30 images of equal size on which the second finds twice as much."""
     rng = np.random.default_rng(0)
     first, second = (np.stack([rng.integers(low, low + 100, 30), np.full(30, 1000)], 1) for low in (250, 550))
     found = difference(first, second, share)
