@@ -97,6 +97,7 @@ class Gallery:
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
     sort: str = ""  # the score to sort by at first, worst first; "": the order as given
+    view: str = "prediction"  # what is seen at first: image, truth, prediction, error
 
 
 @dataclass(frozen=True)

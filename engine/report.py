@@ -71,7 +71,7 @@ class Album:
                 f"({one.confidence:.0%} sure), {one.pixels} pixels"
             )
             arrays = (np.ascontiguousarray(array[part]) for array in self.open(one.stem))
-            yield Picture(one.stem, {"suspicion": one.score}, *small(*arrays), note)
+            yield Picture(one.stem, {}, *small(*arrays), note)
 
 
 def around(doubt: Doubt, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -233,7 +233,13 @@ def labels_to_check(found: Evaluation, album: Album) -> list[Section]:
         "places, five an image at most, in labels_to_check.csv). Either the label is wrong, or the network is wrong "
         "and sure of it. On images that it was trained on, it has learnt the errors too."
     ]
-    return [Section("Labels to check", text, gallery=Gallery(album.crops(found), found.names, album.encoding.colors))]
+    return [
+        Section(
+            "Labels to check",
+            text,
+            gallery=Gallery(album.crops(found), found.names, album.encoding.colors, view="error"),
+        )
+    ]
 
 
 def gallery(found: Evaluation, album: Album) -> Section:

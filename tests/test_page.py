@@ -198,6 +198,16 @@ def test_error_view_keeps_to_the_shown_classes(path, visit):
     assert tuple(shown[0, 1]) == WRONG and tuple(shown[3, 1]) == CLEAR
 
 
+def test_a_gallery_may_open_with_its_errors(tmp_path, visit):
+    page = visit(
+        write(
+            tmp_path / "page.html",
+            sections=[Section("Errors", gallery=Gallery(pictures(), NAMES, COLORS, view="error"))],
+        )
+    )
+    assert tuple(drawn(page, EVIL)[0, 1]) == WRONG
+
+
 def test_truth_and_prediction_in_the_classes_colors(path, visit):
     page = visit(path)
     orange, blue = (*COLORS[1], 255), (*COLORS[2], 255)

@@ -133,7 +133,7 @@ class Gallery {
     }));
     this.views = VIEWS.filter((view) => this.pictures.some((picture) => has(picture, view)));
     this.state = {
-      view: ["prediction", "truth", "image"].find((view) => this.views.includes(view)),
+      view: [box.dataset.view, "prediction", "truth", "image"].find((view) => this.views.includes(view)),
       opacity: { mask: 50, error: 100 }, // percent; errors are not meant to be looked through,
       shown: new Set(this.classes.names.keys()),
       sort: box.dataset.sort,
