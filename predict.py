@@ -4,6 +4,7 @@
 uncertainty.csv ranks the images: what the network is least sure of is what to label next.
 """
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def predict(config: PredictConfig) -> None:
     """A run and images → masks of the images' own size."""
     from tqdm import tqdm
 
-    from data_pipeline.files import write_csv, write_mask, write_picture
+    from data_pipeline.files import write_mask, write_picture
     from data_pipeline.preview import overlay
     from engine.doubts import uncertainty
     from engine.predictor import Predictor
@@ -33,18 +34,35 @@ def predict(config: PredictConfig) -> None:
         image = run.scale.read(path)
         probabilities = predictor.probabilities(image)
         mask = probabilities.argmax(-1).astype("uint8")
-        doubts[path] = uncertainty(probabilities)
+        doubts[path.name] = uncertainty(probabilities)
         write_mask(config.out / f"{path.stem}.png", mask, run.encoding.colors)
         write_picture(
             config.out / f"{path.stem}_overlay.png", overlay(run.scale.show(image), mask, run.encoding.colors)
         )
-    ranked = sorted(doubts, key=doubts.get, reverse=True)
-    write_csv(config.out / RANKING, [{"image": path.name, "uncertainty": round(doubts[path], 4)} for path in ranked])
+    ranked = rank_images(config.out / RANKING, doubts)
     if len(ranked) > 1:
-        least_sure = ", ".join(path.name for path in ranked[:3])
-        print(f"To label next: {least_sure} (the network is least sure of them; all in {config.out / RANKING})")
+        print(
+            f"To label next: {', '.join(ranked[:3])} (the network is least sure of them; all in {config.out / RANKING})"
+        )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(run.encoding.names))
     print(f"{len(images)} masks and overlays are in {config.out}/ (values: {classes})")
+
+
+def rank_images(path: Path, doubts: dict[str, float]) -> list[str]:
+    """Write the images' names with their uncertainty, the least sure first, among those that stand there already."""
+    from data_pipeline.files import write_csv
+
+    before = {}
+    if path.exists():
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                before = {row["image"]: float(row["uncertainty"]) for row in csv.DictReader(file)}
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{path}: not a ranking that predict.py wrote; the masks are made, move it away") from None
+    doubts = before | doubts
+    ranked = sorted(doubts, key=doubts.get, reverse=True)
+    write_csv(path, [{"image": name, "uncertainty": round(doubts[name], 4)} for name in ranked])
+    return ranked
 
 
 def find_images(given: tuple[Path, ...]) -> list[Path]:
@@ -63,8 +81,6 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
 
 def refuse_collisions(images: list[Path], config: PredictConfig) -> None:
     """Nothing that exists is overwritten unasked, and no image ever."""
-    if (config.out / RANKING).exists() and not config.overwrite:
-        raise UserError(f"{config.out / RANKING} exists; name another --out, or add --overwrite")
     outputs = Counter(config.out / f"{path.stem}{end}.png" for path in images for end in ("", "_overlay"))
     sources = {path.resolve() for path in images}
     for output, count in outputs.items():

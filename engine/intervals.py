@@ -1,10 +1,9 @@
 """Error bars over images, or over groups of them, for scores of pooled counts; paired differences; Holm.
 
-A score's interval is the jackknife's (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 11) on the
-logit of the score, with Student's t. Its degrees of freedom follow Satterthwaite (1946): the fewer images carry the
-variance, the fewer they are. Two networks are compared by swapping them on images drawn at random (Fisher 1935, "The
-Design of Experiments", section 21): exact for networks that differ by chance alone. ``benchmarks/coverage.py`` measures
-both.
+A score's interval is the jackknife's (Efron and Tibshirani 1993, "An Introduction to the Bootstrap") on the logit of
+the score, with Student's t. Its degrees of freedom follow Satterthwaite (1946): the fewer images carry the variance,
+the fewer they are. Two networks are compared by swapping them on images drawn at random (after Fisher 1935, "The Design
+of Experiments"): exact for networks that differ by chance alone. ``benchmarks/coverage.py`` measures both.
 """
 
 from collections.abc import Callable

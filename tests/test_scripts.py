@@ -132,6 +132,10 @@ def test_predict_writes_masks_of_the_images_size(trained):
     unsure = [float(row["uncertainty"]) for row in ranked]
     assert len(ranked) == 3 and unsure == sorted(unsure, reverse=True) and 0 <= unsure[-1] <= unsure[0] <= 1
     assert f"To label next: {ranked[0]['image']}, " in done.stdout
+    more = run_script("predict.py", "runs/mine", f"photos/images/{NAME}001.png", "--out", "out", cwd=folder)
+    assert more.returncode == 0, more.stderr
+    again = list(csv.DictReader((folder / "out/uncertainty.csv").open()))
+    assert len(again) == 4 and [row for row in again if f"{NAME}001" not in row["image"]] == ranked
     again = run_script("predict.py", "runs/mine", "new", "--out", "out", cwd=folder)
     assert again.returncode == 1 and "exists; name another --out, or add --overwrite" in again.stderr
     itself = run_script("predict.py", "runs/mine", "new", "--out", "new", cwd=folder)
