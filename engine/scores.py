@@ -194,7 +194,7 @@ def table(results: dict) -> str:
         ends = brackets(results["iou_ci95"][name])
         lines.append(f"{name:24}{show(value):>8}{ends:16}{show(results['dice'][name]):>8}")
     notes = dict.fromkeys(note for note in [results["miou_ci95_note"], *results["iou_ci95_note"].values()] if note)
-    return "\n".join(line.rstrip() for line in [*lines, *(f"no interval: {note}" for note in notes)])
+    return "\n".join(line.rstrip() for line in [*lines, *(f"note: {note}" for note in notes)])
 
 
 def show(value: float | None, form: str = ".3f") -> str:
