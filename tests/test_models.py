@@ -328,8 +328,8 @@ def squares(size: int, count: int):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "steps"), [("unet", 150), ("fc_densenet56", 200)])
 def test_overfits_four_images(name, steps):
+    from engine.confusion import confusion_matrix, mean_iou
     from engine.losses import PixelLoss
-    from engine.metrics import confusion_matrix, mean_iou
 
     keras.utils.set_random_seed(0)
     images, labels = squares(64, 4)
