@@ -85,7 +85,12 @@ def browser():
     if not found:
         pytest.skip("needs a Chromium on the PATH, or named by CHROMIUM")
     with api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        try:
+            launched = playwright.chromium.launch(
+                executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            )
+        except api.Error as error:
+            pytest.skip(f"{found} does not start here: {error}")
         yield launched
         launched.close()
 
