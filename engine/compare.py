@@ -12,11 +12,10 @@ from data_pipeline.pairs import Pair, group
 
 from . import confusion
 from .evaluation import Evaluation, alike
-from .intervals import Difference, by_group, difference, difference_of_methods, holm, interval
+from .intervals import LEAST_SEEDS, Difference, by_group, difference, difference_of_methods, holm, interval
 from .scores import bounds, number, show, unit_of
 
 LEVEL = 0.05  # of the adjusted p-values
-LEAST_SEEDS = 3  # of each method, before a word on methods
 # Settings that two runs of one method may differ in; the frame follows from the others.
 NO_METHOD = ("name", "seed", "runs_dir", "deterministic", "frame")
 
