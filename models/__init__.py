@@ -7,10 +7,11 @@ Importing this package registers its layers, so that ``keras.models.load_model``
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .fc_densenet import fc_densenet56, fc_densenet67, fc_densenet103
-from .unet import unet, unet_blog, unet_original
+from .pretrained import unet_mobilenet_v2, unet_resnet50
+from .unet import NORMS, unet, unet_blog, unet_original
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Spec:
 
     Along each axis an input of n pixels fits if n ≥ min_size and n ≡ remainder (mod multiple); the output
     has n − 2·margin pixels, the centre of the input. (A U-Net built with another depth than 4 has
-    multiple = 2**depth.)
+    multiple = 2**depth.) A pretrained builder takes ``weights``: by default it downloads ImageNet's.
     """
 
     build: Callable
@@ -27,6 +28,8 @@ class Spec:
     min_size: int
     margin: int = 0
     remainder: int = 0
+    pretrained: bool = False
+    norms: dict[str, dict] = field(default_factory=dict)  # normalisations to choose from: name → builder's options
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The smallest input, (H, W) in pixels, whose output covers height × width."""
@@ -43,13 +46,18 @@ class Spec:
         return in_height - 2 * self.margin, in_width - 2 * self.margin
 
 
+UNET_NORMS = {name: {"norm": name} for name in NORMS}
+TIRAMISU_NORMS = {"batch": {}, "batch_statistics": {"batch_statistics": True}}
+
 MODELS = {
-    "unet": Spec(unet, multiple=16, min_size=32),
+    "unet": Spec(unet, multiple=16, min_size=32, norms=UNET_NORMS),
     "unet_original": Spec(unet_original, multiple=16, remainder=12, min_size=188, margin=92),
     "unet_blog": Spec(unet_blog, multiple=16, min_size=32),
-    "fc_densenet56": Spec(fc_densenet56, multiple=1, min_size=32),
-    "fc_densenet67": Spec(fc_densenet67, multiple=1, min_size=32),
-    "fc_densenet103": Spec(fc_densenet103, multiple=1, min_size=32),
+    "fc_densenet56": Spec(fc_densenet56, multiple=1, min_size=32, norms=TIRAMISU_NORMS),
+    "fc_densenet67": Spec(fc_densenet67, multiple=1, min_size=32, norms=TIRAMISU_NORMS),
+    "fc_densenet103": Spec(fc_densenet103, multiple=1, min_size=32, norms=TIRAMISU_NORMS),
+    "unet_mobilenet_v2": Spec(unet_mobilenet_v2, multiple=32, min_size=32, pretrained=True),
+    "unet_resnet50": Spec(unet_resnet50, multiple=32, min_size=32, pretrained=True),
 }
 
 
@@ -60,13 +68,14 @@ def build_model(name, num_classes, input_shape=(None, None, 3), **options):
         name: a key of MODELS.
         num_classes: channels of the output (two or more: softmax over them; 1: one sigmoid logit).
         input_shape: (H, W, C); None for a height or width that may vary.
-        **options: the builder's own arguments, such as ``width`` or ``dropout``.
+        **options: the builder's own arguments, such as ``width``, ``dropout`` or ``weights``.
 
     Returns:
         keras.Model, raw pixels (B, H, W, C) → logits float32 (B, H − 2·margin, W − 2·margin, num_classes).
 
     Raises:
-        ValueError: for an unknown name, fewer than one class, or a fixed size that does not fit.
+        ValueError: for an unknown name, fewer than one class, a fixed size that does not fit, or pretrained
+            weights that cannot be had or do not fit.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")

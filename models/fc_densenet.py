@@ -10,7 +10,7 @@ from functools import partial
 import keras
 from keras import layers
 
-from .layers import BatchStatisticsNormalization, CropLike
+from .layers import BatchNormalization, BatchStatisticsNormalization, CropLike, Moments
 
 FIRST_CONV_FILTERS = 48
 
@@ -65,7 +65,7 @@ def fc_densenet(
     skips = []
     for i, num_layers in enumerate(down, start=1):
         new = parts.dense_block(x, num_layers, name=f"down{i}")
-        x = layers.Concatenate(name=f"down{i}_concat")([x, *new])  # (B, H, W, C + k·L)
+        x = parts.concat([x, *new], name=f"down{i}_concat")  # (B, H, W, C + k·L)
         skips.append(x)
         x = parts.transition_down(x, name=f"down{i}_transition")  # (B, H/2, W/2, C + k·L)
 
@@ -73,12 +73,12 @@ def fc_densenet(
 
     for i, num_layers in zip(range(poolings, 0, -1), up, strict=True):
         skip = skips.pop()
-        x = layers.Concatenate(name=f"up{i}_new")(new)  # the new maps alone: (B, h, w, k·L)
+        x = parts.concat(new, name=f"up{i}_new")  # the new maps alone: (B, h, w, k·L)
         x = parts.transition_up(x, skip, name=f"up{i}_transition")
-        x = layers.Concatenate(name=f"up{i}_skip")([x, skip])
+        x = parts.concat([x, skip], name=f"up{i}_skip")
         new = parts.dense_block(x, num_layers, name=f"up{i}")
 
-    x = layers.Concatenate(name="up1_concat")([x, *new])  # the last block keeps its input
+    x = parts.concat([x, *new], name="up1_concat")  # the last block keeps its input
     logits = parts.conv(x, num_classes, 1, name="logits", dtype="float32")
     return keras.Model(inputs, logits, name=name)
 
@@ -90,7 +90,19 @@ class Parts:
         self.growth_rate = growth_rate
         self.dropout = dropout
         self.regularizer = keras.regularizers.L2(l2) if l2 else None
-        self.normalization = BatchStatisticsNormalization if batch_statistics else layers.BatchNormalization
+        self.normalization = BatchStatisticsNormalization if batch_statistics else BatchNormalization
+        self.known = {}  # id of a tensor → the tensor and the moments of its parts
+
+    def concat(self, tensors, name):
+        x = layers.Concatenate(name=name)(tensors)
+        self.known[id(x)] = x, [moment for tensor in tensors for moment in self.moments(tensor)]
+        return x
+
+    def moments(self, x):
+        """Mean and variance of each channel of each part of x, computed once for all layers that read it."""
+        if id(x) not in self.known:
+            self.known[id(x)] = x, [Moments(name=f"{x._keras_history.operation.name}_moments")(x)]
+        return self.known[id(x)][1]
 
     def conv(self, x, filters, size, name, dtype=None):
         return layers.Conv2D(
@@ -104,7 +116,7 @@ class Parts:
         )(x)
 
     def norm_relu_conv_dropout(self, x, filters, size, name):
-        x = self.normalization(**BATCH_NORM, name=f"{name}_norm")(x)
+        x = self.normalization(**BATCH_NORM, name=f"{name}_norm")([x, *self.moments(x)])
         x = layers.ReLU(name=f"{name}_relu")(x)
         x = self.conv(x, filters, size, name=f"{name}_conv")
         return layers.Dropout(self.dropout, name=f"{name}_dropout")(x)
@@ -113,7 +125,7 @@ class Parts:
         """A list of num_layers new tensors of growth_rate maps; each has seen x and all before it."""
         new = []
         for i in range(1, num_layers + 1):
-            seen = layers.Concatenate(name=f"{name}_layer{i}_input")([x, *new]) if new else x
+            seen = self.concat([x, *new], name=f"{name}_layer{i}_input") if new else x
             new.append(self.norm_relu_conv_dropout(seen, self.growth_rate, 3, f"{name}_layer{i}"))
         return new
 

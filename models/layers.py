@@ -39,7 +39,7 @@ class CropLike(keras.layers.Layer):
     def call(self, inputs):
         x, skip = inputs
         size = tf.shape(skip)
-        return x[:, : size[1], : size[2], :]
+        return tf.slice(x, [0, 0, 0, 0], [-1, size[1], size[2], -1])  # its gradient is faster than that of x[…]
 
     def compute_output_shape(self, input_shape):
         x, skip = input_shape
@@ -47,17 +47,71 @@ class CropLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class BatchStatisticsNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation by the batch's own statistics, in training and outside it; moving averages lie idle.
+class Moments(keras.layers.Layer):
+    """Mean and variance of each channel over batch, height and width: (B, H, W, C) → (2, C), at least float32."""
+
+    def call(self, inputs):
+        return tf.stack(tf.nn.moments(at_least_float32(inputs), (0, 1, 2)))
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor((2, inputs.shape[-1]), "float64" if inputs.dtype == "float64" else "float32")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation whose batch statistics are computed elsewhere, once for all layers that read a map.
+
+    Called on ``[x, *moments]``: x (B, H, W, C), and what ``Moments`` says of the parts that x was concatenated
+    from, in their order. The same function, weights (also in files, hence the name) and moving averages as
+    Keras's BatchNormalization(x). In a dense block every layer normalises all maps before it; each of them has
+    its own scale and offset, but the statistics are the same, and they (with their gradients) are most of the
+    work.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.autocast = False  # the moments stay float32 under 16-bit policies
+
+    def build(self, input_shape):
+        super().build(input_shape[0])
+        self.input_spec = None
+
+    def compute_output_spec(self, inputs, training=None):
+        return keras.KerasTensor(inputs[0].shape, self.compute_dtype)
+
+    def call(self, inputs, training=None):
+        x, *moments = inputs
+        mean, variance = self.moving_mean.value, self.moving_variance.value
+        if self.uses_batch(training):
+            mean, variance = tf.unstack(tf.concat(moments, axis=-1))
+            self.update(mean, variance)
+        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
+        # bias_add, since its gradient is faster than that of +
+        x = tf.nn.bias_add(at_least_float32(x) * scale, self.beta - mean * scale)
+        return tf.cast(x, self.compute_dtype)
+
+    def uses_batch(self, training):
+        return training and self.trainable
+
+    def update(self, mean, variance):
+        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + now * (1 - self.momentum))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BatchStatisticsNormalization(BatchNormalization):
+    """The same by the batch's own statistics in training and outside it; the moving averages lie idle.
 
     Calling a plain BatchNormalization with ``training=True`` inside a functional model does not do this:
     Keras 3 passes the model's own ``training`` on to every layer and overrides what was recorded.
     """
 
-    def call(self, inputs, training=None, mask=None):
-        x = keras.ops.cast(inputs, "float32")
-        mean, variance = keras.ops.moments(x, axes=(0, 1, 2))
-        x = keras.ops.batch_normalization(
-            x, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
-        )
-        return keras.ops.cast(x, self.compute_dtype)
+    def uses_batch(self, training):
+        return True
+
+    def update(self, mean, variance):
+        pass
+
+
+def at_least_float32(x):
+    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)

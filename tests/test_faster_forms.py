@@ -1,0 +1,104 @@
+"""The faster forms are the same networks: outputs, gradients, moving averages and files."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models.fc_densenet
+from models import build_model
+from models.fc_densenet import fc_densenet
+from models.layers import BatchNormalization as Shared
+
+
+def plain():
+    """Keras's own, which computes the moments of all that it reads; a class of the same name, as in files."""
+
+    class BatchNormalization(Shared):
+        def call(self, inputs, training=None):
+            return keras.layers.BatchNormalization.call(self, inputs[0], training=training)
+
+    return BatchNormalization
+
+
+def small(form, monkeypatch, **options):
+    """A dense network of 2 poolings, with shared statistics or plain."""
+    keras.utils.set_random_seed(3)
+    with monkeypatch.context() as patched:
+        if form == "plain":
+            patched.setattr(models.fc_densenet, "BatchNormalization", plain())
+        model = fc_densenet(3, growth_rate=4, block_layers=(2, 3, 2, 2, 2), dropout=0.0, **options)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:  # scales, offsets and averages that are not 1 and 0
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape) if len(weight.shape) == 1 else weight)
+    return model
+
+
+@pytest.fixture
+def float64():
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # a policy once named in this process outlives set_floatx
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+def test_shared_statistics_change_nothing(float64, monkeypatch):
+    images = np.random.default_rng(1).uniform(0, 255, (2, 33, 40, 3))
+    found = {}
+    for form in ("plain", "shared"):
+        whole = small(form, monkeypatch)
+        model = keras.Model(whole.input, whole.get_layer("up1_concat").output)  # the logits are float32
+        with tf.GradientTape() as tape:
+            maps = model(images, training=True)
+            loss = tf.reduce_mean(tf.sin(3 * maps))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        after = model(images, training=False)  # by the moving averages, which one step has moved
+        found[form] = [maps, *gradients, after, *model.non_trainable_variables]
+        names = [(weight.path, weight.shape) for weight in model.weights]
+        assert found.setdefault("names", names) == names
+    for one, other in zip(found["plain"], found["shared"], strict=True):
+        assert one.dtype == tf.float64 or one.dtype == "float64"
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize(("saved", "loaded"), [("plain", "shared"), ("shared", "plain")])
+def test_weights_of_one_form_load_in_the_other(tmp_path, monkeypatch, saved, loaded):
+    images = np.random.default_rng(1).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    first, second = small(saved, monkeypatch), small(loaded, monkeypatch)
+    for weight in second.weights:
+        weight.assign(weight * 0.5)
+    assert (type(first.get_layer("down1_layer1_norm")) is Shared) is (saved == "shared")
+    first.save_weights(tmp_path / "x.weights.h5")
+    second.load_weights(tmp_path / "x.weights.h5")
+    np.testing.assert_allclose(first(images), second(images), atol=1e-5)
+
+
+def test_a_frozen_network_uses_its_averages_and_keeps_them(monkeypatch):
+    images = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    model = small("shared", monkeypatch)
+    model.trainable = False
+    before = [weight.numpy() for weight in model.weights]
+    np.testing.assert_allclose(model(images, training=True), model(images, training=False), atol=1e-6)
+    assert all((a == b.numpy()).all() for a, b in zip(before, model.weights, strict=True))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_statistics_are_float32_under_16_bits(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build_model("fc_densenet56", 2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    moments = model.get_layer("down1_layer1_norm")
+    assert moments.compute_dtype == policy.removeprefix("mixed_")
+    assert all(tensor.dtype == "float32" for tensor in moments.input[1:]) and model.output.dtype == "float32"
+
+
+def test_each_map_is_measured_once():
+    """And never a concatenation, whose moments are those of its parts."""
+    model = build_model("fc_densenet56", 2)
+    measured = [layer for layer in model.layers if type(layer).__name__ == "Moments"]
+    read = [layer.input for layer in measured]
+    assert len({id(tensor) for tensor in read}) == len(read)
+    assert not any("concat" in layer.name or "input" in layer.name for layer in measured)
