@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 
@@ -16,16 +17,20 @@ class UserError(Exception):
     """A mistake that the user can mend: the message says what came, what was wanted and what to do."""
 
 
-def run_command(main: Callable, config_type, description: str) -> None:
+def run_command(main: Callable, config_type, description: str, default=None) -> None:
     """Read the flags of ``config_type`` from the command line, call ``main(config)``, and exit.
 
-    Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted.
+    default: an instance of ``config_type`` whose values stand where no flag says otherwise.
+
+    Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted (Ctrl-C or SIGTERM).
     Heavy imports belong inside ``main``, so that ``--help`` answers at once.
     """
     import tyro
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, without TensorFlow's notices and warnings
-    config = tyro.cli(config_type, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    options = {} if default is None else {"default": default}
+    config = tyro.cli(config_type, description=description, config=(tyro.conf.OmitArgPrefixes,), **options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as batch systems and Docker stop a program
     try:
         main(config)
     except UserError as error:

@@ -5,7 +5,7 @@ mask   uint8 (B, H, W), classes 0…C−1, void 255
 weight float32 (B, H, W): 0 at void and at padding, else the class's weight
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import cv2
@@ -18,9 +18,22 @@ from .loader import Loader, window
 
 SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
 
+Weigh = Callable[[np.ndarray], np.ndarray]  # mask uint8 (H, W) → weight float32 (H, W)
+
+
+@lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([SHUFFLE, seed, epoch]).permutation(count)
+
+
+def place_of(position: int, seed: int, count: int) -> tuple[int, int]:
+    """(epoch, index of the pair) of sample number ``position``, where there are ``count`` pairs."""
+    epoch, place = divmod(int(position), count)
+    return epoch, int(permutation(seed, epoch, count)[place])
+
 
 def training_batches(
-    load: Loader, policy: Policy, *, seed: int, batch_size: int, class_weights: np.ndarray, start: int = 0
+    load: Loader, policy: Policy, weigh: Weigh, *, seed: int, batch_size: int, start: int = 0
 ) -> tf.data.Dataset:
     """Endless shuffled, augmented batches.
 
@@ -31,24 +44,17 @@ def training_batches(
     Args:
         load: the training pairs.
         policy: augmentation, with its crop set.
+        weigh: a mask's weights.
         seed: of the run.
         batch_size: images in each batch.
-        class_weights: float32 (C,).
         start: the first sample's number.
     """
     cv2.setNumThreads(0)  # the map below is parallel already
-    count = len(load.pairs)
-    weight_of = weight_table(class_weights)
-
-    @lru_cache(maxsize=2)
-    def permutation(epoch):
-        return np.random.default_rng([SHUFFLE, seed, epoch]).permutation(count)
 
     def sample(position):
-        epoch, place = divmod(int(position), count)
-        index = int(permutation(epoch)[place])
+        epoch, index = place_of(position, seed, len(load.pairs))
         image, mask = augment(*load(index), (seed, epoch, index), policy)
-        return image, mask, cv2.LUT(mask, weight_of)
+        return image, mask, weigh(mask)
 
     positions = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
     dataset = positions.map(
@@ -72,13 +78,6 @@ def as_graph(sample, policy, like):
     return apply
 
 
-def weight_table(class_weights: np.ndarray) -> np.ndarray:
-    """float32 (256,): mask value → weight; void weighs nothing."""
-    table = np.zeros(VOID + 1, np.float32)
-    table[: len(class_weights)] = class_weights
-    return table
-
-
 def validation_tiles(load: Loader, tile: tuple[int, int]) -> list[tuple[int, int, int]]:
     """(index, top, left) of the tiles (H, W) that hold every pixel of every pair once."""
     tiles = []
@@ -92,13 +91,12 @@ def validation_batches(
     load: Loader,
     places: list[tuple[int, int, int]],
     tile: tuple[int, int],
+    weigh: Weigh,
     *,
     margin: int = 0,
     batch_size: int,
-    class_weights: np.ndarray,
 ) -> tf.data.Dataset:
     """The tiles at the places (index, top, left), the same on every pass; padding weighs nothing."""
-    weight_of = weight_table(class_weights)
     height, width = tile
 
     def tiles() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -107,7 +105,7 @@ def validation_batches(
             part = np.full(tile, VOID, np.uint8)
             inside = mask[top : top + height, left : left + width]
             part[: inside.shape[0], : inside.shape[1]] = inside
-            yield window(image, top, left, tile, margin), part, weight_of[part]
+            yield window(image, top, left, tile, margin), part, weigh(part)
 
     like = load(0)[0]
     signature = (

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
-from data_pipeline.dataset import SHUFFLE, training_batches, validation_batches, validation_tiles
+from data_pipeline.dataset import SHUFFLE, place_of, training_batches, validation_batches, validation_tiles
 from data_pipeline.encoding import VOID
 from data_pipeline.inspection import inspect
 from data_pipeline.loader import Loader, window
 from data_pipeline.pairs import find_pairs
+from data_pipeline.weights import pixel_weights
 
 
 def loader(folder, void=(), **options):
@@ -25,18 +27,19 @@ def take(dataset, count):
     return [[part.numpy() for part in batch] for batch in dataset.take(count)]
 
 
-ONES = np.ones(2, np.float32)
+ONES = partial(pixel_weights, class_weights=np.ones(2, np.float32))
 
 
 def test_training_is_the_same_eagerly_and_inside_tf_data(tmp_path):
     load = loader(make_folder(tmp_path, 6))
     policy = preset("strong", "d4", crop=(24, 24))
-    batches = take(training_batches(load, policy, seed=5, batch_size=2, class_weights=ONES), 6)
+    batches = take(training_batches(load, policy, ONES, seed=5, batch_size=2), 6)
     images = np.concatenate([batch[0] for batch in batches])
     masks = np.concatenate([batch[1] for batch in batches])
     for position in range(12):
         epoch, place = divmod(position, 6)
         index = int(np.random.default_rng([SHUFFLE, 5, epoch]).permutation(6)[place])
+        assert place_of(position, 5, 6) == (epoch, index)
         image, mask = augment(*load(index), (5, epoch, index), policy)
         assert (images[position] == image).all() and (masks[position] == mask).all()
 
@@ -44,9 +47,7 @@ def test_training_is_the_same_eagerly_and_inside_tf_data(tmp_path):
 def test_an_epoch_holds_every_image_once(tmp_path):
     load = loader(make_folder(tmp_path, 6))
     policy = preset("none", "none", crop=(32, 32))
-    images = np.concatenate(
-        [b[0] for b in take(training_batches(load, policy, seed=0, batch_size=3, class_weights=ONES), 4)]
-    )
+    images = np.concatenate([b[0] for b in take(training_batches(load, policy, ONES, seed=0, batch_size=3), 4)])
     expected = sorted(load(i)[0].tobytes() for i in range(6))
     assert sorted(image.tobytes() for image in images[:6]) == expected
     assert sorted(image.tobytes() for image in images[6:]) == expected
@@ -56,8 +57,8 @@ def test_an_epoch_holds_every_image_once(tmp_path):
 def test_the_stream_can_start_anywhere(tmp_path):
     load = loader(make_folder(tmp_path, 5))
     policy = preset("standard", "d4", crop=(32, 32))
-    whole = take(training_batches(load, policy, seed=1, batch_size=2, class_weights=ONES), 6)
-    later = take(training_batches(load, policy, seed=1, batch_size=2, class_weights=ONES, start=6), 3)
+    whole = take(training_batches(load, policy, ONES, seed=1, batch_size=2), 6)
+    later = take(training_batches(load, policy, ONES, seed=1, batch_size=2, start=6), 3)
     for one, other in zip(whole[3:], later, strict=True):
         assert all((a == b).all() for a, b in zip(one, other, strict=True))
 
@@ -70,10 +71,10 @@ def test_weights(tmp_path):
         save(tmp_path / f"masks/{i}.png", mask)
     load = loader(tmp_path, void=(9,))
     policy = preset("none", "none", crop=(10, 12))
-    weights = np.array([0.5, 3.0], np.float32)
+    weigh = partial(pixel_weights, class_weights=np.array([0.5, 3.0], np.float32))
     for dataset in (
-        training_batches(load, policy, seed=0, batch_size=1, class_weights=weights),
-        validation_batches(load, [(0, 0, 0)], (10, 12), batch_size=1, class_weights=weights),
+        training_batches(load, policy, weigh, seed=0, batch_size=1),
+        validation_batches(load, [(0, 0, 0)], (10, 12), weigh, batch_size=1),
     ):
         _, labels, weight = take(dataset, 1)[0]
         assert weight.dtype == np.float32
@@ -86,7 +87,7 @@ def test_weights(tmp_path):
 def test_validation_tiles_cover_every_pixel_once(tmp_path, tile, margin):
     load = loader(make_folder(tmp_path, 3))
     places = validation_tiles(load, tile)
-    batches = take(validation_batches(load, places, tile, margin=margin, batch_size=4, class_weights=ONES), 99)
+    batches = take(validation_batches(load, places, tile, ONES, margin=margin, batch_size=4), 99)
     masks = np.concatenate([batch[1] for batch in batches])
     images = np.concatenate([batch[0] for batch in batches])
     truth = np.stack([load(i)[1] for i in range(3)])
@@ -137,6 +138,7 @@ from data_pipeline.inspection import inspect
 from data_pipeline.dataset import training_batches
 from data_pipeline.loader import Loader
 from data_pipeline.pairs import find_pairs
+from data_pipeline.weights import pixel_weights
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -144,8 +146,8 @@ def resident():
 folder = Path(sys.argv[1])
 pairs, _ = find_pairs(folder)
 load = Loader(pairs, inspect(folder, pairs).encoding, limit=4 * {one_pair})
-batches = training_batches(load, preset("standard", "d4", crop=(512, 512)), seed=0, batch_size=2,
-                           class_weights=np.ones(2, np.float32))
+batches = training_batches(load, preset("standard", "d4", crop=(512, 512)),
+                           lambda mask: pixel_weights(mask, np.ones(2, np.float32)), seed=0, batch_size=2)
 sizes = []
 for number, _ in enumerate(batches.take(60)):
     if number in (3, 59):
