@@ -1,84 +1,157 @@
 #!/usr/bin/env python
 """Train a segmentation network on a folder of images and masks: configuration → runs/NAME/."""
 
+import errno
+import json
 import random
 import shlex
+import shutil
 import sys
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from data_pipeline.command import run_command
-from engine.config import TrainConfig
+from data_pipeline.command import UserError, run_command
+from engine.config import TrainConfig, recipe_named
 
 GOLFSCAPE = Path("data/golfscape")
 VALIDATION_TILES = 500
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(config: TrainConfig) -> None:
-    """From files to a run: pairs, split, batches, network, training, first scores."""
-    # Imported here, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
+    """One run, or one for each fold; or the rest of what was interrupted."""
+    config = config.checked()
+    if config.resume is not None:
+        resume(config.resume)
+    elif config.folds and config.fold is None:
+        train_folds(settle(config))
+    else:
+        train_run(settle(config))
+
+
+def resume(folder: Path) -> None:
+    """Go on with the run, or the folds, in a folder."""
+    from data_pipeline.files import read_json
+    from engine.run import FOLDS, Run, config_from_json
+
+    if (folder / FOLDS).is_file():
+        train_folds(config_from_json(read_json(folder / FOLDS), folder), folder)
+    else:
+        run = Run.unfinished(folder)
+        train_run(config_from_json(run.config, folder), run)
+
+
+def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
+    """Every fold of a cross-validation, as runs of its own in one folder; with ``folder``: those still to do."""
+    from data_pipeline.files import replace_folder, write_json
+    from engine.run import FOLDS, Run, config_from_json, config_json, free_path, refuse_existing
+
+    if folder is None:
+        look(config.replace(fold=0))  # a mistake is told before there is a folder
+        folder = refuse_existing(free_path(config.runs_dir, config.name, default_name(config)))
+        with replace_folder(folder) as fresh:
+            write_json(fresh / FOLDS, config_json(config))
+    runs = [Run(folder / f"fold-{fold}") for fold in range(config.folds)]
+    for fold, run in enumerate(runs):
+        print(f"\nfold {fold} of 0 … {config.folds - 1}", flush=True)
+        if run.resume_path.exists():
+            train_run(config_from_json(run.config, run.path), run)
+        elif run.path.exists():
+            print(f"{run.path} is trained already")
+        else:
+            train_run(config.replace(runs_dir=folder, name=run.path.name, fold=fold))
+    each = " ".join(shlex.quote(str(run.path)) for run in runs)
+    out = shlex.quote(str(folder / "evaluation"))
+    print(f"\nAll {config.folds} folds are trained. Next: python evaluate.py {each} --out {out}")
+
+
+def train_run(config: TrainConfig, run=None) -> None:
+    """From files to a run: pairs, split, batches, network, training, first scores. With ``run``: the rest of it."""
+    # Imported late, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
+    data, split, scale, findings = look(config)
+
+    import keras
+    import tensorflow as tf
+
+    from data_pipeline.dataset import validation_batches, validation_tiles
+    from data_pipeline.loader import Loader
+    from data_pipeline.weights import pixel_weights
+    from engine.building import make_model, make_stages, strategy_for
+    from engine.fit import fit
+    from engine.framing import choose_frames
+    from models import MODELS
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    frames = choose_frames(config, MODELS[config.model], data.sizes())
+    print_plan(config, data, split, frames, scale, findings)
+    strategy = strategy_for(config)
+    with strategy.scope():
+        model = make_model(config, data.encoding.num_classes, scale)
+    run = unchanged(run, data, split, scale) if run else create_run(config, data, split, frames[-1], scale)
+    print(f"{config.model} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
+
+    weigh = partial(
+        pixel_weights,
+        class_weights=data.class_weights(split.train, config.class_weights),
+        border=config.border_weights,
+    )
+    stages = make_stages(config, Loader(split.train, data.encoding, frames[0].size), frames, weigh, scale)
+    held_out = Loader(split.val, data.encoding, frames[-1].size)
+    validation = validation_batches(
+        held_out,
+        thin_out(validation_tiles(held_out, frames[-1].tile)),
+        frames[-1].tile,
+        weigh,
+        margin=frames[-1].margin,
+        batch_size=config.batch_size,
+    )
+    with how_to_go_on(run):
+        with strategy.scope():
+            fit(model, stages, validation, config, data.encoding, run)
+        report(run, config)
+    shutil.rmtree(run.resume_path)
+
+
+def look(config: TrainConfig):
+    """The data set, its split, what is black and white, and what is to be said of them; errors are refused."""
     from data_pipeline.findings import refuse_errors
     from data_pipeline.inspection import findings_on_split, inspect
     from data_pipeline.pairs import find_pairs
     from data_pipeline.scale import measure_scale
     from data_pipeline.split import make_split
 
-    config = settle(config.checked())
     pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
     data = inspect(config.data, pairs, () if config.void is None else (config.void,))
     refuse_errors(findings + data.findings)
     split = make_split(data.pairs(), data.presence(), config.split_seed, config.train_count, config.folds, config.fold)
     findings += data.findings + findings_on_split(data, split)
     refuse_errors(findings)
-    scale = measure_scale(split.train, data.encoding)
+    return data, split, measure_scale(split.train, data.encoding), findings
 
-    import keras
-    import tensorflow as tf
 
-    from data_pipeline.augment import preset
-    from data_pipeline.dataset import training_batches, validation_batches, validation_tiles
-    from data_pipeline.loader import Loader
-    from engine.fit import fit
-    from engine.framing import choose_frame
-    from models import MODELS, build_model
+@contextmanager
+def how_to_go_on(run):
+    """An interruption or a full disk end in a line that says how to go on."""
+    from engine.run import FOLDS
 
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    frame = choose_frame(config, MODELS[config.model], data.sizes())
-    class_weights = data.class_weights(split.train, config.class_weights)
-    print_plan(config, data, split, frame, scale, findings)
-    run = create_run(config, data, split, frame, scale)
-
-    training = training_batches(
-        Loader(split.train, data.encoding, frame.size),
-        preset(config.augment, config.symmetry, frame.tile, frame.margin, scale),
-        seed=config.seed,
-        batch_size=config.batch_size,
-        class_weights=class_weights,
-    )
-    held_out = Loader(split.val, data.encoding, frame.size)
-    validation = validation_batches(
-        held_out,
-        thin_out(validation_tiles(held_out, frame.tile)),
-        frame.tile,
-        margin=frame.margin,
-        batch_size=config.batch_size,
-        class_weights=class_weights,
-    )
-    model = build_model(
-        config.model,
-        data.encoding.num_classes,
-        (None, None, scale.channels),
-        scale=scale.factor,
-        offset=scale.offset,
-    )
-    print(f"{config.model} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
+    folder = run.path.parent if (run.path.parent / FOLDS).is_file() else run.path
+    resume = f"python train.py --resume {shlex.quote(str(folder))}"
     try:
-        fit(model, training, validation, config, data.encoding, run)
+        yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"The best weights so far, if any, are {run.model_path}.") from None
-    report(run, config)
+        raise KeyboardInterrupt(f"Go on from the last validation with: {resume}") from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(
+            f"no room on the disk of {run.path} ({error.strerror}); the state of the validation before is intact. "
+            f"Make room, then: {resume}"
+        ) from None
 
 
 def settle(config: TrainConfig) -> TrainConfig:
@@ -95,13 +168,14 @@ def settle(config: TrainConfig) -> TrainConfig:
     return config.replace(data=GOLFSCAPE.resolve(), symmetry=symmetry)
 
 
-def print_plan(config, data, split, frame, scale, findings) -> None:
+def print_plan(config, data, split, frames, scale, findings) -> None:
     """What is about to happen, and on what device."""
     from data_pipeline.findings import print_findings
     from engine.fit import epochs_of
     from engine.run import device, unseen_gpu
 
-    epochs, steps = epochs_of(config)
+    frame = frames[0]
+    epochs, steps = epochs_of(config.steps, config.steps_per_epoch)
     height, width = frame.tile
     void = ", ".join(data.encoding.show(value) for value in data.encoding.void) or "none"
     seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"
@@ -116,7 +190,8 @@ def print_plan(config, data, split, frame, scale, findings) -> None:
         f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"
         f"{' (as the data set has it)' if split.fixed else ''}{by_group(split)}; "
         f"{seen}, augmentation {config.augment}, symmetry {config.symmetry}; "
-        f"{epochs * steps:,} steps of {config.batch_size}, validated every {steps}; on {device()}"
+        f"{epochs * steps:,} steps of {config.batch_size}, validated every {steps}{second_stage(config, frames)}; "
+        f"on {device(config.devices)}"
     )
     if unseen_gpu():
         print(
@@ -124,6 +199,13 @@ def print_plan(config, data, split, frame, scale, findings) -> None:
             "Install requirements-gpu.txt, and look at nvidia-smi.",
             file=sys.stderr,
         )
+
+
+def second_stage(config, frames) -> str:
+    if not config.finetune_steps:
+        return ""
+    height, width = frames[-1].tile
+    return f", then {config.finetune_steps:,} on whole images in frames of {height}×{width}"
 
 
 def by_group(split) -> str:
@@ -141,18 +223,40 @@ def thin_out(tiles: list) -> list:
 
 def create_run(config, data, split, frame, scale):
     """The run's folder, with all that is known before the first step."""
-    from data_pipeline.files import write_json
-    from engine.run import Run, config_json, dataset_json, write_environment
+    from engine.run import Run, config_json, dataset_json, environment, free_path
 
-    is_folder = config.data.is_dir()
-    run = Run.create(
-        config.runs_dir, config.name, f"{config.data.name if is_folder else config.data.stem}-{config.model}"
+    path = free_path(config.runs_dir, config.name, default_name(config))
+    root = root_of(config)
+    return Run.create(
+        path,
+        {
+            "config.json": config_json(config.replace(name=path.name), frame),
+            "dataset.json": dataset_json(root, data, split, scale),
+            "split.json": split.to_json(root),
+            "environment.json": environment(config.devices),
+        },
     )
-    root = config.data if is_folder else config.data.parent
-    write_json(run.path / "config.json", config_json(config.replace(name=run.path.name), frame))
-    write_json(run.path / "dataset.json", dataset_json(root, data, split, scale))
-    write_json(run.path / "split.json", split.to_json(root))
-    write_environment(run)
+
+
+def root_of(config) -> Path:
+    return config.data if config.data.is_dir() else config.data.parent
+
+
+def default_name(config) -> str:
+    return f"{config.data.name if config.data.is_dir() else config.data.stem}-{config.model}"
+
+
+def unchanged(run, data, split, scale):
+    """The run to go on with, if its data set is still what it was; else a UserError."""
+    from data_pipeline.files import read_json
+    from engine.run import dataset_json
+
+    now = {"dataset": dataset_json(run.root, data, split, scale), "split": split.to_json(run.root)}
+    if json.loads(json.dumps(now)) != {"dataset": run.dataset, "split": read_json(run.path / "split.json")}:
+        raise UserError(
+            f"{run.path} cannot go on: the data set in {run.root} is no longer the one that it began with "
+            "(files were changed, added or removed). Put it back, or train anew"
+        )
     return run
 
 
@@ -175,4 +279,4 @@ def report(run, config) -> None:
 
 
 if __name__ == "__main__":
-    run_command(train, TrainConfig, __doc__)
+    run_command(train, TrainConfig, __doc__, default=recipe_named(sys.argv[1:]))

@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 import dataclasses
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,16 +14,41 @@ from tyro.conf import Positional, arg
 
 from data_pipeline.command import UserError, parse_size
 
-ModelName = Literal["unet", "unet_original", "unet_blog", "fc_densenet56", "fc_densenet67", "fc_densenet103"]
+ModelName = Literal[
+    "unet",
+    "unet_original",
+    "unet_blog",
+    "unet_mobilenet_v2",
+    "unet_resnet50",
+    "fc_densenet56",
+    "fc_densenet67",
+    "fc_densenet103",
+]
+LOSS_TERMS = (
+    *("ce", "focal"),
+    *("dice", "jaccard", "tversky", "lovasz"),
+    *("dice_per_image", "jaccard_per_image", "tversky_per_image", "lovasz_per_image"),
+)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
+    recipe: Literal["default", "blog", "unet2015", "tiramisu"] = "default"
+    """A set of defaults for the flags below, which win: ours, or as a paper has it (see --recipe NAME --help)."""
+    resume: Path | None = None
+    """Go on with the run in this folder where it was interrupted; takes no other flag."""
     data: Path | None = None
     """Folder with images and masks, or a CSV (image,mask[,split][,group]). Without it: golfscape, generated
     into data/golfscape."""
     model: ModelName = "unet"
     """Network."""
+    norm: Literal["batch", "group", "none", "batch_statistics"] | None = None
+    """Normalisation. Default: the network's own. batch_statistics: those of the batch at all times (Tiramisu)."""
+    weights: str | None = None
+    """Of a pretrained encoder (unet_mobilenet_v2, unet_resnet50): imagenet (the default: downloads them), none, or a
+    file."""
+    one_logit: bool = False
+    """Two classes as one sigmoid logit in place of a softmax over two."""
     name: str | None = None
     """Name of the run's folder. Default: data set and model, numbered where that is taken."""
     runs_dir: Path = Path("runs")
@@ -40,26 +66,49 @@ class TrainConfig:
     size: str | None = None
     """HxW: resize whole images to this height and width. Scores are still at the masks' own resolution."""
     crop: int | None = None
-    """Train on N×N crops at native resolution. Default: whole images up to 320×320 pixels' area, where all
-    have one size; crops of 256 otherwise."""
+    """Train on N×N crops, at native resolution or after --size. Default: whole images up to 320×320 pixels' area,
+    where all have one size; crops of 256 otherwise."""
     augment: Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"] = "standard"
     """How far training images are varied; or exactly as the papers say."""
     symmetry: Literal["auto", "none", "horizontal", "d4"] = "auto"
     """Flips and turns that leave the task as it is: horizontal (street scenes), d4 (tiles from above,
     slides). auto: horizontal; d4 for golfscape."""
 
-    loss: Literal["ce", "dice", "ce+dice"] = "ce+dice"
-    """Cross-entropy, soft Dice, or their sum."""
+    loss: str = "ce+dice"
+    """ce (cross-entropy), focal, dice, jaccard, tversky, lovasz, or a sum such as ce+dice. The last four are taken over
+    the whole batch; dice_per_image and so on: over each image."""
     class_weights: Literal["none", "median_frequency"] = "none"
     """Weigh rare classes up, by the training masks' frequencies."""
+    border_weights: bool = False
+    """Weigh the gaps between close objects up, as U-Net's paper does (w0 = 10, σ = 5 pixels)."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     """Optimizer."""
     learning_rate: float = 1e-3
     """Learning rate at the start."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Learning rate over the steps: to zero along a half cosine, or constant."""
+    momentum: float = 0.9
+    """Of sgd."""
+    weight_decay: float | None = None
+    """Decoupled weight decay, on kernels alone (no bias, no normalisation). Default: 0.01 for adamw, else none."""
+    clip_norm: float | None = None
+    """Scale gradients down to this norm, over all weights, where they are larger."""
+    ema: float | None = None
+    """Validate and save an exponential moving average of the weights, with this momentum: 0.99."""
+    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
+    """Learning rate over the steps: to zero along a half cosine, constant, or times 0.995 after each pass over the
+    training images."""
+    warmup_steps: int = 0
+    """With cosine: rise from zero to the learning rate over so many steps first."""
+    finetune_steps: int = 0
+    """A second stage: so many steps more on whole images, from the best weights of the first (Tiramisu)."""
+    finetune_rate: float = 1e-4
+    """Learning rate of the second stage, constant."""
+
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
+    xla: Literal["auto", "on", "off"] = "auto"
+    """Compile the training step; auto: on one GPU."""
+    devices: Literal["one", "all"] = "one"
+    """all: every GPU of this machine, each taking a part of the batch."""
 
     void: int | None = None
     """Mask value on disk that never counts (unlabelled), beside those in classes.json."""
@@ -68,9 +117,9 @@ class TrainConfig:
     group_by: str | None = None
     """Regular expression: images whose names match it with the same text stay in one part of the split."""
     folds: int | None = None
-    """Cross-validation: split into K folds, of which --fold is the test part."""
+    """Cross-validation: train K networks, each tested on another part, into runs/NAME/fold-0 to fold-(K−1)."""
     fold: int | None = None
-    """With --folds K: which fold, 0 to K−1."""
+    """With --folds K: train this one alone, 0 to K−1."""
     train_count: int | None = None
     """Train on N of the training images only; smaller subsets lie inside larger ones."""
     split_seed: int = 0
@@ -86,18 +135,28 @@ class TrainConfig:
         Raises:
             UserError: naming the flag.
         """
-        above_zero(self, "steps", "steps_per_epoch", "batch_size", "crop", "train_count", "learning_rate")
-        if self.patience < 0:
-            raise UserError(f"--patience {self.patience}: 0 or more is wanted")
+        if self.resume is not None and self.replace(resume=None) != TrainConfig():
+            raise UserError("--resume takes no other flag: the run goes on with the settings that it began with")
+        above_zero(self, "steps", "steps_per_epoch", "batch_size", "crop", "train_count", "folds")
+        above_zero(self, "learning_rate", "finetune_rate", "clip_norm")
+        for flag in ("patience", "warmup_steps", "finetune_steps", "weight_decay"):
+            if (getattr(self, flag) or 0) < 0:
+                raise UserError(f"--{flag.replace('_', '-')} {getattr(self, flag)}: 0 or more is wanted")
+        for flag in ("momentum", "ema"):
+            if not 0 <= (getattr(self, flag) or 0) < 1:
+                raise UserError(f"--{flag} {getattr(self, flag)}: 0 to 1, such as 0.99, is wanted")
+        for term in self.loss.split("+"):
+            if term not in LOSS_TERMS:
+                raise UserError(f"--loss {self.loss}: {term!r} is none of {', '.join(LOSS_TERMS)}, or a sum of them")
+        if self.warmup_steps and self.schedule != "cosine":
+            raise UserError(f"--warmup-steps belongs to --schedule cosine; this is {self.schedule}")
+        if self.warmup_steps >= self.steps:
+            raise UserError(f"--warmup-steps {self.warmup_steps}: fewer than --steps {self.steps} are wanted")
         for flag, seed in (("--seed", self.seed), ("--split-seed", self.split_seed)):
             if not 0 <= seed < 2**32:
                 raise UserError(f"{flag} {seed}: 0 to {2**32 - 1} is wanted")
-        if self.size and self.crop:
-            raise UserError(
-                "--size shrinks whole images and --crop cuts them at native resolution: give one of the two"
-            )
-        if (self.folds is None) != (self.fold is None):
-            raise UserError(f"--folds {self.folds} --fold {self.fold}: give both; each fold is a run of its own")
+        if self.fold is not None and self.folds is None:
+            raise UserError(f"--fold {self.fold}: say with --folds into how many parts the data set is split")
         if self.name is not None and not re.fullmatch(r"[\w][\w.+-]*", self.name):
             raise UserError(f"--name {self.name!r}: letters, digits, '_', '-', '.' and '+' are wanted")
         parse_size(self.size)
@@ -105,6 +164,48 @@ class TrainConfig:
 
     def replace(self, **changes) -> "TrainConfig":
         return dataclasses.replace(self, **changes)
+
+
+# What each recipe changes. The papers give no learning rate for U-Net, and the blog none of its settings beyond the
+# network, the loss and Adam: where they are silent, the default of this program stands.
+RECIPES = {
+    "default": {},
+    "blog": {"model": "unet_blog", "one_logit": True, "loss": "dice"},
+    "unet2015": {  # Ronneberger et al. 2015, sections 3 and 3.1
+        "model": "unet_original",
+        "batch_size": 1,
+        "augment": "unet2015",
+        "loss": "ce",
+        "class_weights": "median_frequency",
+        "border_weights": True,
+        "optimizer": "sgd",
+        "momentum": 0.99,
+        "schedule": "constant",
+    },
+    "tiramisu": {  # Jégou et al. 2017, section 4.1, and the authors' code
+        "model": "fc_densenet103",
+        "norm": "batch_statistics",
+        "batch_size": 3,
+        "crop": 224,
+        "augment": "tiramisu",
+        "loss": "ce",
+        "optimizer": "rmsprop",
+        "schedule": "exponential",
+        "finetune_steps": 500,
+    },
+}
+
+
+def recipe_config(name: str = "default", **changes) -> TrainConfig:
+    """The settings of a recipe, with changes."""
+    return TrainConfig(**{"recipe": name} | RECIPES[name] | changes)
+
+
+def recipe_named(arguments: list[str]) -> TrainConfig:
+    """The recipe that a command line names, whose settings are then the defaults of its flags."""
+    named = [argument.removeprefix("--recipe=") for argument in arguments if argument.startswith("--recipe=")]
+    named += [after for flag, after in pairwise(arguments) if flag == "--recipe"]
+    return recipe_config(named[-1] if named and named[-1] in RECIPES else "default")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 import math
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
@@ -15,36 +18,47 @@ from .config import TrainConfig
 from .confusion import iou
 from .losses import PixelLoss
 from .metrics import MeanIoU
+from .optimizers import make_optimizer, swap_averages
 from .pictures import plot_curves
+from .resume import newest_state, restore, save_state, undisturbed
 from .run import Run
 
-OPTIMIZERS = {
-    "adam": lambda rate: keras.optimizers.Adam(rate),
-    "adamw": lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.01),
-    "rmsprop": lambda rate: keras.optimizers.RMSprop(rate, rho=0.9, epsilon=1e-6),
-    "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
-}
-
-SCHEDULES = {
-    "constant": lambda rate, steps: rate,
-    "cosine": lambda rate, steps: keras.optimizers.schedules.CosineDecay(rate, steps),
-}
+XLA = {"auto": "auto", "on": True, "off": False}
+COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
 
 
-def epochs_of(config: TrainConfig) -> tuple[int, int]:
-    """Epochs, and steps in each; together at least config.steps."""
-    epochs = math.ceil(config.steps / config.steps_per_epoch)
-    return epochs, math.ceil(config.steps / epochs)
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training on batches of one kind.
+
+    batches: the number of the first sample → endless batches (image, mask, weight) from there on.
+    samples: the number of the first sample, how many → their pairs' names.
+    rate: learning rate, a number or a Keras schedule over this stage's steps.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    batches: Callable[[int], tf.data.Dataset]
+    samples: Callable[[int, int], list[str]]
+    rate: object
 
 
-def fit(model, training, validation, config: TrainConfig, encoding: Encoding, run: Run) -> list[dict]:
-    """Train; the best weights by validation mIoU end in the run's model.keras.
+def epochs_of(steps: int, steps_per_epoch: int) -> tuple[int, int]:
+    """Epochs, and steps in each; together at least ``steps``."""
+    epochs = math.ceil(steps / steps_per_epoch)
+    return epochs, math.ceil(steps / epochs)
+
+
+def fit(model, stages: list[Stage], validation, config: TrainConfig, encoding: Encoding, run: Run) -> list[dict]:
+    """Train, from the run's newest state where there is one; the best weights by validation mIoU end in model.keras.
+
+    A stage begins with the best weights of the one before, and an optimizer of its own.
 
     Args:
         model: raw pixels → logits.
-        training: endless batches (image, mask, weight).
+        stages: one after the other.
         validation: finite batches, the same on every pass.
-        config: steps, loss, optimizer, schedule, patience.
+        config: loss, optimizer, patience, batch size.
         encoding: the classes' names.
         run: where the files go.
 
@@ -52,114 +66,186 @@ def fit(model, training, validation, config: TrainConfig, encoding: Encoding, ru
         history.csv's rows.
 
     Raises:
-        UserError: when the loss is no longer a number.
+        UserError: when the loss is no longer a number, or memory is short.
     """
-    epochs, steps_per_epoch = epochs_of(config)
-    rate = SCHEDULES[config.schedule](config.learning_rate, epochs * steps_per_epoch)
+    state = newest_state(run.resume_path)
+    rows = state.rows if state else []
+    if state:
+        restore(model.variables, state.network)
     trained = keras.Model(model.inputs, model.outputs)  # compiled; model itself is saved without that
-    miou = MeanIoU(encoding.num_classes)
+    first = 0
+    for number, stage in enumerate(stages):
+        rest = rows[first:]
+        done = next((n for n in range(len(rest) + 1) if is_over(rest[:n], stage, config.patience)), len(rest))
+        if not is_over(rest[:done], stage, config.patience):
+            if number and not done:
+                model.set_weights(run.model().get_weights())
+            recorder = Recorder(model, run, rows, first, stage, config, encoding)
+            fit_stage(trained, stage, validation, config, recorder, state.optimizer if done else None)
+            done = len(rows) - first
+        if done < stage.epochs:
+            print(f"stopped early: no better validation mIoU in {config.patience} validations (--patience)")
+        first += done
+    return rows
+
+
+def is_over(rows: list[dict], stage: Stage, patience: int) -> bool:
+    """Whether a stage's rows fill it, or were in vain for ``patience`` validations."""
+    scores = [score_of(row) for row in rows]
+    in_vain = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+    return len(scores) >= stage.epochs or bool(patience and in_vain >= patience)
+
+
+def score_of(row: dict) -> float:
+    return -math.inf if math.isnan(row["val_miou"]) else row["val_miou"]
+
+
+def fit_stage(trained, stage: Stage, validation, config, recorder, optimizer_state) -> None:
+    """One model.fit, from the recorder's last row on."""
+    optimizer = make_optimizer(config, stage.rate, trained.trainable_variables)
+    if optimizer_state is not None:
+        restore(optimizer.variables, optimizer_state)
     trained.compile(
-        optimizer=OPTIMIZERS[config.optimizer](rate),
+        optimizer=optimizer,
         loss=PixelLoss(config.loss),
-        weighted_metrics=[miou],
+        weighted_metrics=[recorder.miou],
+        jit_compile=XLA[config.xla],
     )
-    history = History(run, encoding, miou, epochs, steps_per_epoch)
-    callbacks = [
-        history,
-        SaveBest(model, run),
-        keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
-    ]
-    if config.patience:
-        callbacks.append(keras.callbacks.EarlyStopping("val_miou", patience=config.patience, mode="max"))
-    trained.fit(
-        training,
-        validation_data=validation,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        callbacks=callbacks,
-        shuffle=False,  # the batches are shuffled already
-        verbose=0,
-    )
-    if len(history.rows) < epochs:
-        print(f"stopped early: no better validation mIoU in {config.patience} validations (--patience)")
-    return history.rows
+    seen = recorder.steps_done() * config.batch_size
+    try:
+        trained.fit(
+            stage.batches(seen),
+            validation_data=validation,
+            initial_epoch=len(recorder.rows) - recorder.first,
+            epochs=stage.epochs,
+            steps_per_epoch=stage.steps_per_epoch,
+            callbacks=[recorder, keras.callbacks.TensorBoard(recorder.run.path / "tensorboard", write_graph=False)],
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+        )
+    except tf.errors.ResourceExhaustedError as error:
+        raise UserError(out_of_memory(config, error)) from None
+    finally:
+        recorder.bar.close()
 
 
-class History(keras.callbacks.Callback):
-    """history.csv and curves.png after each validation; progress on the terminal, a line an epoch when piped."""
+def out_of_memory(config: TrainConfig, error: Exception) -> str:
+    smaller = [f"--batch-size {config.batch_size // 2}"] if config.batch_size > 1 else []
+    smaller.append(f"--crop {config.crop // 2 // 32 * 32}" if config.crop and config.crop >= 64 else "a smaller --crop")
+    if config.precision == "float32":
+        smaller.append("--precision mixed_float16 (on a GPU)")
+    return f"out of memory ({str(error).splitlines()[0][:200]}). Train anew with {', or '.join(smaller)}"
 
-    def __init__(self, run: Run, encoding: Encoding, miou: MeanIoU, epochs: int, steps_per_epoch: int):
+
+class Recorder(keras.callbacks.Callback):
+    """After each validation: history.csv, curves.png, the best weights, the state to go on from, and a line to read.
+
+    Args:
+        model: to be saved; it shares its weights with the compiled one.
+        rows: of history.csv so far; grows.
+        first: where this stage's rows begin.
+    """
+
+    def __init__(self, model, run: Run, rows: list[dict], first: int, stage: Stage, config, encoding: Encoding):
         super().__init__()
-        self.run, self.encoding, self.miou = run, encoding, miou
-        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
-        self.rows = []
+        self.saved, self.run, self.rows, self.first = model, run, rows, first
+        self.stage, self.config, self.encoding = stage, config, encoding
+        self.miou = MeanIoU(encoding.num_classes)
+        self.bar = tqdm(
+            total=stage.epochs * stage.steps_per_epoch,
+            initial=(len(rows) - first) * stage.steps_per_epoch,
+            desc="training" if not first else "fine-tuning",
+            unit="step",
+            disable=None,
+            file=sys.stderr,
+        )
+
+    def steps_done(self) -> int:
+        return self.rows[-1]["step"] if self.rows else 0
 
     def on_train_begin(self, logs=None):
         self.started = time.monotonic()
-        total = self.epochs * self.steps_per_epoch
-        self.bar = tqdm(total=total, desc="training", unit="step", disable=None, file=sys.stderr)
+        self.earlier = (len(self.rows), self.rows[-1]["seconds"] if self.rows else 0.0)
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", mIoU=f"{logs['miou']:.3f}", refresh=False)
         if not math.isfinite(logs["loss"]):
-            step = len(self.rows) * self.steps_per_epoch + batch + 1
-            raise UserError(
-                f"the loss is {logs['loss']} since step {step}; the best weights so far, if any, are "
-                f"{self.run.model_path}. Try a smaller --learning-rate"
-                + (", or --precision float32" if keras.config.dtype_policy().name != "float32" else "")
-            )
+            raise UserError(self.no_number(logs["loss"], self.steps_done() + batch + 1))
+
+    def no_number(self, loss: float, step: int) -> str:
+        names = self.stage.samples((step - 1) * self.config.batch_size, self.config.batch_size)
+        tries = ["a smaller --learning-rate", "--clip-norm 1"]
+        if self.config.precision != "float32":
+            tries.append("--precision float32")
+        kept = f"the best weights so far are {self.run.model_path}" if self.rows else "no weights were saved yet"
+        return (
+            f"the loss is {loss} since step {step}, whose batch was {', '.join(names)}; {kept}. "
+            f"Train anew with {', or '.join(tries)}; if it is always these images, look at them"
+        )
+
+    def on_test_begin(self, logs=None):
+        self.swap_averages()
+
+    def swap_averages(self):
+        if self.config.ema is not None:
+            swap_averages(self.model.optimizer, self.model.trainable_variables)
 
     def on_epoch_end(self, epoch, logs=None):
-        step = (epoch + 1) * self.steps_per_epoch
-        seconds = time.monotonic() - self.started
-        row = {
-            "epoch": epoch + 1,
-            "step": step,
+        confusion = keras.ops.convert_to_numpy(self.miou.confusion)  # of the validation that just ended
+        best = max(map(score_of, self.rows), default=-math.inf)
+        self.rows.append(self.row(logs, confusion))
+        with undisturbed():
+            if score_of(self.rows[-1]) > best or not self.run.model_path.exists():
+                with write_atomically(self.run.model_path) as temporary:
+                    self.saved.save(temporary)
+            self.swap_averages()
+            write_csv(self.run.path / "history.csv", self.rows)
+            plot_curves(self.rows, self.run.path / "curves.png")
+            save_state(self.run.resume_path, self.rows, self.saved.variables, self.model.optimizer.variables)
+        self.report(confusion)
+        self.model.stop_training = is_over(self.rows[self.first :], self.stage, self.config.patience)
+
+    def row(self, logs, confusion) -> dict:
+        numbers = {
+            "epoch": len(self.rows) + 1,
+            "step": self.steps_done() + self.stage.steps_per_epoch,
             "loss": logs["loss"],
             "miou": logs["miou"],
             "val_loss": logs["val_loss"],
             "val_miou": logs["val_miou"],
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "seconds": round(seconds, 1),
+            "seconds": round(self.earlier[1] + time.monotonic() - self.started, 1),
         }
-        confusion = keras.ops.convert_to_numpy(self.miou.confusion)  # of the validation that just ended
-        for name, value in zip(self.encoding.names, iou(confusion), strict=True):
-            row[f"val_iou_{name}"] = value
-        self.rows.append(row)
-        write_csv(self.run.path / "history.csv", self.rows)
-        plot_curves(self.rows, self.run.path / "curves.png")
-        self.report(row, confusion)
+        by_class = zip(self.encoding.names, iou(confusion).tolist(), strict=True)
+        return numbers | {f"val_iou_{name}": value for name, value in by_class}
 
-    def report(self, row, confusion):
-        left = row["seconds"] * (self.epochs / row["epoch"] - 1)
+    def report(self, confusion):
+        row, done = self.rows[-1], len(self.rows) - self.first
+        in_each = (row["seconds"] - self.earlier[1]) / (len(self.rows) - self.earlier[0])
         line = (
-            f"epoch {row['epoch']}/{self.epochs}  step {row['step']}  loss {row['loss']:.3f}  "
+            f"epoch {row['epoch']}/{self.first + self.stage.epochs}  step {row['step']}  loss {row['loss']:.3f}  "
             f"mIoU {row['miou']:.3f}  val loss {row['val_loss']:.3f}  val mIoU {row['val_miou']:.3f}  "
-            f"{duration(row['seconds'])}, about {duration(left)} left"
+            f"{duration(row['seconds'])}, about {duration(in_each * (self.stage.epochs - done))} left"
         )
-        if (confusion.sum(0) > 0).sum() == 1:
-            line += f"  (every pixel is predicted as {self.encoding.names[int(confusion.sum(0).argmax())]})"
+        predicted = confusion.sum(0)
+        if (predicted > 0).sum() == 1:
+            line += f"  (every pixel is predicted as {self.encoding.names[int(predicted.argmax())]})"
+        self.say(line)
+        if len(self.rows) == COLLAPSED_VALIDATIONS and all(map(collapsed, self.rows)):
+            self.say(
+                f"WARNING: for {COLLAPSED_VALIDATIONS} validations the network has told no two classes apart. If that "
+                "stays: look at the masks (python -m data_pipeline preview), weigh rare classes up (--class-weights "
+                "median_frequency, --loss ce+dice), or try another --learning-rate or --seed"
+            )
+
+    def say(self, line: str) -> None:
         tqdm.write(line) if not self.bar.disable else print(line, flush=True)
 
-    def on_train_end(self, logs=None):
-        self.bar.close()
 
-
-class SaveBest(keras.callbacks.Callback):
-    """model.keras: the weights of the best validation mIoU so far."""
-
-    def __init__(self, saved, run: Run):
-        super().__init__()
-        self.saved, self.run = saved, run
-        self.best = -math.inf
-
-    def on_epoch_end(self, epoch, logs=None):
-        score = logs["val_miou"]
-        if score > self.best or not self.run.model_path.exists():
-            self.best = score if not math.isnan(score) else -math.inf
-            with write_atomically(self.run.model_path) as temporary:
-                self.saved.save(temporary)
+def collapsed(row: dict) -> bool:
+    """Whether no more than one class of a row of history.csv was ever right."""
+    return sum(value > 0 for name, value in row.items() if name.startswith("val_iou_")) <= 1
 
 
 def duration(seconds: float) -> str:

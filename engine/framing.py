@@ -33,21 +33,27 @@ class Frame:
         return cls(size, tuple(stored["tile"]), stored["margin"], stored["crops"])
 
 
-def choose_frame(config: TrainConfig, spec: Spec, sizes: set[tuple[int, int]]) -> Frame:
-    """The frame that --size or --crop asks for; without them whole images where they are small and alike.
+def choose_frames(config: TrainConfig, spec: Spec, sizes: set[tuple[int, int]]) -> list[Frame]:
+    """The frame of each stage of training; the last one's is that of validation and prediction.
+
+    The first is what --size and --crop ask for; without --crop, whole images where they are small and alike.
+    A second stage sees whole images (the smaller ones mirrored out to the largest).
 
     Raises:
         UserError: for a --size or --crop below what the network takes.
     """
     size = parse_size(config.size)
-    crops = False
-    if size:
-        wanted = size
-    elif config.crop:
+    if config.crop:
         wanted, crops = (config.crop, config.crop), True
+    elif size:
+        wanted, crops = size, False
     else:
         wanted, crops = default_frame(sizes)
     smallest = spec.min_size - 2 * spec.margin
     if (size or config.crop) and min(wanted) < smallest:
         raise UserError(f"{wanted[0]}×{wanted[1]} pixels are too small for {config.model}: at least {smallest}")
-    return Frame(size, spec.output_size(*wanted), spec.margin, crops)
+    frames = [Frame(size, spec.output_size(*wanted), spec.margin, crops)]
+    if config.finetune_steps:
+        whole = size or tuple(map(max, zip(*sizes, strict=True)))
+        frames.append(Frame(size, spec.output_size(*whole), spec.margin, crops=False))
+    return frames

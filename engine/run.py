@@ -5,14 +5,14 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
-from data_pipeline.files import read_json, write_json
+from data_pipeline.files import read_json, replace_folder, write_json
 from data_pipeline.inspection import Inspection, fingerprint
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
@@ -20,6 +20,8 @@ from data_pipeline.split import Split
 from .config import TrainConfig
 from .framing import Frame
 
+UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.resume``), until it ends well
+FOLDS = "folds.json"  # in a folder of runs: the settings of a cross-validation
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")
 
 
@@ -31,25 +33,38 @@ class Run:
     data_root: Path | None = None  # where the data set is, if no longer where it was in training
 
     @classmethod
-    def create(cls, runs_dir: Path, name: str | None, default_name: str) -> "Run":
-        """Make the run's folder. A name that the user chose must be free; a default one is numbered.
+    def create(cls, path: Path, files: dict[str, object]) -> "Run":
+        """Make the run's folder with these JSON files (name → content), whole or not at all.
 
         Raises:
             UserError: if the run exists.
         """
-        chosen, number = name or default_name, 1
-        while True:
-            path = runs_dir / chosen
-            try:
-                path.mkdir(parents=True)
-                return cls(path)
-            except FileExistsError:
-                if name:
-                    raise UserError(
-                        f"{path} exists, and a run is never overwritten; choose another --name, or remove it first"
-                    ) from None
-                number += 1
-                chosen = f"{default_name}-{number}"
+        with replace_folder(refuse_existing(path)) as fresh:
+            for name, content in files.items():
+                write_json(fresh / name, content)
+            (fresh / UNFINISHED).mkdir()
+        return cls(path)
+
+    @classmethod
+    def folder(cls, path: Path) -> "Run":
+        """A folder that train.py made; else a UserError."""
+        if (Path(path) / FOLDS).is_file():
+            raise UserError(f"{path}: holds the folds of a cross-validation; name them: {path}/fold-*")
+        if not (Path(path) / "config.json").is_file():
+            raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
+        return cls(Path(path))
+
+    @classmethod
+    def unfinished(cls, path: Path) -> "Run":
+        """A run whose training was interrupted.
+
+        Raises:
+            UserError: if the folder is no run, or its training ended.
+        """
+        run = cls.folder(path)
+        if not run.resume_path.is_dir():
+            raise UserError(f"{path}: its training ended, so there is nothing to go on with; see evaluate.py {path}")
+        return run
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -58,14 +73,16 @@ class Run:
         Raises:
             UserError: if the folder is no run, or its training saved no model yet.
         """
-        run = cls(Path(path))
-        if not (run.path / "config.json").is_file():
-            raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
+        run = cls.folder(path)
         if not run.model_path.is_file():
             raise UserError(f"{path}: has no model.keras: its training ended before the first validation")
         if not isinstance(run.dataset.get("scale"), dict):
             raise UserError(f"{path}: made by an older version of this program; train it anew")
         return run
+
+    @property
+    def resume_path(self) -> Path:
+        return self.path / UNFINISHED
 
     @property
     def model_path(self) -> Path:
@@ -146,9 +163,25 @@ class Run:
             raise UserError(f"{self.model_path}: cannot be loaded ({error})") from None
 
 
-def config_json(config: TrainConfig, frame: Frame) -> dict:
+def config_json(config: TrainConfig, frame: Frame | None = None) -> dict:
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
-    return settings | {"frame": frame.to_json()}
+    return settings | ({} if frame is None else {"frame": frame.to_json()})
+
+
+def config_from_json(stored: dict, where: Path) -> TrainConfig:
+    """The settings that ``config_json`` stored.
+
+    Raises:
+        UserError: if an older or a newer version of this program wrote them.
+    """
+    names = {field.name for field in fields(TrainConfig)}
+    unlike = names ^ (set(stored) - {"frame"})
+    if unlike:
+        raise UserError(
+            f"{where}: made by another version of this program ({', '.join(sorted(unlike))}); train it anew"
+        )
+    settings = {name: stored[name] for name in names}
+    return TrainConfig(**settings | {name: Path(stored[name]) for name in ("data", "runs_dir")})
 
 
 def dataset_json(root: Path, data: Inspection, split: Split, scale: Scale) -> dict:
@@ -164,20 +197,33 @@ def dataset_json(root: Path, data: Inspection, split: Split, scale: Scale) -> di
     }
 
 
-def write_environment(run: Run) -> None:
-    """environment.json: what is needed to repeat the run."""
-    write_json(
-        run.path / "environment.json",
-        {
-            "command": command(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "git_commit": git_commit(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "packages": {name: version(name) for name in PACKAGES},
-            "device": device(),
-        },
-    )
+def environment(devices: str = "one") -> dict:
+    """What is needed, beside the configuration, to repeat a run."""
+    return {
+        "command": command(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "device": device(devices),
+    }
+
+
+def refuse_existing(path: Path) -> Path:
+    """The path, if nothing is there; else a UserError."""
+    if path.exists():
+        raise UserError(f"{path} exists, and a run is never overwritten; choose another --name, or remove it first")
+    return path
+
+
+def free_path(runs_dir: Path, name: str | None, default_name: str) -> Path:
+    """Where a new run goes: the name that the user chose, or a default one, numbered where that is taken."""
+    path, number = runs_dir / (name or default_name), 1
+    while not name and path.exists():
+        number += 1
+        path = runs_dir / f"{default_name}-{number}"
+    return path
 
 
 def command() -> list[str]:
@@ -206,11 +252,13 @@ def git_commit() -> str | None:
         return None
 
 
-def device() -> str:
-    """What the network runs on, by name."""
+def device(devices: str = "one") -> str:
+    """What the network runs on, by name: one device, or "all"."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
+    if gpus and devices == "one":
+        gpus = gpus[:1]
     if gpus:
         return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
     return f"CPU, {tf.config.threading.get_intra_op_parallelism_threads() or cores()} threads"

@@ -17,10 +17,10 @@ from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 from engine import predictor as predictor_module
 from engine.baselines import fit_baselines
-from engine.config import TrainConfig, parse_size
-from engine.framing import Frame, choose_frame
+from engine.config import TrainConfig, parse_size, recipe_config
+from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor, ramp, starts
-from engine.run import Run
+from engine.run import Run, config_from_json, config_json, free_path
 from engine.scores import score, summary
 from models import MODELS, build_model
 
@@ -29,7 +29,7 @@ NATIVE = Frame(size=None, tile=(32, 32), margin=0, crops=False)
 
 
 def frame(model="unet", sizes=((100, 140),), **settings):
-    return choose_frame(TrainConfig(model=model, **settings), MODELS[model], set(sizes))
+    return choose_frames(TrainConfig(model=model, **settings), MODELS[model], set(sizes))[0]
 
 
 def test_frames():
@@ -40,7 +40,16 @@ def test_frames():
     assert frame(crop=60) == Frame(None, (64, 64), 0, crops=True)
     assert frame(sizes=[(900, 1200)]) == Frame(None, (256, 256), 0, crops=True)
     assert frame(sizes=[(100, 140), (100, 150)]) == Frame(None, (112, 160), 0, crops=True)
+    assert frame(size="96x128", crop=64) == Frame((96, 128), (64, 64), 0, crops=True)
     assert Frame.from_json(json.loads(json.dumps(frame(size="96x128").to_json()))) == frame(size="96x128")
+
+
+def test_the_second_stage_sees_whole_images():
+    config = TrainConfig(crop=64, finetune_steps=5)
+    first, second = choose_frames(config, MODELS["unet"], {(100, 140), (90, 150)})
+    assert first == Frame(None, (64, 64), 0, crops=True)
+    assert second == Frame(None, (112, 160), 0, crops=False)
+    assert choose_frames(config.replace(size="96x128"), MODELS["unet"], {(100, 140)})[1].tile == (96, 128)
 
 
 def test_too_small_frames_are_refused():
@@ -61,7 +70,15 @@ def test_bad_sizes(text):
         ({"steps": 0}, "--steps 0"),
         ({"batch_size": -1}, "--batch-size -1"),
         ({"learning_rate": 0.0}, "--learning-rate"),
-        ({"size": "96x96", "crop": 32}, "give one of the two"),
+        ({"patience": -1}, "--patience -1"),
+        ({"momentum": 1.0}, "--momentum 1.0"),
+        ({"ema": 1.5}, "--ema 1.5"),
+        ({"weight_decay": -0.1}, "--weight-decay -0.1"),
+        ({"clip_norm": 0.0}, "--clip-norm 0.0"),
+        ({"loss": "ce+dize"}, r"--loss ce\+dize: 'dize' is none of ce, focal, dice"),
+        ({"schedule": "constant", "warmup_steps": 5}, "--warmup-steps belongs to --schedule cosine"),
+        ({"steps": 5, "warmup_steps": 5}, "fewer than --steps 5"),
+        ({"fold": 1}, "--fold 1: say with --folds"),
         ({"name": "../x"}, "--name"),
         ({"size": "big"}, "HEIGHTxWIDTH"),
     ],
@@ -167,11 +184,27 @@ AB = Encoding(("a", "b", "c"), (0, 1, 2), ((0, 0, 0), (9, 9, 9), (200, 0, 0)))
 
 
 def test_a_run_is_never_overwritten(tmp_path):
-    Run.create(tmp_path, "mine", "default")
+    files = {"config.json": {"a": 1}}
+    run = Run.create(free_path(tmp_path, "mine", "default"), files)
     with pytest.raises(UserError, match="mine exists, and a run is never overwritten"):
-        Run.create(tmp_path, "mine", "default")
-    made = [Run.create(tmp_path, None, "default").path.name for _ in range(3)]
+        Run.create(free_path(tmp_path, "mine", "default"), files)
+    made = [Run.create(free_path(tmp_path, None, "default"), files).path.name for _ in range(3)]
     assert made == ["default", "default-2", "default-3"]
+    assert run.config == {"a": 1} and run.resume_path.is_dir()
+
+
+def test_a_run_is_made_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ValueError):
+        Run.create(tmp_path / "r", {"config.json": {}, "dataset.json": float("nan")})
+    assert not (tmp_path / "r").exists()
+
+
+def test_settings_come_back_as_they_were(tmp_path):
+    config = recipe_config("tiramisu", data=tmp_path, ema=0.9, size="96x128")
+    stored = json.loads(json.dumps(config_json(config, NATIVE)))
+    assert config_from_json(stored, tmp_path) == config
+    with pytest.raises(UserError, match=r"another version of this program \(ema\)"):
+        config_from_json({name: value for name, value in stored.items() if name != "ema"}, tmp_path)
 
 
 def test_opening_what_is_no_run(tmp_path):

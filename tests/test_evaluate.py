@@ -24,7 +24,7 @@ from engine import baselines, confusion
 from engine.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
 from engine.evaluation import Evaluation, neighbours_alike, pool
-from engine.framing import choose_frame
+from engine.framing import choose_frames
 from engine.scores import range_of, verdict
 from evaluate import evaluate
 from models import MODELS
@@ -48,7 +48,7 @@ def make_run(data, runs_dir, name, slope=0.05, shift=-5.0, **settings):
     pairs, _ = find_pairs(config.data, group_by=config.group_by)
     seen = inspect(config.data, pairs)
     split = make_split(seen.pairs(), seen.presence(), config.split_seed, config.train_count, config.folds, config.fold)
-    frame = choose_frame(config, MODELS["unet"], seen.sizes())
+    (frame,) = choose_frames(config, MODELS["unet"], seen.sizes())
     run = create_run(config, seen, split, frame, measure_scale(split.train, seen.encoding))
     network(slope, shift).save(run.model_path)
     return run.path

@@ -1,0 +1,85 @@
+"""Exact state of a training: written after each validation, so that a killed run goes on as if nothing had been.
+
+A state is one file, resume/STEP.npz in the run's folder: the history so far and every variable of the network (with
+its random seeds) and of the optimizer. All else follows from these: the best score and the patience from the history,
+the batches to come from the number of samples seen, the learning rate from the optimizer's step.
+"""
+
+import json
+import signal
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline.files import write_atomically
+
+KEPT = 2  # states; should the newest be damaged, the one before is there
+
+
+@dataclass(frozen=True)
+class State:
+    rows: list[dict]  # of history.csv
+    network: list[np.ndarray]
+    optimizer: list[np.ndarray]
+
+
+def save_state(folder: Path, rows: list[dict], network, optimizer) -> None:
+    """Write a state, whole or not at all, and forget all but the newest KEPT."""
+    arrays = {f"network{i}": v.numpy() for i, v in enumerate(network)}
+    arrays |= {f"optimizer{i}": v.numpy() for i, v in enumerate(optimizer)}
+    path = folder / f"{rows[-1]['step']:09d}.npz"
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, rows=json.dumps(rows), **arrays)
+    for old in states(folder)[KEPT:]:
+        old.unlink()
+
+
+def states(folder: Path) -> list[Path]:
+    """The state files, newest first; a half-written one has a hidden name and is no state."""
+    return sorted((path for path in folder.glob("*.npz") if not path.name.startswith(".")), reverse=True)
+
+
+def newest_state(folder: Path) -> State | None:
+    """The newest state that can be read; None if there is none. Says so where a damaged one is passed over."""
+    for path in states(folder):
+        try:
+            with np.load(path, allow_pickle=False) as stored:  # zip: each array is checked by its CRC
+                rows = json.loads(str(stored["rows"]))
+                return State(rows, numbered(stored, "network"), numbered(stored, "optimizer"))
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            print(f"warning: {path}: damaged ({error}); going on from the state before it")
+    return None
+
+
+def numbered(stored, name: str) -> list[np.ndarray]:
+    return [stored[f"{name}{i}"] for i in range(sum(key.startswith(name) for key in stored.files))]
+
+
+def restore(variables, values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block is done."""
+    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+        yield
+        return
+    came = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt

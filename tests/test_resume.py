@@ -1,0 +1,296 @@
+"""A training that is killed, interrupted, out of room or damaged, and goes on as if nothing had been."""
+
+import csv
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, make_folder, run_script
+from PIL import Image
+
+import models  # noqa: F401  registers the layers that saved networks name
+from data_pipeline.command import UserError
+from engine.config import EvaluateConfig, TrainConfig
+from engine.resume import newest_state, save_state, states, undisturbed
+from evaluate import evaluate
+from models import build_model
+from train import train
+
+# A moving average of the weights, weight decay, two stages, patience: all that has a state.
+SETTINGS = {
+    "steps": 6,
+    "steps_per_epoch": 2,
+    "batch_size": 2,
+    "finetune_steps": 4,
+    "crop": 32,
+    "optimizer": "adamw",
+    "ema": 0.9,
+    "clip_norm": 1.0,
+    "patience": 2,
+    "deterministic": True,
+}
+FLAGS = [
+    text
+    for name, value in SETTINGS.items()
+    for text in ([f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)]))
+]
+
+
+def start(folder: Path, *arguments) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def wait_for(condition, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition()
+
+
+def weights(run: Path) -> list[bytes]:
+    return [array.tobytes() for array in keras.models.load_model(run / "model.keras", compile=False).get_weights()]
+
+
+def history(run: Path) -> list[dict]:
+    """history.csv without the seconds."""
+    with open(run / "history.csv", newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def settings(folder: Path, name: str, **changes) -> TrainConfig:
+    return TrainConfig(**SETTINGS | {"data": folder / "d", "runs_dir": folder / "runs", "name": name} | changes)
+
+
+def interrupted(config: TrainConfig, monkeypatch, after: int) -> Path:
+    """The folder of a run that is interrupted when it has written ``after`` states."""
+    written = []
+
+    def interrupting(folder, *arguments):
+        save_state(folder, *arguments)
+        written.append(folder)
+        if len(written) == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.fit.save_state", interrupting)
+        with pytest.raises(KeyboardInterrupt, match=f"--resume .*{config.name}$"):
+            train(config)
+    return config.runs_dir / config.name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a data set d and runs/whole, a training on it that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    make_folder(folder / "d", 10, size=40)
+    train(settings(folder, "whole"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The same with a narrow U-Net with dropout; every later training within this process has it too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("engine.building.build_model", partial(build_model, width=4, dropout=0.2))
+        folder = tmp_path_factory.mktemp("small")
+        make_folder(folder / "d", 10, size=40)
+        train(settings(folder, "whole"))
+        yield folder
+
+
+def same_as_whole(folder: Path, name: str) -> None:
+    assert history(folder / "runs" / name) == history(folder / "runs/whole")
+    assert weights(folder / "runs" / name) == weights(folder / "runs/whole")
+    assert not (folder / "runs" / name / "resume").exists()
+
+
+def kill_at_random_moments(folder: Path, name: str, flags: list, seed: int, moments: int, spread: float) -> int:
+    """Start train.py, kill it (−9) after a random time, go on, kill it again …; at last let it end.
+
+    Returns how often it was killed.
+    """
+    rng, run = random.Random(seed), folder / "runs" / name
+    arguments, killed = ["--data", "d", *flags, "--name", name], 0
+    for _ in range(moments):
+        process = start(folder, *arguments)
+        wait_for(lambda: run.exists() or process.poll() is not None)  # noqa: B023
+        time.sleep(rng.uniform(0, spread))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        arguments = ["--resume", run]
+    if (run / "resume").exists():
+        done = run_script("train.py", *arguments, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return killed
+
+
+def test_killed_at_three_random_moments_it_ends_as_if_nothing_had_been(whole):
+    """The real train.py, kill −9, and the weights byte for byte."""
+    assert kill_at_random_moments(whole, "killed", FLAGS, seed=0, moments=3, spread=6) == 3
+    same_as_whole(whole, "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_with_dropout_and_batch_normalisation(whole, seed):
+    """FC-DenseNet, whose dropout draws from random seeds that are part of the state."""
+    flags = ["--model", "fc_densenet56", *FLAGS]
+    if not (whole / "runs/dense").exists():
+        assert run_script("train.py", "--data", "d", *flags, "--name", "dense", cwd=whole).returncode == 0
+    assert kill_at_random_moments(whole, f"dense{seed}", flags, seed, moments=3, spread=40)
+    assert history(whole / f"runs/dense{seed}") == history(whole / "runs/dense")
+    assert weights(whole / f"runs/dense{seed}") == weights(whole / "runs/dense")
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_interrupted_after_any_validation(small, monkeypatch, after):
+    """In the first stage and at its end; the folds below are interrupted too."""
+    run = interrupted(settings(small, f"after{after}"), monkeypatch, after)
+    assert len(history(run)) == after
+    train(TrainConfig(resume=run))
+    same_as_whole(small, run.name)
+
+
+def test_a_truncated_state_falls_back_to_the_one_before(small, monkeypatch, capsys):
+    run = interrupted(settings(small, "truncated"), monkeypatch, after=3)
+    newest = states(run / "resume")[0]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    (run / "resume" / f".99.{newest.name}").write_bytes(b"half")
+    train(TrainConfig(resume=run))
+    assert f"{newest}: damaged" in capsys.readouterr().out
+    same_as_whole(small, "truncated")
+
+
+def test_a_bit_that_flipped_on_disk_is_noticed(tmp_path, capsys):
+    for step in (1, 2):
+        save_state(tmp_path, [{"step": step}], [keras.Variable(np.full(1000, step))], [])
+    newest = states(tmp_path)[0]
+    stored = bytearray(newest.read_bytes())
+    stored[len(stored) // 2] ^= 1
+    newest.write_bytes(stored)
+    found = newest_state(tmp_path)
+    assert found.rows == [{"step": 1}] and (found.network[0] == 1).all() and found.optimizer == []
+    assert f"{newest}: damaged" in capsys.readouterr().out
+    save_state(tmp_path, [{"step": 3}], [keras.Variable(np.ones(1000))], [])
+    assert [path.name for path in states(tmp_path)] == ["000000003.npz", "000000002.npz"], "two are kept"
+    for path in states(tmp_path):
+        path.write_bytes(b"PK")
+    assert newest_state(tmp_path) is None, "then it begins anew"
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("state", 60), pytest.param("model", 10, marks=pytest.mark.slow)])
+def test_a_full_disk_stops_the_run_and_loses_nothing(whole, name, megabytes):
+    """No file may grow beyond a limit: the state does not fit, or the network itself does not."""
+    run = whole / f"runs/full_{name}"
+    process = start(whole, "--data", "d", *FLAGS, "--name", run.name)
+    wait_for(lambda: states(run / "resume"))
+    process.kill()
+    process.communicate()
+    for half_written in run.rglob(".*"):
+        half_written.unlink()
+    kept = [path.read_bytes() for path in (run / "model.keras", *states(run / "resume"))]
+    limit = megabytes << 20
+    command = [sys.executable, str(ROOT / "train.py"), "--resume", str(run)]
+    done = subprocess.run(
+        command,
+        cwd=whole,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert f"no room on the disk of {run}" in done.stderr and f"python train.py --resume {run}" in done.stderr
+    assert [path.read_bytes() for path in states(run / "resume")] == kept[1:]
+    assert len(keras.models.load_model(run / "model.keras", compile=False).get_weights())
+    assert not list(run.rglob(".*")), "no half-written file is left"
+    assert run_script("train.py", "--resume", run, cwd=whole).returncode == 0
+    same_as_whole(whole, run.name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_says_how_to_go_on(whole, number):
+    name = f"stopped{int(number)}"
+    command = [sys.executable, str(ROOT / "train.py"), "--data", "d", *FLAGS, "--steps", "5000", "--name", name]
+    process = subprocess.Popen(
+        command,
+        cwd=whole,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's "&" may have it ignored
+    )
+    wait_for(lambda: states(whole / f"runs/{name}/resume"))
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"python train.py --resume runs/{name}" in stderr and "Traceback" not in stderr
+
+
+def test_a_signal_waits_until_the_files_are_written():
+    done = []
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        done.append("written")
+    assert done == ["written"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_changed_data_set_is_not_gone_on_with(small, tmp_path, monkeypatch):
+    make_folder(tmp_path / "d", 10, size=40)
+    run = interrupted(settings(tmp_path, "r"), monkeypatch, after=1)
+    mask = next((tmp_path / "d/masks").iterdir())
+    Image.open(mask).transpose(Image.Transpose.ROTATE_90).save(mask)
+    with pytest.raises(UserError, match=r"the data set in .* is no longer the one that it began with"):
+        train(TrainConfig(resume=run))
+
+
+def test_what_cannot_be_gone_on_with(whole, tmp_path):
+    for folder, flags, words in (
+        (whole / "runs/whole", (), "its training ended"),
+        (tmp_path, (), "no run (it has no config.json)"),
+        (whole / "runs/whole", ("--steps", "9"), "--resume takes no other flag"),
+    ):
+        done = run_script("train.py", "--resume", folder, *flags, cwd=tmp_path)
+        assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_all_folds_by_one_command_and_the_rest_after_an_interruption(small, monkeypatch, capsys):
+    config = settings(small, "cv", folds=3, steps=4, finetune_steps=0, ema=None)
+    interrupted(config, monkeypatch, after=3)  # in the second fold
+    assert (small / "runs/cv/fold-1/resume").exists() and not (small / "runs/cv/fold-2").exists()
+    train(TrainConfig(resume=small / "runs/cv"))
+    printed = capsys.readouterr().out
+    assert "fold-0 is trained already" in printed
+    runs = [small / f"runs/cv/fold-{fold}" for fold in range(3)]
+    tests = [row["stem"] for run in runs for row in json.loads((run / "split.json").read_text())["test"]]
+    assert len(tests) == len(set(tests)) == 10
+    with pytest.raises(UserError, match=r"runs/cv: holds the folds of a cross-validation; name them: .*/cv/fold-\*"):
+        evaluate(EvaluateConfig(runs=(small / "runs/cv",)))
+    evaluate(EvaluateConfig(runs=tuple(runs), out=small / "runs/cv/evaluation"))
+    assert json.loads((small / "runs/cv/evaluation/metrics.json").read_text())["num_images"] == 10
+    train(config.replace(name="alone", fold=1))
+    assert weights(small / "runs/alone") == weights(runs[1])
+
+
+def test_the_environment_is_enough_to_repeat_a_run(whole):
+    first = run_script("train.py", "--data", "d", *FLAGS, "--seed", "3", cwd=whole)
+    assert first.returncode == 0, first.stderr
+    command = json.loads((whole / "runs/d-unet/environment.json").read_text())["command"]
+    assert run_script(*command, cwd=whole).returncode == 0
+    assert weights(whole / "runs/d-unet-2") == weights(whole / "runs/d-unet") != weights(whole / "runs/whole")
