@@ -1,0 +1,245 @@
+"""How long one training step takes: ours, plain Keras and PyTorch, in turn in every round.
+
+    python3.11 -m venv .venv/step && .venv/step/bin/pip install -r requirements.txt torch==2.13.0 -c constraints.txt
+    .venv/step/bin/python benchmarks/training_step.py
+
+Markdown goes to stdout. U-Net (width 32, batches of 8) and FC-DenseNet56 (batches of 4) at 128×128, 2 classes,
+cross-entropy, Adam. "Plain Keras" has Keras's Conv2DTranspose and BatchNormalization in place of models/layers.py;
+"no normalisation" shows what the convolutions alone take. PyTorch runs eagerly, channels last. Its networks stand
+below, and must have as many trainable parameters.
+"""
+
+import importlib
+import os
+import statistics
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline.command import run_command
+from engine.losses import PixelLoss
+from models import build_model
+from models.layers import BatchNormalization, UpConv2D
+
+SIZE, CLASSES = 128, 2
+BATCH = {"unet": 8, "fc_densenet56": 4}
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+@dataclass(frozen=True)
+class Config:
+    rounds: int = 9
+    """Steps of each, in turn."""
+    precisions: tuple[str, ...] = ("float32", "bfloat16")
+    """float32, bfloat16."""
+    networks: tuple[str, ...] = tuple(BATCH)
+    """unet, fc_densenet56."""
+
+
+def main(config: Config) -> None:
+    warnings.filterwarnings("ignore", message="Gradients do not exist")  # without normalisation
+    print(f"{len(os.sched_getaffinity(0))} cores; {config.rounds} rounds; seconds: median (least … most)\n")
+    for network in config.networks:
+        for precision in config.precisions:
+            compare(network, precision, config.rounds)
+
+
+def compare(network: str, precision: str, rounds: int) -> None:
+    """Time each contestant's step in turn, and print a table of times and ratios."""
+    contestants = {
+        "ours": lambda: keras_step(network, precision),
+        "plain Keras": lambda: keras_step(network, precision, PLAIN),
+        "no normalisation": lambda: keras_step(network, precision, BARE),
+        "PyTorch": lambda: torch_step(network, precision),
+    }
+    steps = {name: make() for name, make in contestants.items()}
+    for step in steps.values():  # traced, and caches filled
+        step()
+        step()
+    seconds = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - started)
+    print(f"\n{network}, {SIZE}×{SIZE}, batch {BATCH[network]}, {precision}\n")
+    print("| | one step | ours / this, median of the rounds |\n|---|---|---|")
+    for name, taken in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds["ours"], taken, strict=True))
+        spread = f"{statistics.median(taken):.3f} ({min(taken):.3f} … {max(taken):.3f})"
+        print(f"| {name} | {spread} | {ratio:.2f} |", flush=True)
+
+
+def batch(network: str):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (BATCH[network], SIZE, SIZE, 3)).astype(np.uint8)
+    return images, rng.integers(0, CLASSES, images.shape[:3]).astype(np.uint8)
+
+
+# Keras
+
+
+class PlainNormalization(BatchNormalization):
+    """Keras's own, behind our layer's arguments."""
+
+    def call(self, inputs, training=None):
+        return keras.layers.BatchNormalization.call(self, inputs[0], training=training)
+
+
+class PlainUpConv2D(UpConv2D):
+    """Keras's own transposed convolution."""
+
+    def call(self, inputs):
+        return keras.layers.Conv2DTranspose.call(self, inputs)
+
+
+class NoNormalization(BatchNormalization):
+    def call(self, inputs, training=None):
+        return inputs[0]
+
+
+# Name in models.fc_densenet or models.unet → what stands there.
+PLAIN = {"BatchNormalization": PlainNormalization, "UpConv2D": PlainUpConv2D}
+BARE = {"BatchNormalization": NoNormalization}
+
+
+def keras_step(network: str, precision: str, instead: dict | None = None):
+    """A function that trains on one batch: the step of model.fit, without its pipeline."""
+    keras.config.set_dtype_policy(POLICIES[precision])
+    rooms = [importlib.import_module(f"models.{name}") for name in ("fc_densenet", "unet")]
+    kept = [(room, name, getattr(room, name)) for room in rooms for name in instead or {} if hasattr(room, name)]
+    for room, name, _ in kept:
+        setattr(room, name, instead[name])
+    bare = instead is BARE and network == "unet"
+    model = build_model(network, CLASSES, **({"norm": "none"} if bare else {}))
+    for room, name, layer in kept:
+        setattr(room, name, layer)
+    model.compile(keras.optimizers.Adam(1e-3), PixelLoss("ce"))
+    images, labels = batch(network)
+    step = model.make_train_function() or model.train_function
+    data = tf.data.Dataset.from_tensors((images, labels, np.ones(labels.shape, np.float32))).cache().repeat()
+    batches = iter(data)
+    return lambda: float(step(batches)["loss"])
+
+
+# PyTorch
+
+
+def torch_step(network: str, precision: str):
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    model = TORCH[network]().to(memory_format=torch.channels_last)
+    trainable = sum(parameter.numel() for parameter in model.parameters())
+    expected = sum(int(np.prod(v.shape)) for v in build_model(network, CLASSES).trainable_variables)
+    assert trainable == expected, f"{network}: {trainable:,} in PyTorch, {expected:,} here"
+    images, labels = batch(network)
+    inputs = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(labels.astype(np.int64))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    loss_of = torch.nn.CrossEntropyLoss()
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = model(inputs.float() / 255)
+        loss = loss_of(logits.float(), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def torch_unet():
+    from torch import cat, nn
+
+    def double(before, after):
+        return nn.Sequential(
+            *(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)),
+        )
+
+    class UNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [32, 64, 128, 256, 512]
+            self.down = nn.ModuleList(double(a, b) for a, b in zip([3, *widths], widths, strict=False))
+            self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[-2::-1])
+            self.join = nn.ModuleList(double(2 * w, w) for w in widths[-2::-1])
+            self.last = nn.Conv2d(32, CLASSES, 1)
+
+        def forward(self, x):
+            skips = []
+            for level in self.down:
+                x = level(nn.functional.max_pool2d(x, 2) if skips else x)
+                skips.append(x)
+            for up, join, skip in zip(self.up, self.join, skips[-2::-1], strict=True):
+                x = join(cat([skip, up(x)], 1))
+            return self.last(x)
+
+    return UNet()
+
+
+def torch_fc_densenet56():
+    from torch import cat, nn
+
+    def layer(before, after, size):
+        norm = nn.BatchNorm2d(before, eps=1e-4)
+        return nn.Sequential(
+            norm, nn.ReLU(inplace=True), nn.Conv2d(before, after, size, padding=size // 2), nn.Dropout(0.2)
+        )
+
+    class Block(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.layers = nn.ModuleList(layer(channels + 12 * i, 12, 3) for i in range(4))
+
+        def forward(self, x):
+            new = []
+            for one in self.layers:
+                new.append(one(cat([x, *new], 1)))
+            return new
+
+    class FCDenseNet56(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 48, 3, padding=1)
+            wide = [96, 144, 192, 240, 288]  # after each block on the way down
+            self.down = nn.ModuleList(Block(w - 48) for w in wide)
+            self.pool = nn.ModuleList(nn.Sequential(layer(w, w, 1), nn.MaxPool2d(2)) for w in wide)
+            self.bottleneck = Block(288)
+            self.up = nn.ModuleList(nn.ConvTranspose2d(48, 48, 3, 2) for _ in wide)
+            self.join = nn.ModuleList(Block(w + 48) for w in wide[::-1])
+            self.last = nn.Conv2d(192, CLASSES, 1)
+
+        def forward(self, x):
+            x, skips = self.first(x), []
+            for block, pool in zip(self.down, self.pool, strict=True):
+                x = cat([x, *block(x)], 1)
+                skips.append(x)
+                x = pool(x)
+            new = self.bottleneck(x)
+            for up, join, skip in zip(self.up, self.join, skips[::-1], strict=True):
+                x = cat([up(cat(new, 1))[:, :, : skip.shape[2], : skip.shape[3]], skip], 1)
+                new = join(x)
+            return self.last(cat([x, *new], 1))
+
+    return FCDenseNet56()
+
+
+TORCH = {"unet": torch_unet, "fc_densenet56": torch_fc_densenet56}
+
+
+if __name__ == "__main__":
+    run_command(main, Config, __doc__)
