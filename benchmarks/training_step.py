@@ -1,21 +1,28 @@
 """How long one training step takes: ours, plain Keras and PyTorch, in turn in every round.
 
     python3.11 -m venv .venv/step && .venv/step/bin/pip install -r requirements.txt torch==2.13.0 -c constraints.txt
-    .venv/step/bin/python benchmarks/training_step.py
+    .venv/step/bin/python benchmarks/training_step.py             # times and memory; 10 minutes
+    .venv/step/bin/python benchmarks/training_step.py --profile   # where the time goes
 
 Markdown goes to stdout. U-Net (width 32, batches of 8) and FC-DenseNet56 (batches of 4) at 128×128, 2 classes,
 cross-entropy, Adam. "Plain Keras" has Keras's Conv2DTranspose and BatchNormalization in place of models/layers.py;
 "no normalisation" shows what the convolutions alone take. PyTorch runs eagerly, channels last. Its networks stand
-below, and must have as many trainable parameters.
+below, and must have as many trainable parameters. Memory is what a process of its own took at most while it trained,
+beyond what its imports take.
 """
 
 import importlib
 import os
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,10 +35,11 @@ import tensorflow as tf
 from data_pipeline.command import run_command
 from engine.losses import PixelLoss
 from models import build_model
-from models.layers import BatchNormalization, UpConv2D
+from models.layers import BatchNormalization, Conv2DTranspose
 
-SIZE, CLASSES = 128, 2
-BATCH = {"unet": 8, "fc_densenet56": 4}
+CLASSES = 2
+# Network → batch, height, width. The last is for --memory alone.
+SHAPES = {"unet": (8, 128, 128), "fc_densenet56": (4, 128, 128), "fc_densenet103": (3, 360, 480)}
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
@@ -41,27 +49,29 @@ class Config:
     """Steps of each, in turn."""
     precisions: tuple[str, ...] = ("float32", "bfloat16")
     """float32, bfloat16."""
-    networks: tuple[str, ...] = tuple(BATCH)
+    networks: tuple[str, ...] = ("unet", "fc_densenet56")
     """unet, fc_densenet56."""
+    profile: bool = False
+    """Where the time goes, in place of the times."""
+    memory: tuple[str, ...] = ()
+    """NETWORK PRECISION CONTESTANT: MiB that these take, in place of the times."""
 
 
 def main(config: Config) -> None:
     warnings.filterwarnings("ignore", message="Gradients do not exist")  # without normalisation
+    if config.memory:
+        print(peak(*config.memory))
+        return
     print(f"{len(os.sched_getaffinity(0))} cores; {config.rounds} rounds; seconds: median (least … most)\n")
     for network in config.networks:
         for precision in config.precisions:
-            compare(network, precision, config.rounds)
+            print(f"\n{network}, batch {'×'.join(map(str, SHAPES[network]))}, {precision}\n", flush=True)
+            (profile if config.profile else compare)(network, precision, config.rounds)
 
 
 def compare(network: str, precision: str, rounds: int) -> None:
-    """Time each contestant's step in turn, and print a table of times and ratios."""
-    contestants = {
-        "ours": lambda: keras_step(network, precision),
-        "plain Keras": lambda: keras_step(network, precision, PLAIN),
-        "no normalisation": lambda: keras_step(network, precision, BARE),
-        "PyTorch": lambda: torch_step(network, precision),
-    }
-    steps = {name: make() for name, make in contestants.items()}
+    """Time each contestant's step in turn, and print a table of times, ratios and memory."""
+    steps = {name: make(network, precision) for name, make in CONTESTANTS.items()}
     for step in steps.values():  # traced, and caches filled
         step()
         step()
@@ -71,17 +81,66 @@ def compare(network: str, precision: str, rounds: int) -> None:
             started = time.perf_counter()
             step()
             seconds[name].append(time.perf_counter() - started)
-    print(f"\n{network}, {SIZE}×{SIZE}, batch {BATCH[network]}, {precision}\n")
-    print("| | one step | ours / this, median of the rounds |\n|---|---|---|")
+    print("| | one step | ours / this, median of the rounds | MiB |\n|---|---|---|---|")
     for name, taken in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(seconds["ours"], taken, strict=True))
         spread = f"{statistics.median(taken):.3f} ({min(taken):.3f} … {max(taken):.3f})"
-        print(f"| {name} | {spread} | {ratio:.2f} |", flush=True)
+        alone = [sys.executable, __file__, "--memory", network, precision, name]
+        memory = int(subprocess.run(alone, capture_output=True, text=True, check=True).stdout)
+        print(f"| {name} | {spread} | {ratio:.2f} | {memory:,} |", flush=True)
+
+
+def peak(network: str, precision: str, contestant: str) -> int:
+    """MiB that this process takes at most in three steps, beyond what it has taken before."""
+    before = most_memory()
+    step = CONTESTANTS[contestant](network, precision)
+    for _ in range(3):
+        step()
+    return most_memory() - before
+
+
+def most_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def profile(network: str, precision: str, rounds: int) -> None:
+    """Milliseconds of a step in each kind of operation, summed over threads, by TensorFlow's own profiler."""
+    spent = {}
+    for name in ("ours", "plain Keras"):
+        step = CONTESTANTS[name](network, precision)
+        for _ in range(3):
+            step()
+        with tempfile.TemporaryDirectory() as folder:
+            tf.profiler.experimental.start(folder)
+            for _ in range(rounds):
+                step()
+            tf.profiler.experimental.stop()
+            spent[name] = read_profile(next(Path(folder).rglob("*.xplane.pb")), rounds)
+    kinds = sorted(set().union(*spent.values()), key=lambda kind: -max(times[kind] for times in spent.values()))
+    print(f"| | {' | '.join(spent)} |\n|---|---|---|")
+    print(f"| all | {' | '.join(f'{sum(times.values()):.0f}' for times in spent.values())} |")
+    for kind in kinds[:14]:
+        print(f"| {kind} | {' | '.join(f'{times[kind]:.0f}' for times in spent.values())} |", flush=True)
+
+
+def read_profile(path: Path, rounds: int) -> Counter:
+    """Kind of operation → ms in one step; what belongs to an up-convolution is told apart."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    space, spent = xplane_pb2.XSpace(), Counter()
+    space.ParseFromString(path.read_bytes())
+    for plane in space.planes:
+        for event in (event for line in plane.lines for event in line.events):
+            node, _, kind = plane.event_metadata[event.metadata_id].name.partition(":")
+            if kind and "/" in node:  # an operation of the graph
+                kind = kind.removeprefix("_MklNative") + (" of upconv" if "upconv" in node else "")
+                spent[kind] += event.duration_ps / 1e9 / rounds
+    return spent
 
 
 def batch(network: str):
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (BATCH[network], SIZE, SIZE, 3)).astype(np.uint8)
+    images = rng.integers(0, 256, (*SHAPES[network], 3)).astype(np.uint8)
     return images, rng.integers(0, CLASSES, images.shape[:3]).astype(np.uint8)
 
 
@@ -95,7 +154,7 @@ class PlainNormalization(BatchNormalization):
         return keras.layers.BatchNormalization.call(self, inputs[0], training=training)
 
 
-class PlainUpConv2D(UpConv2D):
+class PlainConv2DTranspose(Conv2DTranspose):
     """Keras's own transposed convolution."""
 
     def call(self, inputs):
@@ -108,7 +167,7 @@ class NoNormalization(BatchNormalization):
 
 
 # Name in models.fc_densenet or models.unet → what stands there.
-PLAIN = {"BatchNormalization": PlainNormalization, "UpConv2D": PlainUpConv2D}
+PLAIN = {"BatchNormalization": PlainNormalization, "Conv2DTranspose": PlainConv2DTranspose}
 BARE = {"BatchNormalization": NoNormalization}
 
 
@@ -239,6 +298,13 @@ def torch_fc_densenet56():
 
 
 TORCH = {"unet": torch_unet, "fc_densenet56": torch_fc_densenet56}
+
+CONTESTANTS = {
+    "ours": keras_step,
+    "plain Keras": partial(keras_step, instead=PLAIN),
+    "no normalisation": partial(keras_step, instead=BARE),  # the convolutions alone
+    "PyTorch": torch_step,
+}
 
 
 if __name__ == "__main__":

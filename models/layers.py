@@ -7,20 +7,18 @@ PACKAGE = "small_data_segmentation"
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class UpConv2D(keras.layers.Conv2DTranspose):
-    """2×2 transposed convolution with stride 2: (B, H, W, C) → (B, 2H, 2W, filters).
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Keras's transposed convolution, faster where 2×2 kernels move by 2: (B, H, W, C) → (B, 2H, 2W, filters).
 
-    The same function, weights and weight layout as ``Conv2DTranspose(filters, 2, strides=2)``. With stride
-    equal to kernel size no two outputs overlap, so it is a 1×1 convolution to 4·filters channels whose
-    result is spread over 2×2 pixels. TensorFlow's CPU kernel for the general transposed convolution is
-    the slower of the two.
+    The same function, weights and weight layout (also in files, hence the name). With stride equal to kernel
+    size no two outputs overlap, so it is a 1×1 convolution to 4·filters channels whose result is spread over
+    2×2 pixels. On some CPUs TensorFlow's kernel for the general transposed convolution is far slower, on
+    others as fast (benchmarks/README.md).
     """
 
-    def __init__(self, filters, **kwargs):
-        kwargs = {**kwargs, "kernel_size": 2, "strides": 2}
-        super().__init__(filters, **kwargs)
-
     def call(self, inputs):
+        if not self.kernel_size == self.strides == (2, 2):
+            return super().call(inputs)
         kernel = tf.transpose(self.kernel, (3, 0, 1, 2))  # (C, 2, 2, F)
         kernel = tf.reshape(kernel, (1, 1, -1, 4 * self.filters))
         outputs = tf.nn.depth_to_space(tf.nn.conv2d(inputs, kernel, 1, "SAME"), 2)  # (B, 2H, 2W, F)

@@ -9,7 +9,7 @@ import math
 import keras
 from keras import layers
 
-from .layers import UpConv2D
+from .layers import Conv2DTranspose
 
 # Section 3 of the paper: Gaussian weights with standard deviation sqrt(2 / incoming nodes).
 GAUSSIAN = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
@@ -111,7 +111,7 @@ NORMS = {
 def upsample(x, filters, up, name):
     """Twice the height and width, half the channels; no activation."""
     if up == "transpose":
-        return UpConv2D(filters, kernel_initializer="he_normal", name=f"{name}_upconv")(x)
+        return Conv2DTranspose(filters, 2, 2, kernel_initializer="he_normal", name=f"{name}_upconv")(x)
     x = layers.Conv2D(filters, 1, kernel_initializer="he_normal", name=f"{name}_reduce")(x)
     return layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_upsample")(x)
 
@@ -160,7 +160,7 @@ def unet_original(num_classes, input_shape=(None, None, 3), *, width=64, dropout
 
     for level, crop in zip((3, 2, 1, 0), ORIGINAL_CROPS, strict=True):  # 56, 104, 200, 392
         filters = width * 2**level
-        x = UpConv2D(filters, kernel_initializer=GAUSSIAN_UP, name=f"up{level + 1}_upconv")(x)
+        x = Conv2DTranspose(filters, 2, 2, kernel_initializer=GAUSSIAN_UP, name=f"up{level + 1}_upconv")(x)
         skip = layers.Cropping2D(crop, name=f"up{level + 1}_crop")(skips[level])
         x = layers.Concatenate(name=f"up{level + 1}_concat")([skip, x])
         x = conv(x, filters, f"up{level + 1}_conv_a")

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from models import MODELS, build_model
-from models.layers import UpConv2D
+from models.layers import Conv2DTranspose
 
 
 def count(weights) -> int:
@@ -253,7 +253,7 @@ def test_upconv_is_the_transposed_convolution(dtype):
     import tensorflow as tf
 
     plain = layers.Conv2DTranspose(5, 2, strides=2, bias_initializer="normal", dtype=dtype)
-    fast = UpConv2D(5, dtype=dtype)
+    fast = Conv2DTranspose(5, 2, strides=2, dtype=dtype)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 4, 6)), dtype)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
@@ -268,6 +268,32 @@ def test_upconv_is_the_transposed_convolution(dtype):
             for loss, layer in zip(losses, (plain, fast), strict=True)
         )
         np.testing.assert_allclose(one, other, atol=tolerance * 100)
+
+
+def test_weights_of_the_plain_upconv_load(tmp_path):
+    """By name, as Keras reads a checkpoint: of the plain form into ours, and back."""
+
+    def model_of(layer):
+        return keras.Sequential([layers.Input((4, 4, 3)), layer(5, 2, strides=2, bias_initializer="normal")])
+
+    plain, fast = model_of(layers.Conv2DTranspose), model_of(Conv2DTranspose)
+    fast.save_weights(tmp_path / "fast.weights.h5")
+    plain.load_weights(tmp_path / "fast.weights.h5")
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 3))
+    np.testing.assert_allclose(fast(x), plain(x), atol=1e-5)
+    other = model_of(Conv2DTranspose)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    other.load_weights(tmp_path / "plain.weights.h5")
+    np.testing.assert_array_equal(other(x), fast(x))
+
+
+@pytest.mark.parametrize("size", [3, 1])
+def test_other_transposed_convolutions_are_those_of_keras(size):
+    plain, ours = (kind(4, size, strides=2, padding="same") for kind in (layers.Conv2DTranspose, Conv2DTranspose))
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
+    plain(x), ours(x)
+    ours.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(plain(x), ours(x))
 
 
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
