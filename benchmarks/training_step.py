@@ -151,7 +151,7 @@ class PlainNormalization(BatchNormalization):
     """Keras's own, behind our layer's arguments."""
 
     def call(self, inputs, training=None):
-        return keras.layers.BatchNormalization.call(self, inputs[0], training=training)
+        return keras.layers.BatchNormalization.call(self, tf.concat(inputs[0], -1), training=training)
 
 
 class PlainConv2DTranspose(Conv2DTranspose):
@@ -163,7 +163,7 @@ class PlainConv2DTranspose(Conv2DTranspose):
 
 class NoNormalization(BatchNormalization):
     def call(self, inputs, training=None):
-        return inputs[0]
+        return tf.concat(inputs[0], -1)
 
 
 # Name in models.fc_densenet or models.unet → what stands there.

@@ -61,24 +61,21 @@ def fc_densenet(
 
     inputs = layers.Input(input_shape)
     x = layers.Rescaling(scale, offset, dtype="float32", name="rescale")(inputs)  # 16-bit pixels overflow float16
-    x = parts.conv(x, FIRST_CONV_FILTERS, 3, name="first_conv")
+    maps = [parts.conv(x, FIRST_CONV_FILTERS, 3, name="first_conv")]
     skips = []
     for i, num_layers in enumerate(down, start=1):
-        new = parts.dense_block(x, num_layers, name=f"down{i}")
-        x = parts.concat([x, *new], name=f"down{i}_concat")  # (B, H, W, C + k·L)
-        skips.append(x)
-        x = parts.transition_down(x, name=f"down{i}_transition")  # (B, H/2, W/2, C + k·L)
+        maps = maps + parts.dense_block(maps, num_layers, name=f"down{i}")  # (B, H, W, C + k·L), if concatenated
+        skips.append(maps)
+        maps = [parts.transition_down(maps, name=f"down{i}_transition")]  # (B, H/2, W/2, C + k·L)
 
-    new = parts.dense_block(x, bottleneck, name="bottleneck")
+    new = parts.dense_block(maps, bottleneck, name="bottleneck")
 
     for i, num_layers in zip(range(poolings, 0, -1), up, strict=True):
         skip = skips.pop()
-        x = parts.concat(new, name=f"up{i}_new")  # the new maps alone: (B, h, w, k·L)
-        x = parts.transition_up(x, skip, name=f"up{i}_transition")
-        x = parts.concat([x, skip], name=f"up{i}_skip")
-        new = parts.dense_block(x, num_layers, name=f"up{i}")
+        maps = [parts.transition_up(new, skip, name=f"up{i}_transition"), *skip]  # of the new maps alone
+        new = parts.dense_block(maps, num_layers, name=f"up{i}")
 
-    x = parts.concat([x, *new], name="up1_concat")  # the last block keeps its input
+    x = layers.Concatenate(name="up1_concat")(maps + new)  # the last block keeps its input
     logits = parts.conv(x, num_classes, 1, name="logits", dtype="float32")
     return keras.Model(inputs, logits, name=name)
 
@@ -91,17 +88,12 @@ class Parts:
         self.dropout = dropout
         self.regularizer = keras.regularizers.L2(l2) if l2 else None
         self.normalization = BatchStatisticsNormalization if batch_statistics else BatchNormalization
-        self.known = {}  # id of a tensor → the tensor and the moments of its parts
-
-    def concat(self, tensors, name):
-        x = layers.Concatenate(name=name)(tensors)
-        self.known[id(x)] = x, [moment for tensor in tensors for moment in self.moments(tensor)]
-        return x
+        self.known = {}  # id of a map → the map and its moments
 
     def moments(self, x):
-        """Mean and variance of each channel of each part of x, computed once for all layers that read it."""
+        """Mean and variance of each channel of x, computed once for all layers that read it."""
         if id(x) not in self.known:
-            self.known[id(x)] = x, [Moments(name=f"{x._keras_history.operation.name}_moments")(x)]
+            self.known[id(x)] = x, Moments(name=f"{x._keras_history.operation.name}_moments")(x)
         return self.known[id(x)][1]
 
     def conv(self, x, filters, size, name, dtype=None):
@@ -115,30 +107,31 @@ class Parts:
             name=name,
         )(x)
 
-    def norm_relu_conv_dropout(self, x, filters, size, name):
-        x = self.normalization(**BATCH_NORM, name=f"{name}_norm")([x, *self.moments(x)])
+    def norm_relu_conv_dropout(self, maps, filters, size, name):
+        """A list of maps → one; what concatenates them is the normalisation."""
+        x = self.normalization(**BATCH_NORM, name=f"{name}_norm")([maps, [self.moments(x) for x in maps]])
         x = layers.ReLU(name=f"{name}_relu")(x)
         x = self.conv(x, filters, size, name=f"{name}_conv")
         return layers.Dropout(self.dropout, name=f"{name}_dropout")(x)
 
-    def dense_block(self, x, num_layers, name):
-        """A list of num_layers new tensors of growth_rate maps; each has seen x and all before it."""
+    def dense_block(self, maps, num_layers, name):
+        """A list of num_layers new maps of growth_rate channels; each has seen all before it."""
         new = []
         for i in range(1, num_layers + 1):
-            seen = self.concat([x, *new], name=f"{name}_layer{i}_input") if new else x
-            new.append(self.norm_relu_conv_dropout(seen, self.growth_rate, 3, f"{name}_layer{i}"))
+            new.append(self.norm_relu_conv_dropout(maps + new, self.growth_rate, 3, f"{name}_layer{i}"))
         return new
 
-    def transition_down(self, x, name):
+    def transition_down(self, maps, name):
         """Half the height and width (rounded down), the same channels."""
-        x = self.norm_relu_conv_dropout(x, x.shape[-1], 1, name)
+        x = self.norm_relu_conv_dropout(maps, sum(x.shape[-1] for x in maps), 1, name)
         return layers.MaxPooling2D(2, name=f"{name}_pool")(x)
 
-    def transition_up(self, x, skip, name):
+    def transition_up(self, maps, skip, name):
         """3×3 transposed convolution, stride 2, unpadded: n → 2n + 1, cut to the skip's size.
 
         Keras's ``padding="same"`` gives 2n, which is one short wherever a pooling had rounded down.
         """
+        x = layers.Concatenate(name=f"{name}_concat")(maps)
         x = layers.Conv2DTranspose(
             x.shape[-1],
             3,
@@ -148,7 +141,7 @@ class Parts:
             kernel_regularizer=self.regularizer,
             name=f"{name}_upconv",
         )(x)
-        return CropLike(name=f"{name}_crop")([x, skip])
+        return CropLike(name=f"{name}_crop")([x, skip[0]])
 
 
 fc_densenet56 = partial(fc_densenet, growth_rate=12, block_layers=(4,) * 11, name="fc_densenet56")

@@ -57,13 +57,17 @@ class Moments(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation whose batch statistics are computed elsewhere, once for all layers that read a map.
+    """Batch normalisation of several maps as one, whose statistics are computed elsewhere.
 
-    Called on ``[x, *moments]``: x (B, H, W, C), and what ``Moments`` says of the parts that x was concatenated
-    from, in their order. The same function, weights (also in files, hence the name) and moving averages as
-    Keras's BatchNormalization(x). In a dense block every layer normalises all maps before it; each of them has
-    its own scale and offset, but the statistics are the same, and they (with their gradients) are most of the
-    work.
+    Called on ``[maps, moments]``: a list of maps (B, H, W, ·), and what ``Moments`` says of each; returns
+    (B, H, W, C), normalised. The same function, weights (also in files, hence the name) and moving averages
+    as Keras's BatchNormalization of the concatenated maps. In a dense block every layer normalises all maps
+    before it. Each has its own scale and offset, but
+
+    - the statistics are the same, and they (with their gradients) are most of the work: once is enough;
+    - the concatenation would be kept for each layer until its gradient is due, which is half of the
+      network's memory: it is made again then (Pleiss et al., "Memory-Efficient Implementation of DenseNets",
+      2017, arXiv 1707.06990).
     """
 
     def __init__(self, **kwargs):
@@ -71,22 +75,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.autocast = False  # the moments stay float32 under 16-bit policies
 
     def build(self, input_shape):
-        super().build(input_shape[0])
+        maps, _ = input_shape
+        super().build((*maps[0][:-1], sum(shape[-1] for shape in maps)))
         self.input_spec = None
 
     def compute_output_spec(self, inputs, training=None):
-        return keras.KerasTensor(inputs[0].shape, self.compute_dtype)
+        maps, _ = inputs
+        return keras.KerasTensor((*maps[0].shape[:-1], sum(x.shape[-1] for x in maps)), self.compute_dtype)
 
     def call(self, inputs, training=None):
-        x, *moments = inputs
+        maps, moments = inputs
         mean, variance = self.moving_mean.value, self.moving_variance.value
         if self.uses_batch(training):
             mean, variance = tf.unstack(tf.concat(moments, axis=-1))
             self.update(mean, variance)
         scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        # bias_add, since its gradient is faster than that of +
-        x = tf.nn.bias_add(at_least_float32(x) * scale, self.beta - mean * scale)
-        return tf.cast(x, self.compute_dtype)
+        return scale_and_shift(scale, self.beta - mean * scale, *(tf.cast(x, self.compute_dtype) for x in maps))
 
     def uses_batch(self, training):
         return training and self.trainable
@@ -109,6 +113,24 @@ class BatchStatisticsNormalization(BatchNormalization):
 
     def update(self, mean, variance):
         pass
+
+
+@tf.custom_gradient
+def scale_and_shift(scale, shift, *maps):
+    """concat(maps) · scale + shift, in float32 or better, as the maps' dtype. Keeps the maps alone for its gradient."""
+    wide = at_least_float32(tf.concat(maps, axis=-1))
+    outputs = tf.cast(tf.nn.bias_add(wide * scale, shift), maps[0].dtype)
+
+    def gradient(upstream):
+        with tf.control_dependencies([upstream]):  # or else TensorFlow keeps the first concatenation after all
+            wide = at_least_float32(tf.concat(maps, axis=-1))
+        upstream = at_least_float32(upstream)
+        # The sums over all pixels: the gradient of a bias is the fastest of their forms.
+        to_scale, to_shift = (tf.raw_ops.BiasAddGrad(out_backprop=x) for x in (upstream * wide, upstream))
+        to_maps = tf.split(tf.cast(upstream * scale, maps[0].dtype), [x.shape[-1] for x in maps], axis=-1)
+        return to_scale, to_shift, *to_maps
+
+    return outputs, gradient
 
 
 def at_least_float32(x):

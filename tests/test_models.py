@@ -146,6 +146,12 @@ def channels_of(model, layer: str) -> int:
     return model.get_layer(layer).output.shape[-1]
 
 
+def maps_of(model, layer: str) -> list:
+    """What a dense layer or a transition down reads."""
+    maps_and_moments = model.get_layer(f"{layer}_norm").input  # as many of the one as of the other
+    return maps_and_moments[: len(maps_and_moments) // 2]
+
+
 def test_tiramisu_parameters(tiramisu):
     name, model = tiramisu
     _, _, trainable, total = TIRAMISU[name]
@@ -162,12 +168,12 @@ def test_tiramisu_channels(tiramisu):
     name, model = tiramisu
     blocks, growth, *_ = TIRAMISU[name]
     down, bottleneck, up, concat, after = TIRAMISU_CHANNELS[name]
-    assert tuple(channels_of(model, f"down{i}_concat") for i in range(1, 6)) == down
+    assert tuple(channels_of(model, f"down{i}_transition_norm") for i in range(1, 6)) == down
     assert tuple(channels_of(model, f"down{i}_transition_pool") for i in range(1, 6)) == down
-    assert channels_of(model, f"bottleneck_layer{blocks[5]}_input") + growth == bottleneck
+    assert channels_of(model, f"bottleneck_layer{blocks[5]}_norm") + growth == bottleneck
     assert tuple(channels_of(model, f"up{i}_transition_crop") for i in range(5, 0, -1)) == up
-    assert tuple(channels_of(model, f"up{i}_skip") for i in range(5, 0, -1)) == concat
-    ends = [channels_of(model, f"up{i}_layer{blocks[11 - i]}_input") + growth for i in range(5, 0, -1)]
+    assert tuple(channels_of(model, f"up{i}_layer1_norm") for i in range(5, 0, -1)) == concat
+    ends = [channels_of(model, f"up{i}_layer{blocks[11 - i]}_norm") + growth for i in range(5, 0, -1)]
     assert tuple(ends) == after
     assert model.get_layer("logits").kernel.shape[2] == after[-1], "the last block must keep its input"
 
@@ -187,7 +193,8 @@ def test_tiramisu_blocks_are_dense_and_as_deep_as_the_table(tiramisu):
 def test_tiramisu_skip_connections_and_kinds_of_layer(tiramisu):
     _, model = tiramisu
     for i in range(1, 6):
-        assert model.get_layer(f"up{i}_skip").input[1] is model.get_layer(f"down{i}_concat").output
+        joined = [model.get_layer(f"up{i}_transition_crop").output, *maps_of(model, f"down{i}_transition")]
+        assert [id(x) for x in maps_of(model, f"up{i}_layer1")] == [id(x) for x in joined]
         pool, up = model.get_layer(f"down{i}_transition_pool"), model.get_layer(f"up{i}_transition_upconv")
         assert type(pool) is layers.MaxPooling2D
         assert type(up) is layers.Conv2DTranspose
