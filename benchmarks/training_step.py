@@ -5,7 +5,7 @@
     .venv/step/bin/python benchmarks/training_step.py --profile   # where the time goes
 
 Markdown goes to stdout. U-Net (width 32, batches of 8) and FC-DenseNet56 (batches of 4) at 128×128, 2 classes,
-cross-entropy, Adam. "Plain Keras" has Keras's Conv2DTranspose and BatchNormalization in place of models/layers.py;
+cross-entropy, Adam. "Plain Keras" has Keras's Conv2DTranspose and BatchNormalization in place of ours;
 "no normalisation" shows what the convolutions alone take. PyTorch runs eagerly, channels last. Its networks stand
 below, and must have as many trainable parameters. Memory is what a process of its own took at most while it trained,
 beyond what its imports take.
@@ -13,7 +13,6 @@ beyond what its imports take.
 
 import importlib
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,8 +33,7 @@ import tensorflow as tf
 
 from data_pipeline.command import run_command
 from engine.losses import PixelLoss
-from models import build_model
-from models.layers import BatchNormalization, Conv2DTranspose
+from models import build_model, dense_layers
 
 CLASSES = 2
 # Network → batch, height, width. The last is for --memory alone.
@@ -100,7 +98,8 @@ def peak(network: str, precision: str, contestant: str) -> int:
 
 
 def most_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
 def profile(network: str, precision: str, rounds: int) -> None:
@@ -147,41 +146,40 @@ def batch(network: str):
 # Keras
 
 
-class PlainNormalization(BatchNormalization):
-    """Keras's own, behind our layer's arguments."""
+class PlainDense(dense_layers.BatchNormalization):
+    """Keras's own batch normalisation, behind our layer's arguments."""
 
     def call(self, inputs, training=None):
         return keras.layers.BatchNormalization.call(self, tf.concat(inputs[0], -1), training=training)
 
 
-class PlainConv2DTranspose(Conv2DTranspose):
-    """Keras's own transposed convolution."""
-
-    def call(self, inputs):
-        return keras.layers.Conv2DTranspose.call(self, inputs)
-
-
-class NoNormalization(BatchNormalization):
+class NoDense(dense_layers.BatchNormalization):
     def call(self, inputs, training=None):
         return tf.concat(inputs[0], -1)
 
 
-# Name in models.fc_densenet or models.unet → what stands there.
-PLAIN = {"BatchNormalization": PlainNormalization, "Conv2DTranspose": PlainConv2DTranspose}
-BARE = {"BatchNormalization": NoNormalization}
+# (module, name) → what stands there.
+PLAIN = {
+    ("models.fc_densenet", "BatchNormalization"): PlainDense,
+    ("models.unet", "BatchNormalization"): keras.layers.BatchNormalization,
+    ("models.unet", "Conv2DTranspose"): keras.layers.Conv2DTranspose,
+}
+BARE = {
+    ("models.fc_densenet", "BatchNormalization"): NoDense,
+    ("models.unet", "NORMS"): {"batch": lambda x, name: x},
+}
 
 
 def keras_step(network: str, precision: str, instead: dict | None = None):
     """A function that trains on one batch: the step of model.fit, without its pipeline."""
     keras.config.set_dtype_policy(POLICIES[precision])
-    rooms = [importlib.import_module(f"models.{name}") for name in ("fc_densenet", "unet")]
-    kept = [(room, name, getattr(room, name)) for room in rooms for name in instead or {} if hasattr(room, name)]
-    for room, name, _ in kept:
-        setattr(room, name, instead[name])
-    bare = instead is BARE and network == "unet"
-    model = build_model(network, CLASSES, **({"norm": "none"} if bare else {}))
-    for room, name, layer in kept:
-        setattr(room, name, layer)
+    instead = {(importlib.import_module(module), name): layer for (module, name), layer in (instead or {}).items()}
+    ours = {where: getattr(*where) for where in instead}
+    for where, layer in instead.items():
+        setattr(*where, layer)
+    model = build_model(network, CLASSES)
+    for where, layer in ours.items():
+        setattr(*where, layer)
     model.compile(keras.optimizers.Adam(1e-3), PixelLoss("ce"))
     images, labels = batch(network)
     step = model.make_train_function() or model.train_function

@@ -10,7 +10,8 @@ from functools import partial
 import keras
 from keras import layers
 
-from .layers import BatchNormalization, BatchStatisticsNormalization, CropLike, Moments
+from .dense_layers import BatchNormalization, BatchStatisticsNormalization, Moments
+from .layers import CropLike
 
 FIRST_CONV_FILTERS = 48
 

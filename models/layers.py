@@ -28,6 +28,27 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's batch normalisation, in training by TensorFlow's fused kernel, which passes over the maps less often.
+
+    (B, H, W, C) → the same shape. The same function, weights and weight layout (also in files, hence the name).
+    The kernel has no float64 form.
+    """
+
+    def call(self, inputs, training=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=training)
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon
+        )
+        pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), variance.dtype)
+        variance *= (pixels - 1) / pixels  # the kernel estimates a population's; Keras averages the batch's own
+        for average, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + found * (1 - self.momentum))
+        return outputs
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class CropLike(keras.layers.Layer):
     """Cut ``x`` to the height and width of ``skip`` by dropping its last rows and columns.
 
@@ -42,96 +63,3 @@ class CropLike(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         x, skip = input_shape
         return (x[0], skip[1], skip[2], x[3])
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Moments(keras.layers.Layer):
-    """Mean and variance of each channel over batch, height and width: (B, H, W, C) → (2, C), at least float32."""
-
-    def call(self, inputs):
-        return tf.stack(tf.nn.moments(at_least_float32(inputs), (0, 1, 2)))
-
-    def compute_output_spec(self, inputs):
-        return keras.KerasTensor((2, inputs.shape[-1]), "float64" if inputs.dtype == "float64" else "float32")
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation of several maps as one, whose statistics are computed elsewhere.
-
-    Called on ``[maps, moments]``: a list of maps (B, H, W, ·), and what ``Moments`` says of each; returns
-    (B, H, W, C), normalised. The same function, weights (also in files, hence the name) and moving averages
-    as Keras's BatchNormalization of the concatenated maps. In a dense block every layer normalises all maps
-    before it. Each has its own scale and offset, but
-
-    - the statistics are the same, and they (with their gradients) are most of the work: once is enough;
-    - the concatenation would be kept for each layer until its gradient is due, which is half of the
-      network's memory: it is made again then (Pleiss et al., "Memory-Efficient Implementation of DenseNets",
-      2017, arXiv 1707.06990).
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.autocast = False  # the moments stay float32 under 16-bit policies
-
-    def build(self, input_shape):
-        maps, _ = input_shape
-        super().build((*maps[0][:-1], sum(shape[-1] for shape in maps)))
-        self.input_spec = None
-
-    def compute_output_spec(self, inputs, training=None):
-        maps, _ = inputs
-        return keras.KerasTensor((*maps[0].shape[:-1], sum(x.shape[-1] for x in maps)), self.compute_dtype)
-
-    def call(self, inputs, training=None):
-        maps, moments = inputs
-        mean, variance = self.moving_mean.value, self.moving_variance.value
-        if self.uses_batch(training):
-            mean, variance = tf.unstack(tf.concat(moments, axis=-1))
-            self.update(mean, variance)
-        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        return scale_and_shift(scale, self.beta - mean * scale, *(tf.cast(x, self.compute_dtype) for x in maps))
-
-    def uses_batch(self, training):
-        return training and self.trainable
-
-    def update(self, mean, variance):
-        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + now * (1 - self.momentum))
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class BatchStatisticsNormalization(BatchNormalization):
-    """The same by the batch's own statistics in training and outside it; the moving averages lie idle.
-
-    Calling a plain BatchNormalization with ``training=True`` inside a functional model does not do this:
-    Keras 3 passes the model's own ``training`` on to every layer and overrides what was recorded.
-    """
-
-    def uses_batch(self, training):
-        return True
-
-    def update(self, mean, variance):
-        pass
-
-
-@tf.custom_gradient
-def scale_and_shift(scale, shift, *maps):
-    """concat(maps) · scale + shift, in float32 or better, as the maps' dtype. Keeps the maps alone for its gradient."""
-    wide = at_least_float32(tf.concat(maps, axis=-1))
-    outputs = tf.cast(tf.nn.bias_add(wide * scale, shift), maps[0].dtype)
-
-    def gradient(upstream):
-        with tf.control_dependencies([upstream]):  # or else TensorFlow keeps the first concatenation after all
-            wide = at_least_float32(tf.concat(maps, axis=-1))
-        upstream = at_least_float32(upstream)
-        # The sums over all pixels: the gradient of a bias is the fastest of their forms.
-        to_scale, to_shift = (tf.raw_ops.BiasAddGrad(out_backprop=x) for x in (upstream * wide, upstream))
-        to_maps = tf.split(tf.cast(upstream * scale, maps[0].dtype), [x.shape[-1] for x in maps], axis=-1)
-        return to_scale, to_shift, *to_maps
-
-    return outputs, gradient
-
-
-def at_least_float32(x):
-    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)

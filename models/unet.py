@@ -9,7 +9,7 @@ import math
 import keras
 from keras import layers
 
-from .layers import Conv2DTranspose
+from .layers import BatchNormalization, Conv2DTranspose
 
 # Section 3 of the paper: Gaussian weights with standard deviation sqrt(2 / incoming nodes).
 GAUSSIAN = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
@@ -102,7 +102,7 @@ def double_conv(x, filters, norm, name):
 
 
 NORMS = {
-    "batch": lambda x, name: layers.BatchNormalization(momentum=0.9, name=name)(x),
+    "batch": lambda x, name: BatchNormalization(momentum=0.9, name=name)(x),
     "group": lambda x, name: layers.GroupNormalization(math.gcd(8, x.shape[-1]), name=name)(x),
     "none": lambda x, name: x,
 }

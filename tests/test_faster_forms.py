@@ -7,9 +7,12 @@ import tensorflow as tf
 
 import models.fc_densenet
 from models import build_model
+from models.dense_layers import BatchNormalization as Shared
+from models.dense_layers import scale_and_shift
 from models.fc_densenet import fc_densenet
-from models.layers import BatchNormalization as Shared
-from models.layers import scale_and_shift
+from models.layers import BatchNormalization as Fused
+
+Plain = keras.layers.BatchNormalization
 
 
 def plain():
@@ -138,3 +141,68 @@ def sources(op):
 
 def waits(op):
     return any(source.control_inputs for source in sources(op))
+
+
+def test_fused_normalisation_changes_nothing():
+    """As near to float64 as Keras's own float32 is: outputs, gradients, moving averages, and what they then give."""
+    x = np.random.default_rng(0).normal(3, 2, (3, 5, 7, 4))
+    found = {}
+    for name, kind, dtype in (
+        ("exact", keras.layers.BatchNormalization, "float64"),
+        ("plain", keras.layers.BatchNormalization, "float32"),
+        ("fused", Fused, "float32"),
+    ):
+        layer = kind(momentum=0.9, dtype=dtype)
+        layer.build(x.shape)
+        for weight, value in zip(layer.weights, np.random.default_rng(1).uniform(0.5, 1.5, (4, 4)), strict=True):
+            weight.assign(value)
+        maps = tf.constant(x, dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            outputs = layer(maps, training=True)
+            loss = tf.reduce_sum(tf.sin(3 * outputs))
+        gradients = tape.gradient(loss, [maps, *layer.trainable_variables])
+        averages = [variable.numpy() for variable in layer.non_trainable_variables]
+        assert outputs.dtype == dtype
+        found[name] = [np.asarray(value) for value in (outputs, *gradients, *averages, layer(maps, training=False))]
+    for exact, plain, fused in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(fused, exact, rtol=1e-5, atol=1e-5)
+        assert np.abs(fused - exact).max() < 4 * np.abs(plain - exact).max() + 1e-6
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("jit", [False, True])
+def test_fused_normalisation_under_policies_and_xla(policy, jit):
+    layer = Fused(dtype=policy)
+    x = tf.random.normal((2, 8, 8, 4), 3.0, 2.0, seed=1)
+    layer.build(x.shape)
+    outputs = tf.function(lambda x: layer(x, training=True), jit_compile=jit)(x)
+    assert outputs.dtype == policy.removeprefix("mixed_") and layer.moving_mean.dtype == "float32"
+    mean, variance = tf.nn.moments(x, (0, 1, 2))
+    np.testing.assert_allclose(tf.cast(outputs, "float32"), (x - mean) / tf.sqrt(variance + 1e-3), atol=0.03)
+    np.testing.assert_allclose(layer.moving_variance, 0.99 + 0.01 * variance, rtol=1e-3)
+
+
+def test_a_frozen_fused_normalisation_uses_its_averages_and_keeps_them():
+    layer = Fused()
+    x = tf.random.normal((2, 8, 8, 4), 3.0, 2.0, seed=1)
+    layer.build(x.shape)
+    layer.trainable = False
+    np.testing.assert_allclose(layer(x, training=True), x / np.sqrt(1.001), rtol=1e-5)
+    assert not layer.moving_mean.numpy().any()
+
+
+@pytest.mark.parametrize(("saved", "loaded"), [(Fused, Plain), (Plain, Fused)])
+def test_weights_of_a_unet_load_in_plain_keras_and_back(tmp_path, monkeypatch, saved, loaded):
+    import importlib
+
+    unet = importlib.import_module("models.unet")  # models.unet itself is the builder
+    built = []
+    for kind in (saved, loaded):
+        monkeypatch.setattr(unet, "BatchNormalization", kind)
+        built.append(unet.unet(2, width=4, depth=2))
+        assert type(built[-1].get_layer("bottom_norm_a")) is kind
+    built[0].save_weights(tmp_path / "x.weights.h5")
+    built[1].load_weights(tmp_path / "x.weights.h5")
+    x = np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(built[0](x), built[1](x), atol=1e-5)
