@@ -28,8 +28,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     - the statistics are the same, and they (with their gradients) are most of the work: once is enough;
     - the concatenation would be kept for each layer until its gradient is due, which is half of the
-      network's memory: it is made again then (Pleiss et al., "Memory-Efficient Implementation of DenseNets",
-      2017, arXiv 1707.06990).
+      network's memory: the gradient here needs the maps alone. (Pleiss et al., "Memory-Efficient Implementation
+      of DenseNets", 2017, arXiv 1707.06990, make the concatenation again.)
     """
 
     def __init__(self, **kwargs):
@@ -80,19 +80,22 @@ class BatchStatisticsNormalization(BatchNormalization):
 @tf.custom_gradient
 def scale_and_shift(scale, shift, *maps):
     """concat(maps) · scale + shift, in float32 or better, as the maps' dtype. Keeps the maps alone for its gradient."""
-    wide = at_least_float32(tf.concat(maps, axis=-1))
-    outputs = tf.cast(tf.nn.bias_add(wide * scale, shift), maps[0].dtype)
+    outputs = tf.nn.bias_add(at_least_float32(tf.concat(maps, axis=-1)) * scale, shift)
 
     def gradient(upstream):
-        with tf.control_dependencies([upstream]):  # or else TensorFlow keeps the first concatenation after all
-            wide = at_least_float32(tf.concat(maps, axis=-1))
-        upstream = at_least_float32(upstream)
-        # The sums over all pixels: the gradient of a bias is the fastest of their forms.
-        to_scale, to_shift = (tf.raw_ops.BiasAddGrad(out_backprop=x) for x in (upstream * wide, upstream))
-        to_maps = tf.split(tf.cast(upstream * scale, maps[0].dtype), [x.shape[-1] for x in maps], axis=-1)
-        return to_scale, to_shift, *to_maps
+        sizes = [x.shape[-1] for x in maps]
+        parts = [at_least_float32(part) for part in tf.split(upstream, sizes, axis=-1)]
+        to_shift = sum_over_pixels(at_least_float32(upstream))
+        to_scale = [sum_over_pixels(part * at_least_float32(x)) for part, x in zip(parts, maps, strict=True)]
+        to_maps = [part * s for part, s in zip(parts, tf.split(scale, sizes), strict=True)]
+        return tf.concat(to_scale, 0), to_shift, *(tf.cast(x, upstream.dtype) for x in to_maps)
 
-    return outputs, gradient
+    return tf.cast(outputs, maps[0].dtype), gradient
+
+
+def sum_over_pixels(x):
+    """(B, H, W, C) → (C,), by the fastest of TensorFlow's forms: the gradient of a bias."""
+    return tf.raw_ops.BiasAddGrad(out_backprop=x)
 
 
 def at_least_float32(x):

@@ -106,11 +106,10 @@ def test_each_map_is_measured_once():
     assert len({id(tensor) for tensor in read}) == len(read)
 
 
-def test_concatenation_is_made_again_when_its_gradient_is_due():
+def test_no_concatenation_waits_for_its_gradient():
     """What the backward pass reads of the forward pass: maps, and nothing as wide as all of them together."""
-    widths = [8] * 12
-    maps = [tf.random.normal((1, 16, 16, width)) for width in widths]
-    scale = tf.ones(sum(widths))
+    maps = [tf.random.normal((1, 16, 16, 8)) for _ in range(12)]
+    scale = tf.ones(96)
 
     @tf.function
     def gradients():
@@ -123,9 +122,9 @@ def test_concatenation_is_made_again_when_its_gradient_is_due():
     end = graph.get_operation_by_name("forward_ends_here")
     forward = sources(end)
     backward = [op for op in graph.get_operations() if op not in forward]
-    kept = [x for op in backward for x in op.inputs if x.op in forward and x.op is not end]
-    assert not {x.op.type for x in kept} & {"ConcatV2", "Mul"}
-    assert len([op for op in backward if op.type == "ConcatV2" and waits(op)]) == 1
+    assert any(x.op in forward for op in backward for x in op.inputs)
+    kept = [x for op in backward for x in op.inputs if x.op in forward]
+    assert {x.op.type for x in kept} <= {"Const", "Placeholder", "BiasAdd"}, kept  # constants, maps, the outputs
 
 
 def sources(op):
@@ -135,12 +134,8 @@ def sources(op):
         op = todo.pop()
         if op not in found:
             found.add(op)
-            todo += [x.op for x in op.inputs] + list(op.control_inputs)
+            todo += [x.op for x in op.inputs]
     return found
-
-
-def waits(op):
-    return any(source.control_inputs for source in sources(op))
 
 
 def test_fused_normalisation_changes_nothing():
