@@ -44,6 +44,7 @@ VARIANTS = {
     "light augmentation": {"augment": "light"},
     "EMA 0.99": {"ema": "0.99"},
     "cross-entropy": {"loss": "ce"},
+    "plain": {"augment": "tiramisu", "loss": "ce", "schedule": "constant"},  # as in FINAL
 }
 # The film that is held out → seed of the networks.
 FILMS = {"0001TP": 0, "0006R0": 1, "0016E5": 0}
