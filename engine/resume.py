@@ -67,7 +67,7 @@ def restore(variables, values: list[np.ndarray]) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is done."""
+    """Ctrl-C and SIGTERM wait until the block is done. What the process ignores (under nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
         yield
         return
@@ -75,6 +75,7 @@ def undisturbed() -> Iterator[None]:
     handlers = {
         number: signal.signal(number, lambda number, frame: came.append(number))
         for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield
