@@ -80,6 +80,8 @@ class Final:
     """Of MobileNetV2: imagenet, or a file."""
     jobs: int = 1
     """Runs at a time."""
+    rows: tuple[str, ...] = ()
+    """Names of the table's rows to train; all of them by default."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def train_final(config: Final) -> None:
     common = ["--data", str(config.camvid.resolve()), "--void", "11", "--size", FINAL_SIZE, "--batch-size", str(BATCH)]
     common += ["--steps", str(FINAL_STEPS), "--patience", "0"]
     missing = {}
-    for name, flags in FINAL.items():
+    for name in config.rows or FINAL:
+        flags = FINAL[name]
         weights = ["--weights", config.weights] if "mobilenet" in name else []
         if not (config.out / "scores" / f"{file_name(name)}.json").exists():
             missing[file_name(name)] = [*common, *flags, *weights]
