@@ -41,7 +41,7 @@ class Preview:
     """Folder with images and masks, or a CSV."""
     out: Path
     """The picture to write: grid.png."""
-    augment: PresetName = "standard"
+    augment: PresetName = "light"
     """How far images are varied."""
     symmetry: Literal["none", "horizontal", "d4"] = "horizontal"
     """Flips and turns that leave the task as it is."""

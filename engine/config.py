@@ -68,7 +68,7 @@ class TrainConfig:
     crop: int | None = None
     """Train on N×N crops, at native resolution or after --size. Default: whole images up to 320×320 pixels' area,
     where all have one size; crops of 256 otherwise."""
-    augment: Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"] = "standard"
+    augment: Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"] = "light"
     """How far training images are varied; or exactly as the papers say."""
     symmetry: Literal["auto", "none", "horizontal", "d4"] = "auto"
     """Flips and turns that leave the task as it is: horizontal (street scenes), d4 (tiles from above,
