@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score a trained run beside its baselines, compare runs, or referee the masks of any tool.
+"""Score a trained run beside its baselines, compare runs, or referee the masks of any tool. Classifiers too.
 
 A run's scores go to runs/NAME/evaluation/SPLIT/: metrics.json, per_image.csv, predictions, overlays, report.html.
 """
@@ -35,12 +35,88 @@ def evaluate_run(path: Path, config: EvaluateConfig) -> None:
     from engine.run import Run
     from engine.ways import ways_of_run
 
-    run, name, data = choose_images(Run.open(path), config)
+    if (opened := Run.open(path)).classifies:
+        return evaluate_classifier(opened, config)
+    run, name, data = choose_images(opened, config)
     answer, beside = ways_of_run(run, config.tta, config.batch_size)
     facts = [f"{run.config['model']}, seed {run.config['seed']}, trained on {len(run.split.train)} images"]
     about = about_images(config, name, [run], data.pairs())
     target = run.path / "evaluation" / (name if config.tta == "none" else f"{name}-{config.tta}")
     examine(target, run.path.name, run, data, answer, beside, about, facts, config)
+
+
+def evaluate_classifier(run, config: EvaluateConfig) -> None:
+    """A classifier's run and a split → runs/NAME/evaluation/SPLIT/."""
+    from data_pipeline.files import read_json, replace_folder
+    from engine.class_report import write_class_report
+    from engine.classes import look_at_photos, results_of, table, write_evaluation
+    from engine.scores import verdict
+
+    run, name, photos = choose_photos(run, config)
+    about = about_images(config, name, [run], photos) | {"label_from_masks": run.config["label_from_masks"]}
+    settings = run.config
+    facts = [
+        f"“{name}”, {len(photos)} images of {about['data']}",
+        f"{settings['backbone']}, {settings['strategy']}, seed {settings['seed']}, "
+        f"trained on {len(run.split.train)} images",
+    ]
+    facts += [f"labels from masks: {settings['label_from_masks']}"] if settings["label_from_masks"] else []
+    facts += [opened_words(about["test_openings"])] if about["test_openings"] else []
+    target = run.path / "evaluation" / name
+    with replace_folder(target) as folder:
+        found = look_at_photos(run, photos, config.batch_size)
+        results = results_of(found, about)
+        write_evaluation(folder, found, results)
+        write_class_report(folder / "report.html", run, found, results, facts, photos)
+    results = read_json(target / "metrics.json")
+    print(
+        f"{name}, {len(photos)} images\n{table(results)}\n\n{verdict(results).text}\nReport: {target / 'report.html'}"
+    )
+
+
+def choose_photos(run, config: EvaluateConfig):
+    """The run (at its data's new place, if that is what --data says), the evaluation's name, the photos looked at."""
+    from data_pipeline.findings import print_findings, refuse_errors
+    from data_pipeline.labels import find_photos
+
+    for flag, given in (("--tta", config.tta != "none"), ("--void", config.void is not None)):
+        if given:
+            raise UserError(f"{flag} is for segmentation networks; {run.path} is a classifier's")
+    moved = config.data and run.moved_to(config.data)
+    if config.data is None or moved or config.data.resolve() == run.root.resolve():
+        run, name = moved or run, config.split or "test"
+        photos = run.split.part(name)
+        if not photos:
+            others = [part for part in ("test", "val", "train") if run.split.part(part)]
+            raise UserError(f"{run.path} has no {name} images; use --split {' or '.join(others)}")
+        missing = [photo.image for photo in photos if not photo.image.is_file()]
+        if missing:
+            raise UserError(
+                f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
+            )
+        return run, name, photos
+    if run.config["label_from_masks"]:
+        raise UserError(f"--data {config.data}: another data set needs a folder for each class; this run's has masks")
+    data = find_photos(config.data, config.group_by)
+    refuse_errors(data.findings)
+    print_findings(data.findings)
+    return run, run.name_for(config.data, config.split or "all"), as_known(run, data, config)
+
+
+def as_known(run, data, config: EvaluateConfig) -> list:
+    """The photos of another data set with the run's numbers for their classes."""
+    import dataclasses
+
+    known = run.dataset["classes"]
+    strange = [name for name in data.names if name not in known]
+    if strange:
+        raise UserError(
+            f"{config.data}: the run does not know the classes {', '.join(strange)}; {', '.join(known)} are"
+        )
+    for photo in data.photos[:1]:
+        run.scale.refuse_other(photo.image, *data.kind)
+    chosen = [photo for photo in data.photos if config.split in (None, "all", photo.split)]
+    return [dataclasses.replace(photo, label=known.index(data.names[photo.label])) for photo in chosen]
 
 
 def about_images(config: EvaluateConfig, name: str, runs: list, pairs: list) -> dict:
@@ -195,19 +271,36 @@ def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
 def compare_runs(config: EvaluateConfig) -> None:
     """Paired differences of several evaluations → --out."""
     from data_pipeline.files import replace_folder, write_json
-    from engine.compare import compare, on_the_same_images, read_candidate, sentences
+    from engine.compare import (
+        OF_LABELS,
+        classifies,
+        compare,
+        measure_of,
+        on_the_same_images,
+        read_candidate,
+        sentences,
+    )
+    from engine.fair import costs, curves, print_costs, same_decision
     from engine.report import write_comparison
-    from engine.scores import show
+    from engine.scores import brackets, show
 
-    named = names_of(config.runs)
-    found = [read_candidate(name, evaluation_folder(path, config)) for name, path in named.items()]
-    results = compare(on_the_same_images(found, config.group_by))
+    folders = {name: evaluation_folder(path, config) for name, path in names_of(config.runs).items()}
+    found = [read_candidate(name, folder) for name, folder in folders.items()]
+    rows = costs(found, folders)
+    if len({classifies(one) for one in found}) > 1:
+        found = same_decision(found, folders)
+        measure = OF_LABELS
+    else:
+        measure = measure_of(found)
+    found = on_the_same_images(found, config.group_by)
+    results = compare(found, measure) | {"costs": rows, "curves": curves(found, rows, measure)}
     with replace_folder(config.out) as folder:
         write_json(folder / "compare.json", results)
         write_comparison(folder / "report.html", results)
+    print_costs(rows)
+    score, words = measure.name, measure.words
     for name, one in results["networks"].items():
-        ends = one["miou_ci95"]
-        print(f"{name}: mIoU {show(one['miou'])}" + (f"  [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""))
+        print(f"{name}: {words} {show(one[score])}{brackets(one[f'{score}_ci95'])}")
     print("\n".join(sentences(results)))
     print(f"Report: {config.out / 'report.html'}")
 

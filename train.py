@@ -1,22 +1,18 @@
 #!/usr/bin/env python
 """Train a segmentation network on a folder of images and masks: configuration → runs/NAME/."""
 
-import errno
-import json
 import random
 import shlex
 import shutil
 import sys
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from data_pipeline.command import UserError, run_command
+from data_pipeline.command import run_command
 from engine.config import TrainConfig, recipe_named
 
 GOLFSCAPE = Path("data/golfscape")
 VALIDATION_TILES = 500
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(config: TrainConfig) -> None:
@@ -78,8 +74,12 @@ def train_run(config: TrainConfig, run=None) -> None:
     from data_pipeline.loader import Loader
     from data_pipeline.weights import pixel_weights
     from engine.building import make_model, make_stages, strategy_for
+    from engine.cost import bits_of_masks, write_cost
     from engine.fit import fit
     from engine.framing import choose_frames
+    from engine.resume import how_to_go_on
+    from engine.run import dataset_json
+    from engine.task import segmentation
     from models import MODELS
 
     keras.backend.clear_session()
@@ -92,7 +92,10 @@ def train_run(config: TrainConfig, run=None) -> None:
     strategy = strategy_for(config)
     with strategy.scope():
         model = make_model(config, data.encoding.num_classes, scale)
-    run = unchanged(run, data, split, scale) if run else create_run(config, data, split, frames[-1], scale)
+    if run:
+        run.refuse_changed(dataset_json(run.root, data, split, scale), split)
+    else:
+        run = create_run(config, data, split, frames[-1], scale)
     print(f"{config.model} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
 
     weigh = partial(
@@ -100,7 +103,6 @@ def train_run(config: TrainConfig, run=None) -> None:
         class_weights=data.class_weights(split.train, config.class_weights),
         border=config.border_weights,
     )
-    stages = make_stages(config, Loader(split.train, data.encoding, frames[0].size), frames, weigh, scale)
     held_out = Loader(split.val, data.encoding, frames[-1].size)
     validation = validation_batches(
         held_out,
@@ -110,9 +112,12 @@ def train_run(config: TrainConfig, run=None) -> None:
         margin=frames[-1].margin,
         batch_size=config.batch_size,
     )
-    with how_to_go_on(run):
+    loader = Loader(split.train, data.encoding, frames[0].size)
+    stages = make_stages(config, loader, validation, frames, weigh, scale)
+    with how_to_go_on(run.path, f"python train.py --resume {shlex.quote(str(run.whole))}"):
         with strategy.scope():
-            fit(model, stages, validation, config, data.encoding, run)
+            rows = fit(model, stages, segmentation(config.loss), data.encoding.names, config, run)
+        write_cost(run, model, rows, bits_of_masks(split.train, data.encoding), config.devices)
         report(run, config)
     shutil.rmtree(run.resume_path)
 
@@ -134,26 +139,6 @@ def look(config: TrainConfig):
     return data, split, measure_scale(split.train, data.encoding), findings
 
 
-@contextmanager
-def how_to_go_on(run):
-    """An interruption or a full disk end in a line that says how to go on."""
-    from engine.run import FOLDS
-
-    folder = run.path.parent if (run.path.parent / FOLDS).is_file() else run.path
-    resume = f"python train.py --resume {shlex.quote(str(folder))}"
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"Go on from the last validation with: {resume}") from None
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise UserError(
-            f"no room on the disk of {run.path} ({error.strerror}); the state of the validation before is intact. "
-            f"Make room, then: {resume}"
-        ) from None
-
-
 def settle(config: TrainConfig) -> TrainConfig:
     """The configuration with its automatic values decided, and golfscape drawn if it is wanted."""
     if config.data:
@@ -172,7 +157,7 @@ def print_plan(config, data, split, frames, scale, findings) -> None:
     """What is about to happen, and on what device."""
     from data_pipeline.findings import print_findings
     from engine.fit import epochs_of
-    from engine.run import device, unseen_gpu
+    from engine.run import device, warn_of_unseen_gpu
 
     frame = frames[0]
     epochs, steps = epochs_of(config.steps, config.steps_per_epoch)
@@ -193,12 +178,7 @@ def print_plan(config, data, split, frames, scale, findings) -> None:
         f"{epochs * steps:,} steps of {config.batch_size}, validated every {steps}{second_stage(config, frames)}; "
         f"on {device(config.devices)}"
     )
-    if unseen_gpu():
-        print(
-            "WARNING: this machine has an NVIDIA driver, but TensorFlow sees no GPU: training will be slow. "
-            "Install requirements-gpu.txt, and look at nvidia-smi.",
-            file=sys.stderr,
-        )
+    warn_of_unseen_gpu()
 
 
 def second_stage(config, frames) -> str:
@@ -244,20 +224,6 @@ def root_of(config) -> Path:
 
 def default_name(config) -> str:
     return f"{config.data.name if config.data.is_dir() else config.data.stem}-{config.model}"
-
-
-def unchanged(run, data, split, scale):
-    """The run to go on with, if its data set is still what it was; else a UserError."""
-    from data_pipeline.files import read_json
-    from engine.run import dataset_json
-
-    now = {"dataset": dataset_json(run.root, data, split, scale), "split": split.to_json(run.root)}
-    if json.loads(json.dumps(now)) != {"dataset": run.dataset, "split": read_json(run.path / "split.json")}:
-        raise UserError(
-            f"{run.path} cannot go on: the data set in {run.root} is no longer the one that it began with "
-            "(files were changed, added or removed). Put it back, or train anew"
-        )
-    return run
 
 
 def report(run, config) -> None:

@@ -103,7 +103,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Golfscape:
-    """Draw golfscape, the example data set: aerial scenes of a golf course with masks of the trees."""
+    """Draw golfscape, the example data set: aerial scenes of a golf course with masks of the trees, or of the green."""
 
     folder: Positional[Path]
     """Where to write images/, masks/ and classes.json."""
@@ -113,6 +113,9 @@ class Golfscape:
     """Height and width of each scene, in pixels."""
     seed: int = 0
     """Another seed, other scenes."""
+    masks: Literal["trees", "target"] = "trees"
+    """Of the trees; or of the putting green (target), whose class is the way it is mown: then train with --symmetry
+    none, since flips and turns change the way."""
 
 
 def check(config: Check) -> None:
@@ -178,9 +181,11 @@ def golfscape(config: Golfscape) -> None:
 
     if config.count < 3 or config.size < 32 or config.seed < 0:
         raise UserError("--count of 3 or more, --size of 32 or more and --seed of 0 or more are wanted")
-    write_scenes(config.folder, config.count, config.seed, Knobs(size=config.size))
+    write_scenes(config.folder, config.count, config.seed, Knobs(size=config.size), config.masks)
+    symmetry = "" if config.masks == "trees" else " --symmetry none"
     print(
-        f"{config.count} scenes are in {config.folder}/. Next: python train.py --data {shlex.quote(str(config.folder))}"
+        f"{config.count} scenes are in {config.folder}/. "
+        f"Next: python train.py --data {shlex.quote(str(config.folder))}{symmetry}"
     )
 
 

@@ -5,6 +5,7 @@ It is made so that colour alone does not solve it: crowns, rough and scrub share
 grain; a crown is told by its lit and its dark side, its round outline and the shadow that it throws.
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ CLASSES = {
     ],
     "void": [],
 }
+GREENS = ([230, 159, 0], [86, 180, 233], [0, 158, 115], [204, 121, 167])  # Okabe and Ito's colours
 
 # Ground colours (RGB) of the courses: rough, fairway.
 COURSES = (
@@ -203,8 +205,19 @@ def band_noise(size, sigma, rng):
     return noise / noise.std()
 
 
-def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = Knobs()) -> None:
-    """Write scenes 0…count−1 as a data set: images/, masks/ (trees), classes.json. All of it, or nothing.
+def target_classes(knobs: Knobs) -> dict:
+    """classes.json of ``target``: the rest, and the greens by which way they are mown."""
+    mown = [
+        {"name": f"mown {round(180 * label / knobs.num_classes)} degrees", "value": label + 1, "color": color}
+        for label, color in zip(range(knobs.num_classes), itertools.cycle(GREENS))
+    ]
+    return {"classes": [{"name": "background", "value": 0, "color": [0, 0, 0]}, *mown], "void": []}
+
+
+def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = Knobs(), masks: str = "trees") -> None:
+    """Write scenes 0…count−1 as a data set: images/, masks/, classes.json. All of it, or nothing.
+
+    masks: "trees"; or "target", the putting green, whose class is the way it is mown (which flips and turns change).
 
     Raises:
         UserError: if the folder exists.
@@ -212,10 +225,11 @@ def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = K
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} exists; name another folder, or remove it first")
-    colors = [entry["color"] for entry in CLASSES["classes"]]
+    classes = CLASSES if masks == "trees" else target_classes(knobs)
+    colors = [entry["color"] for entry in classes["classes"]]
     with replace_folder(folder) as drawn:
         for i in tqdm(range(count), f"drawing {folder}", unit="scene", leave=False, disable=None):
-            image, trees, _, _ = scene((seed, i), knobs)
+            image, trees, target, _ = scene((seed, i), knobs)
             write_picture(drawn / "images" / f"scene_{i:04d}.png", image)
-            write_mask(drawn / "masks" / f"scene_{i:04d}.png", trees, colors)
-        write_json(drawn / "classes.json", CLASSES)
+            write_mask(drawn / "masks" / f"scene_{i:04d}.png", trees if masks == "trees" else target, colors)
+        write_json(drawn / "classes.json", classes)

@@ -54,13 +54,35 @@ class Loader:
         """Image (H, W, C) and mask uint8 (H, W) of a pair."""
         if index in self.cache:
             return self.cache[index]
-        loaded = resize(*read_pair(self.pairs[index], self.encoding), self.size)
+        loaded = self.read(index)
         size = sum(array.nbytes for array in loaded)
         with self.lock:
             if self.held + size <= self.limit and index not in self.cache:
                 self.cache[index] = loaded
                 self.held += size
         return loaded
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return resize(*read_pair(self.pairs[index], self.encoding), self.size)
+
+
+@dataclass
+class PhotoLoader(Loader):
+    """The same for photos of one label each (labels.py), whose masks are blank; ``encoding`` is None.
+
+    tile: height and width of the tiles that the photos are, if they are tiles.
+    """
+
+    tile: int | None = None
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        photo = self.pairs[index]
+        image = read_image(photo.image)
+        if photo.corner is not None:
+            image = window(image, *photo.corner, (self.tile, self.tile))
+        if self.size is not None and image.shape[:2] != self.size:
+            image = resize_image(image, self.size)
+        return image, np.zeros(image.shape[:2], np.uint8)
 
 
 def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int] | None):

@@ -49,6 +49,21 @@ class Pair:
     def files(self) -> tuple[Path, ...]:
         return (self.image, *(self.class_masks or (self.mask,)))
 
+    def to_row(self, relative: Callable[[Path], str]) -> dict:
+        """JSON's form; ``relative`` makes a path relative to the data set's root."""
+        return {
+            "stem": self.stem,
+            "image": relative(self.image),
+            "mask": relative(self.mask),
+            "group": self.group,
+            "class_masks": [relative(path) for path in self.class_masks],
+        }
+
+    @classmethod
+    def from_row(cls, row: dict, root: Path, split: str) -> "Pair":
+        class_masks = tuple(root / path for path in row["class_masks"])
+        return cls(row["stem"], root / row["image"], root / row["mask"], split, row["group"], class_masks)
+
 
 def find_pairs(source: Path, mask_suffix: str = "", group_by: str | None = None) -> tuple[list[Pair], list[Finding]]:
     """Pairs by stem from a folder, or row by row from a CSV; and what was left out or is wrong with the rest.

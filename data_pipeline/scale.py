@@ -73,12 +73,12 @@ class Scale:
         return (np.clip(self.unit(image)[..., channels], 0, 1) * 255).astype(np.uint8)
 
 
-def measure_scale(pairs: list[Pair], encoding: Encoding) -> Scale:
+def measure_scale(pairs: list[Pair], encoding: Encoding | None) -> Scale:
     """The scale of some training pairs: 0 to 255 for 8 bits; else percentiles of their labelled pixels.
 
     Args:
         pairs: the training part, images of one type and number of channels.
-        encoding: of the masks; what is void (no data, often) has no say.
+        encoding: of the masks; what is void (no data, often) has no say. None: there are no masks.
     """
     first = read_image(pairs[0].image)
     channels = first.shape[2]
@@ -87,8 +87,7 @@ def measure_scale(pairs: list[Pair], encoding: Encoding) -> Scale:
     rng, most = np.random.default_rng(0), max(64, min(SAMPLES, MOST_SAMPLES // len(pairs)))
     drawn = [np.empty((0, channels), first.dtype)]
     for pair in pairs:
-        image, mask = read_pair(pair, encoding)
-        labelled = image[mask != VOID]
+        labelled = labelled_pixels(pair, encoding)
         if len(labelled):
             drawn.append(labelled[rng.integers(len(labelled), size=min(most, len(labelled)))])
     drawn = np.concatenate(drawn)
@@ -99,3 +98,12 @@ def measure_scale(pairs: list[Pair], encoding: Encoding) -> Scale:
     low, high = np.where(flat, drawn.min(0), low), np.where(flat, drawn.max(0), high)
     high = np.where(high > low, high, low + 1)  # a constant channel becomes 0
     return Scale(first.dtype.name, tuple(low.tolist()), tuple(high.tolist()))
+
+
+def labelled_pixels(pair: Pair, encoding: Encoding | None) -> np.ndarray:
+    """Pixels (N, C) of an image that its mask labels; all of them where there is none."""
+    if encoding is None:
+        image = read_image(pair.image)
+        return image.reshape(-1, image.shape[2])
+    image, mask = read_pair(pair, encoding)
+    return image[mask != VOID]

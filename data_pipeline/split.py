@@ -17,6 +17,8 @@ FRACTIONS = {"train": 0.70, "val": 0.15, "test": 0.15}
 
 @dataclass(frozen=True)
 class Split:
+    """What is trained on, validated and tested: pairs of image and mask, or photos of one label each (labels.py)."""
+
     train: list[Pair]
     val: list[Pair]
     test: list[Pair]
@@ -35,36 +37,13 @@ class Split:
         def relative(path):
             return Path(os.path.relpath(path, root)).as_posix()
 
-        return {"seed": self.seed, "fixed": self.fixed} | {
-            name: [
-                {
-                    "stem": pair.stem,
-                    "image": relative(pair.image),
-                    "mask": relative(pair.mask),
-                    "group": pair.group,
-                    "class_masks": [relative(path) for path in pair.class_masks],
-                }
-                for pair in self.part(name)
-            ]
-            for name in FRACTIONS
-        }
+        rows = {name: [pair.to_row(relative) for pair in self.part(name)] for name in FRACTIONS}
+        return {"seed": self.seed, "fixed": self.fixed} | rows
 
     @classmethod
-    def from_json(cls, stored: dict, root: Path) -> "Split":
-        parts = {
-            name: [
-                Pair(
-                    row["stem"],
-                    root / row["image"],
-                    root / row["mask"],
-                    name,
-                    row["group"],
-                    tuple(root / path for path in row["class_masks"]),
-                )
-                for row in stored[name]
-            ]
-            for name in FRACTIONS
-        }
+    def from_json(cls, stored: dict, root: Path, kind=Pair) -> "Split":
+        """kind: of what is split, Pair or Photo."""
+        parts = {name: [kind.from_row(row, root, name) for row in stored[name]] for name in FRACTIONS}
         return cls(**parts, seed=stored["seed"], fixed=stored["fixed"])
 
 

@@ -1,18 +1,32 @@
 """From a run's settings to a network, on one device or several, and to the stages of its training."""
 
+from dataclasses import replace
+from functools import partial
+
+import keras
+import numpy as np
 import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay
+from tqdm import tqdm
 
 from data_pipeline.augment import preset
-from data_pipeline.command import UserError
-from data_pipeline.dataset import Weigh, place_of, training_batches
-from data_pipeline.loader import Loader
+from data_pipeline.command import UserError, parse_size
+from data_pipeline.dataset import (
+    Weigh,
+    feature_batches,
+    held_out_photos,
+    photo_batches,
+    place_of,
+    training_batches,
+)
+from data_pipeline.loader import Loader, PhotoLoader
 from data_pipeline.scale import Scale
-from models import MODELS, build_model
+from models import MODELS, build_classifier, build_model, train_from
 
-from .config import TrainConfig
+from .config import ClassifierConfig, TrainConfig
 from .fit import Stage, epochs_of
 from .framing import Frame
-from .optimizers import learning_rate
+from .optimizers import learning_rate, make_optimizer
 
 
 def strategy_for(config: TrainConfig) -> tf.distribute.Strategy:
@@ -65,12 +79,15 @@ def make_model(config: TrainConfig, num_classes: int, scale: Scale):
         raise UserError(f"{config.model}: {error}") from None
 
 
-def make_stages(config: TrainConfig, loader: Loader, frames: list[Frame], weigh: Weigh, scale: Scale) -> list[Stage]:
+def make_stages(
+    config: TrainConfig, loader: Loader, validation, frames: list[Frame], weigh: Weigh, scale: Scale
+) -> list[Stage]:
     """Training, and if it is wanted fine-tuning on whole images at a small constant rate.
 
     Args:
         config: steps, learning rate, augmentation, seed, batch size.
         loader: the training pairs.
+        validation: finite batches.
         frames: what the network sees in the first stage, and in the second.
         weigh: a mask's weights.
         scale: what is black and white.
@@ -84,11 +101,9 @@ def make_stages(config: TrainConfig, loader: Loader, frames: list[Frame], weigh:
             epochs,
             steps_per_epoch,
             batches=lambda first: training_batches(loader, policy, weigh, **settings, start=first),
-            samples=lambda first, many: [
-                loader.pairs[place_of(number, config.seed, count)[1]].image.name
-                for number in range(first, first + many)
-            ],
-            rate=rate,
+            samples=partial(names_of_samples, loader, config.seed),
+            optimizer=partial(make_optimizer, config, rate),
+            validation=validation,
         )
 
     epochs, steps_per_epoch = epochs_of(config.steps, config.steps_per_epoch)
@@ -98,3 +113,98 @@ def make_stages(config: TrainConfig, loader: Loader, frames: list[Frame], weigh:
         more = epochs_of(config.finetune_steps, config.steps_per_epoch)
         stages.append(stage(frames[-1], *more, config.finetune_rate))
     return stages
+
+
+def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[str]:
+    """The images of some samples of the training, by the first one's number."""
+    count = len(loader.pairs)
+    return [loader.pairs[place_of(number, seed, count)[1]].image.name for number in range(first, first + many)]
+
+
+def make_classifier(config: ClassifierConfig, num_classes: int, scale: Scale):
+    """The classifier that the settings ask for.
+
+    Raises:
+        UserError: for weights that cannot be had or do not fit, and for images that it does not take.
+    """
+    weights = None if config.strategy == "scratch" else config.weights or "imagenet"
+    try:
+        classifier = build_classifier(
+            config.backbone,
+            num_classes,
+            (*parse_size(config.size), scale.channels),
+            weights=weights,
+            scale=scale.factor,
+            offset=scale.offset,
+        )
+        if config.strategy == "finetune":
+            train_from(classifier, config.unfreeze)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return classifier
+
+
+def classifier_stages(
+    config: ClassifierConfig, model, loader: PhotoLoader, held_out: PhotoLoader, scale: Scale
+) -> list[Stage]:
+    """All at once from scratch; else the head alone, and for fine-tuning the encoder too, at a low rate; by Adam.
+
+    Args:
+        config: strategy, steps, learning rates, augmentation, seed, batch size.
+        model: the classifier, whose encoder's features are kept for a cached head.
+        loader, held_out: the training photos and those for validation.
+        scale: what is black and white.
+    """
+    policy = preset(config.augment, config.symmetry, parse_size(config.size), scale=scale)
+    settings = {"seed": config.seed, "batch_size": config.batch_size}
+
+    def stage(steps: int, rate: float, block: str | None) -> Stage:
+        epochs, steps_per_epoch = epochs_of(steps, config.steps_per_epoch)
+        return Stage(
+            epochs,
+            steps_per_epoch,
+            batches=lambda first: photo_batches(loader, policy, **settings, start=first),
+            samples=partial(names_of_samples, loader, config.seed),
+            optimizer=partial(make_optimizer, TrainConfig(), CosineDecay(rate, epochs * steps_per_epoch)),
+            validation=held_out_photos(held_out, config.batch_size),
+            trained=partial(from_block, block),
+        )
+
+    if config.strategy == "scratch":
+        return [stage(config.steps, config.learning_rate, None)]
+    head = stage(config.head_steps, config.learning_rate, "head")
+    if config.cache_features:
+        head = cached(head, model, loader, held_out, settings)
+    if config.strategy == "frozen":
+        return [head]
+    return [head, stage(config.steps - config.head_steps, config.finetune_rate, config.unfreeze)]
+
+
+def from_block(block: str | None, network) -> keras.Model:
+    """What is compiled: the network itself, of which the weights from a block on train."""
+    if block is not None:
+        train_from(network, block)
+    return keras.Model(network.inputs, network.outputs)
+
+
+def cached(stage: Stage, model, loader: PhotoLoader, held_out: PhotoLoader, settings: dict) -> Stage:
+    """The same stage on what the frozen encoder says of each image once, so without augmentation."""
+    known = {id(one): features_of(model, one, settings["batch_size"]) for one in (loader, held_out)}
+    labels = {id(one): np.array([photo.label for photo in one.pairs], np.int32) for one in (loader, held_out)}
+
+    def batches(first: int) -> tf.data.Dataset:
+        return feature_batches(known[id(loader)], labels[id(loader)], **settings, start=first)
+
+    def head(network) -> keras.Model:
+        return keras.Model(network.get_layer("pool").output, network.outputs)
+
+    held = tf.data.Dataset.from_tensor_slices((known[id(held_out)], labels[id(held_out)]))
+    return replace(stage, batches=batches, validation=held.batch(settings["batch_size"]), trained=head)
+
+
+def features_of(model, loader: PhotoLoader, batch_size: int) -> np.ndarray:
+    """The pooled maps of every photo, float32 (N, C), in inference mode."""
+    pooled = keras.Model(model.input, model.get_layer("pool").output)
+    batches = held_out_photos(loader, batch_size)
+    shown = tqdm(batches, "features", unit="batch", leave=False, disable=None)
+    return np.concatenate([pooled(images, training=False).numpy() for images, _ in shown])

@@ -152,13 +152,9 @@ class TrainConfig:
             raise UserError(f"--warmup-steps belongs to --schedule cosine; this is {self.schedule}")
         if self.warmup_steps >= self.steps:
             raise UserError(f"--warmup-steps {self.warmup_steps}: fewer than --steps {self.steps} are wanted")
-        for flag, seed in (("--seed", self.seed), ("--split-seed", self.split_seed)):
-            if not 0 <= seed < 2**32:
-                raise UserError(f"{flag} {seed}: 0 to {2**32 - 1} is wanted")
         if self.fold is not None and self.folds is None:
             raise UserError(f"--fold {self.fold}: say with --folds into how many parts the data set is split")
-        if self.name is not None and not re.fullmatch(r"[\w][\w.+-]*", self.name):
-            raise UserError(f"--name {self.name!r}: letters, digits, '_', '-', '.' and '+' are wanted")
+        check_seeds_and_name(self)
         parse_size(self.size)
         return self
 
@@ -206,6 +202,130 @@ def recipe_named(arguments: list[str]) -> TrainConfig:
     named = [argument.removeprefix("--recipe=") for argument in arguments if argument.startswith("--recipe=")]
     named += [after for flag, after in pairwise(arguments) if flag == "--recipe"]
     return recipe_config(named[-1] if named and named[-1] in RECIPES else "default")
+
+
+BackboneName = Literal["mobilenet_v2", "resnet50", "efficientnet_v2_b0", "unet_encoder", "small_cnn"]
+STRATEGIES = ("scratch", "frozen", "finetune")
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    strategy: Literal["scratch", "frozen", "finetune", "all"] = "finetune"
+    """scratch: all weights from random ones. frozen: a pretrained encoder as it is, and a new last layer. finetune:
+    that first, then the encoder too, at a low rate. all: the three of them, one after the other."""
+    resume: Path | None = None
+    """Go on with the run in this folder where it was interrupted; takes no other flag."""
+    data: Path | None = None
+    """Folder with a folder of images for each class, or train/, validation/ and test/ of such folders; or, with
+    --label-from-masks, what train.py takes."""
+    label_from_masks: str | None = None
+    """A segmentation data set: an image's label is the foreground class with most pixels (largest), or whether CLASS is
+    there (presence:CLASS); or cut it to tiles, labelled by their centre pixel (centre)."""
+    tile: int | None = None
+    """With --label-from-masks centre: height and width of a tile, in pixels. Default: 64."""
+    backbone: BackboneName = "mobilenet_v2"
+    """Encoder: of keras.applications, U-Net's contracting path, or a small one of our own."""
+    weights: str | None = None
+    """Of the encoder, unless it is trained from scratch: imagenet (the default: downloads them), or a file; for
+    unet_encoder the model.keras of a U-Net."""
+    name: str | None = None
+    """Name of the run's folder. Default: data set, encoder and strategy, numbered where that is taken."""
+    runs_dir: Path = Path("runs")
+    """Where runs are kept."""
+
+    steps: int = 1000
+    """Batches to train on, in all (rounded up to whole epochs)."""
+    head_steps: int | None = None
+    """With finetune: how many of them train the last layer alone, first. Default: half."""
+    steps_per_epoch: int = 50
+    """Batches between two validations."""
+    batch_size: int = 16
+    """Images in a batch."""
+    patience: int = 20
+    """End a stage after this many validations without a better accuracy; 0: never."""
+
+    size: str | None = None
+    """HxW that images are resized to, whatever their shape. Default: their own where they all have one, of at most
+    320×320 pixels' area; else 224x224."""
+    augment: Literal["none", "light", "standard", "strong"] = "light"
+    """How far training images are varied."""
+    symmetry: Literal["none", "horizontal", "d4"] = "horizontal"
+    """Flips and turns that leave an image's label as it is."""
+    cache_features: bool = False
+    """Ask the frozen encoder once for each image, and train the last layer on its answers: many times faster, but it
+    sees no augmentation."""
+
+    learning_rate: float = 1e-3
+    """Of Adam, at the start; to zero along a half cosine."""
+    finetune_rate: float = 1e-4
+    """The same, for the second stage of finetune."""
+    unfreeze: str = "all"
+    """What fine-tuning trains of the encoder: all, or from the layer on whose name begins so, such as block_13. Batch
+    normalisation stays as it is."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
+    xla: Literal["auto", "on", "off"] = "auto"
+    """Compile the training step; auto: on one GPU."""
+
+    void: int | None = None
+    """With --label-from-masks: mask value on disk that never counts."""
+    mask_suffix: str = ""
+    """With --label-from-masks: what a mask's name has after its image's name: _mask."""
+    group_by: str | None = None
+    """Regular expression: images whose names match it with the same text stay in one part of the split."""
+    train_count: int | None = None
+    """Train on N of the training images only; smaller subsets lie inside larger ones, as those of train.py."""
+    train_per_class: int | None = None
+    """Train on N images of each class only (all, where a class has fewer); smaller subsets lie inside larger ones."""
+    split_seed: int = 0
+    """Seed of the split alone, as in train.py: runs that are to be compared keep it."""
+    seed: int = 0
+    """Seed of weights, shuffling and augmentation."""
+    deterministic: bool = False
+    """Two runs with one seed give the same bytes (slower on a GPU)."""
+
+    def checked(self) -> "ClassifierConfig":
+        """Itself, if its settings make sense.
+
+        Raises:
+            UserError: naming the flag.
+        """
+        if self.resume is not None:
+            if self.replace(resume=None) != ClassifierConfig():
+                raise UserError("--resume takes no other flag: the run goes on with the settings that it began with")
+            return self
+        if self.data is None:
+            raise UserError("--data DIR: say where the images are (a folder for each class, or see --label-from-masks)")
+        above_zero(self, "steps", "head_steps", "steps_per_epoch", "batch_size", "tile")
+        above_zero(self, "train_count", "train_per_class", "learning_rate", "finetune_rate")
+        if self.patience < 0:
+            raise UserError(f"--patience {self.patience}: 0 or more is wanted")
+        if self.head_steps is not None and (self.strategy not in ("finetune", "all") or self.head_steps >= self.steps):
+            raise UserError(f"--head-steps {self.head_steps}: with finetune, and fewer than --steps {self.steps}")
+        if self.train_count is not None and self.train_per_class is not None:
+            raise UserError("--train-count and --train-per-class: give one of the two")
+        if self.weights == "none":
+            raise UserError("--weights none: say --strategy scratch")
+        if self.weights is not None and self.strategy == "scratch":
+            raise UserError(f"--weights {self.weights}: --strategy scratch takes none")
+        if self.backbone == "small_cnn" and self.strategy != "scratch":
+            raise UserError("--backbone small_cnn is trained from scratch: add --strategy scratch")
+        if self.backbone == "unet_encoder" and self.strategy != "scratch" and self.weights in (None, "imagenet"):
+            raise UserError(
+                "--backbone unet_encoder: name the model.keras of a U-Net as --weights, or train from scratch"
+            )
+        if self.cache_features and self.strategy == "scratch":
+            raise UserError("--cache-features is for a frozen encoder; --strategy scratch has none")
+        if self.tile is not None and self.label_from_masks != "centre":
+            raise UserError(f"--tile {self.tile} belongs to --label-from-masks centre")
+        if self.label_from_masks is None and (self.void is not None or self.mask_suffix):
+            raise UserError("--void and --mask-suffix belong to --label-from-masks: other data sets have no masks")
+        check_seeds_and_name(self)
+        parse_size(self.size)
+        return self
+
+    def replace(self, **changes) -> "ClassifierConfig":
+        return dataclasses.replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -305,3 +425,12 @@ def above_zero(config, *flags: str) -> None:
         value = getattr(config, flag)
         if value is not None and not value > 0:
             raise UserError(f"--{flag.replace('_', '-')} {value}: a number above 0 is wanted")
+
+
+def check_seeds_and_name(config) -> None:
+    """Raise UserError for a seed out of range, and a name that is no folder's."""
+    for flag, seed in (("--seed", config.seed), ("--split-seed", config.split_seed)):
+        if not 0 <= seed < 2**32:
+            raise UserError(f"{flag} {seed}: 0 to {2**32 - 1} is wanted")
+    if config.name is not None and not re.fullmatch(r"[\w][\w.+-]*", config.name):
+        raise UserError(f"--name {config.name!r}: letters, digits, '_', '-', '.' and '+' are wanted")

@@ -73,9 +73,24 @@ def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
     return mean_of_known(recall(confusion))
 
 
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 (which is Dice) over the classes that occur, float64 (…); NaN if none does."""
+    return mean_of_known(dice(confusion))
+
+
 def pixel_accuracy(confusion: np.ndarray) -> np.ndarray:
     """Share of the labelled pixels that are right, float64 (…); NaN if none is labelled."""
     return ratio(hits(confusion).sum(-1), confusion.sum((-1, -2)))
+
+
+def right_and_all(confusion: np.ndarray) -> np.ndarray:
+    """How many are right, and how many there are, (…, 2): all that accuracy needs."""
+    return np.stack([hits(confusion).sum(-1), confusion.sum((-1, -2))], axis=-1)
+
+
+def accuracy_of(right_and_all: np.ndarray) -> np.ndarray:
+    """As ``pixel_accuracy``, from ``right_and_all`` (…, 2)."""
+    return ratio(right_and_all[..., 0], right_and_all[..., 1])
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -11,18 +11,16 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import Encoding
 from data_pipeline.files import write_atomically, write_csv
 
-from .config import TrainConfig
-from .confusion import iou
-from .losses import PixelLoss
-from .metrics import MeanIoU
-from .optimizers import make_optimizer, swap_averages
+from .config import ClassifierConfig, TrainConfig
+from .optimizers import swap_averages
 from .pictures import plot_curves
 from .resume import newest_state, restore, save_state, undisturbed
 from .run import Run
+from .task import Task
 
+Config = TrainConfig | ClassifierConfig
 XLA = {"auto": "auto", "on": True, "off": False}
 COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
 
@@ -31,16 +29,21 @@ COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
 class Stage:
     """A stretch of training on batches of one kind.
 
-    batches: the number of the first sample → endless batches (image, mask, weight) from there on.
-    samples: the number of the first sample, how many → their pairs' names.
-    rate: learning rate, a number or a Keras schedule over this stage's steps.
+    batches: the number of the first sample → endless batches, such as (image, mask, weight), from there on.
+    samples: the number of the first sample, how many → their images' names.
+    optimizer: trainable variables → a built optimizer for this stage's steps.
+    validation: finite batches, the same on every pass.
+    trained: the whole network → what is compiled and trained, the same variables: another Model than the network,
+        which is saved without what compiling adds.
     """
 
     epochs: int
     steps_per_epoch: int
     batches: Callable[[int], tf.data.Dataset]
     samples: Callable[[int, int], list[str]]
-    rate: object
+    optimizer: Callable[[list], keras.optimizers.Optimizer]
+    validation: tf.data.Dataset
+    trained: Callable[[keras.Model], keras.Model] = lambda network: keras.Model(network.inputs, network.outputs)
 
 
 def epochs_of(steps: int, steps_per_epoch: int) -> tuple[int, int]:
@@ -49,17 +52,17 @@ def epochs_of(steps: int, steps_per_epoch: int) -> tuple[int, int]:
     return epochs, math.ceil(steps / epochs)
 
 
-def fit(model, stages: list[Stage], validation, config: TrainConfig, encoding: Encoding, run: Run) -> list[dict]:
-    """Train, from the run's newest state where there is one; the best weights by validation mIoU end in model.keras.
+def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: Config, run: Run) -> list[dict]:
+    """Train, from the run's newest state where there is one; the best weights by the task's score end in model.keras.
 
     A stage begins with the best weights of the one before, and an optimizer of its own.
 
     Args:
         model: raw pixels → logits.
         stages: one after the other.
-        validation: finite batches, the same on every pass.
-        config: loss, optimizer, patience, batch size.
-        encoding: the classes' names.
+        task: the loss and the score.
+        names: of the classes.
+        config: optimizer, patience, batch size.
         run: where the files go.
 
     Returns:
@@ -72,50 +75,50 @@ def fit(model, stages: list[Stage], validation, config: TrainConfig, encoding: E
     rows = state.rows if state else []
     if state:
         restore(model.variables, state.network)
-    trained = keras.Model(model.inputs, model.outputs)  # compiled; model itself is saved without that
     first = 0
     for number, stage in enumerate(stages):
         rest = rows[first:]
-        done = next((n for n in range(len(rest) + 1) if is_over(rest[:n], stage, config.patience)), len(rest))
-        if not is_over(rest[:done], stage, config.patience):
+        scores = [score_of(row, task) for row in rest]
+        done = next((n for n in range(len(rest) + 1) if is_over(scores[:n], stage, config.patience)), len(rest))
+        if not is_over(scores[:done], stage, config.patience):
             if number and not done:
                 model.set_weights(run.model().get_weights())
-            recorder = Recorder(model, run, rows, first, stage, config, encoding)
-            fit_stage(trained, stage, validation, config, recorder, state.optimizer if done else None)
+            recorder = Recorder(model, run, rows, first, stage, task, names, config)
+            fit_stage(stage.trained(model), stage, config, recorder, state.optimizer if done else None)
             done = len(rows) - first
         if done < stage.epochs:
-            print(f"stopped early: no better validation mIoU in {config.patience} validations (--patience)")
+            print(f"stopped early: no better validation {task.words} in {config.patience} validations (--patience)")
         first += done
     return rows
 
 
-def is_over(rows: list[dict], stage: Stage, patience: int) -> bool:
-    """Whether a stage's rows fill it, or were in vain for ``patience`` validations."""
-    scores = [score_of(row) for row in rows]
+def is_over(scores: list[float], stage: Stage, patience: int) -> bool:
+    """Whether a stage's validations fill it, or were in vain for ``patience`` times."""
     in_vain = len(scores) - 1 - scores.index(max(scores)) if scores else 0
     return len(scores) >= stage.epochs or bool(patience and in_vain >= patience)
 
 
-def score_of(row: dict) -> float:
-    return -math.inf if math.isnan(row["val_miou"]) else row["val_miou"]
+def score_of(row: dict, task: Task) -> float:
+    score = row[f"val_{task.score}"]
+    return -math.inf if math.isnan(score) else score
 
 
-def fit_stage(trained, stage: Stage, validation, config, recorder, optimizer_state) -> None:
+def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
     """One model.fit, from the recorder's last row on."""
-    optimizer = make_optimizer(config, stage.rate, trained.trainable_variables)
+    optimizer = stage.optimizer(trained.trainable_variables)
     if optimizer_state is not None:
         restore(optimizer.variables, optimizer_state)
     trained.compile(
         optimizer=optimizer,
-        loss=PixelLoss(config.loss),
-        weighted_metrics=[recorder.miou],
+        loss=recorder.task.loss,
+        weighted_metrics=[recorder.metric],
         jit_compile=XLA[config.xla],
     )
     seen = recorder.steps_done() * config.batch_size
     try:
         trained.fit(
             stage.batches(seen),
-            validation_data=validation,
+            validation_data=stage.validation,
             initial_epoch=len(recorder.rows) - recorder.first,
             epochs=stage.epochs,
             steps_per_epoch=stage.steps_per_epoch,
@@ -129,9 +132,13 @@ def fit_stage(trained, stage: Stage, validation, config, recorder, optimizer_sta
         recorder.bar.close()
 
 
-def out_of_memory(config: TrainConfig, error: Exception) -> str:
+def out_of_memory(config: Config, error: Exception) -> str:
     smaller = [f"--batch-size {config.batch_size // 2}"] if config.batch_size > 1 else []
-    smaller.append(f"--crop {config.crop // 2 // 32 * 32}" if config.crop and config.crop >= 64 else "a smaller --crop")
+    crop = getattr(config, "crop", None)
+    if crop and crop >= 64:
+        smaller.append(f"--crop {crop // 2 // 32 * 32}")
+    else:
+        smaller.append("a smaller --crop" if isinstance(config, TrainConfig) else "a smaller --size")
     if config.precision == "float32":
         smaller.append("--precision mixed_float16 (on a GPU)")
     return f"out of memory ({str(error).splitlines()[0][:200]}). Train anew with {', or '.join(smaller)}"
@@ -146,11 +153,11 @@ class Recorder(keras.callbacks.Callback):
         first: where this stage's rows begin.
     """
 
-    def __init__(self, model, run: Run, rows: list[dict], first: int, stage: Stage, config, encoding: Encoding):
+    def __init__(self, model, run: Run, rows: list[dict], first: int, stage: Stage, task: Task, names, config: Config):
         super().__init__()
         self.saved, self.run, self.rows, self.first = model, run, rows, first
-        self.stage, self.config, self.encoding = stage, config, encoding
-        self.miou = MeanIoU(encoding.num_classes)
+        self.stage, self.task, self.names, self.config = stage, task, names, config
+        self.metric = task.metric(len(names))
         self.bar = tqdm(
             total=stage.epochs * stage.steps_per_epoch,
             initial=(len(rows) - first) * stage.steps_per_epoch,
@@ -169,7 +176,8 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
-        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", mIoU=f"{logs['miou']:.3f}", refresh=False)
+        score = {self.task.words: f"{logs[self.task.score]:.3f}"}
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", **score, refresh=False)
         if not math.isfinite(logs["loss"]):
             raise UserError(self.no_number(logs["loss"], self.steps_done() + batch + 1))
 
@@ -185,67 +193,65 @@ class Recorder(keras.callbacks.Callback):
         )
 
     def on_test_begin(self, logs=None):
-        self.swap_averages()
-
-    def swap_averages(self):
-        if self.config.ema is not None:
-            swap_averages(self.model.optimizer, self.model.trainable_variables)
+        swap_averages(self.model.optimizer, self.model.trainable_variables)
 
     def on_epoch_end(self, epoch, logs=None):
-        confusion = keras.ops.convert_to_numpy(self.miou.confusion)  # of the validation that just ended
-        best = max(map(score_of, self.rows), default=-math.inf)
+        confusion = keras.ops.convert_to_numpy(self.metric.confusion)  # of the validation that just ended
+        best = max(self.scores(), default=-math.inf)
         self.rows.append(self.row(logs, confusion))
         with undisturbed():
-            if score_of(self.rows[-1]) > best or not self.run.model_path.exists():
+            if self.scores()[-1] > best or not self.run.model_path.exists():
                 with write_atomically(self.run.model_path) as temporary:
                     self.saved.save(temporary)
-            self.swap_averages()
+            swap_averages(self.model.optimizer, self.model.trainable_variables)
             write_csv(self.run.path / "history.csv", self.rows)
-            plot_curves(self.rows, self.run.path / "curves.png")
+            plot_curves(self.rows, self.task.score, self.task.words, self.run.path / "curves.png")
             save_state(self.run.resume_path, self.rows, self.saved.variables, self.model.optimizer.variables)
         self.report(confusion)
-        self.model.stop_training = is_over(self.rows[self.first :], self.stage, self.config.patience)
+        self.model.stop_training = is_over(self.scores()[self.first :], self.stage, self.config.patience)
+
+    def scores(self) -> list[float]:
+        return [score_of(row, self.task) for row in self.rows]
 
     def row(self, logs, confusion) -> dict:
         numbers = {
             "epoch": len(self.rows) + 1,
             "step": self.steps_done() + self.stage.steps_per_epoch,
             "loss": logs["loss"],
-            "miou": logs["miou"],
+            self.task.score: logs[self.task.score],
             "val_loss": logs["val_loss"],
-            "val_miou": logs["val_miou"],
+            f"val_{self.task.score}": logs[f"val_{self.task.score}"],
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "seconds": round(self.earlier[1] + time.monotonic() - self.started, 1),
         }
-        by_class = zip(self.encoding.names, iou(confusion).tolist(), strict=True)
-        return numbers | {f"val_iou_{name}": value for name, value in by_class}
+        by_class = zip(self.names, self.task.of_class(confusion).tolist(), strict=True)
+        return numbers | {f"val_{self.task.by_class}_{name}": value for name, value in by_class}
 
     def report(self, confusion):
-        row, done = self.rows[-1], len(self.rows) - self.first
+        row, done, score, words = self.rows[-1], len(self.rows) - self.first, self.task.score, self.task.words
         in_each = (row["seconds"] - self.earlier[1]) / (len(self.rows) - self.earlier[0])
         line = (
             f"epoch {row['epoch']}/{self.first + self.stage.epochs}  step {row['step']}  loss {row['loss']:.3f}  "
-            f"mIoU {row['miou']:.3f}  val loss {row['val_loss']:.3f}  val mIoU {row['val_miou']:.3f}  "
+            f"{words} {row[score]:.3f}  val loss {row['val_loss']:.3f}  val {words} {row[f'val_{score}']:.3f}  "
             f"{duration(row['seconds'])}, about {duration(in_each * (self.stage.epochs - done))} left"
         )
         predicted = confusion.sum(0)
         if (predicted > 0).sum() == 1:
-            line += f"  (every pixel is predicted as {self.encoding.names[int(predicted.argmax())]})"
+            line += f"  (every {self.task.unit} is predicted as {self.names[int(predicted.argmax())]})"
         self.say(line)
-        if len(self.rows) == COLLAPSED_VALIDATIONS and all(map(collapsed, self.rows)):
+        if len(self.rows) == COLLAPSED_VALIDATIONS and all(collapsed(row, self.task) for row in self.rows):
             self.say(
                 f"WARNING: for {COLLAPSED_VALIDATIONS} validations the network has told no two classes apart. If that "
-                "stays: look at the masks (python -m data_pipeline preview), weigh rare classes up (--class-weights "
-                "median_frequency, --loss ce+dice), or try another --learning-rate or --seed"
+                f"stays: {self.task.advice}"
             )
 
     def say(self, line: str) -> None:
         tqdm.write(line) if not self.bar.disable else print(line, flush=True)
 
 
-def collapsed(row: dict) -> bool:
+def collapsed(row: dict, task: Task) -> bool:
     """Whether no more than one class of a row of history.csv was ever right."""
-    return sum(value > 0 for name, value in row.items() if name.startswith("val_iou_")) <= 1
+    return sum(value > 0 for name, value in row.items() if name.startswith(f"val_{task.by_class}_")) <= 1
 
 
 def duration(seconds: float) -> str:

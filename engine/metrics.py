@@ -1,4 +1,4 @@
-"""The score that Keras shows while it trains."""
+"""The scores that Keras shows while it trains."""
 
 import keras
 import tensorflow as tf
@@ -6,15 +6,16 @@ import tensorflow as tf
 from .losses import class_logits
 
 
-class MeanIoU(keras.metrics.Metric):
-    """Pooled mIoU over an epoch; ``confusion`` holds the matrix, int64 (C, C). Pixels of weight 0 are left out."""
+class Confusion(keras.metrics.Metric):
+    """A score of the confusion matrix of an epoch, int64 (C, C), truth in rows; what weighs 0 is left out."""
 
-    def __init__(self, num_classes, name="miou"):
+    def __init__(self, num_classes, name):
         super().__init__(name=name, dtype="float32")
         self.num_classes = num_classes
         self.confusion = self.add_variable((num_classes, num_classes), "zeros", "int64", name="confusion")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
+        """Labels (B, …), logits (B, …, C), weights (B, …)."""
         # Products of one-hot vectors, not a histogram: XLA, which Keras turns on on a GPU, compiles no bincount.
         # float32 counts exactly to 2**24 pixels, so each image is counted alone.
         logits = class_logits(y_pred)
@@ -22,8 +23,16 @@ class MeanIoU(keras.metrics.Metric):
         true = tf.one_hot(tf.cast(y_true, tf.int32), self.num_classes)  # void: a row of zeros
         if sample_weight is not None:
             true *= tf.cast(tf.expand_dims(sample_weight, -1) > 0, tf.float32)
-        per_image = tf.einsum("bhwt,bhwp->btp", true, predicted)  # (B, C, C)
-        self.confusion.assign_add(tf.reduce_sum(tf.cast(per_image, tf.int64), axis=0))
+        of_images = (tf.shape(true)[0], -1, self.num_classes)
+        per_image = tf.einsum("bnt,bnp->btp", tf.reshape(true, of_images), tf.reshape(predicted, of_images))
+        self.confusion.assign_add(tf.reduce_sum(tf.cast(per_image, tf.int64), axis=0))  # of (B, C, C)
+
+
+class MeanIoU(Confusion):
+    """Pooled mIoU over an epoch."""
+
+    def __init__(self, num_classes, name="miou"):
+        super().__init__(num_classes, name)
 
     def result(self):
         confusion = tf.cast(self.confusion, tf.float64)
@@ -32,3 +41,14 @@ class MeanIoU(keras.metrics.Metric):
         occurs = tf.cast(union > 0, tf.float64)
         total = tf.reduce_sum(tf.math.divide_no_nan(hits, union))
         return tf.cast(total / tf.reduce_sum(occurs), tf.float32)  # NaN if no class occurs
+
+
+class Accuracy(Confusion):
+    """Share of an epoch's labels that are right."""
+
+    def __init__(self, num_classes, name="accuracy"):
+        super().__init__(num_classes, name)
+
+    def result(self):
+        confusion = tf.cast(self.confusion, tf.float64)
+        return tf.cast(tf.linalg.trace(confusion) / tf.reduce_sum(confusion), tf.float32)

@@ -57,8 +57,13 @@ def make_optimizer(config: TrainConfig, rate, variables) -> keras.optimizers.Opt
 
 
 def swap_averages(optimizer, variables) -> None:
-    """Exchange the variables and their moving averages, bit for bit. (Keras's own callback adds and subtracts.)"""
+    """Exchange the variables and their moving averages, where the optimizer keeps any, bit for bit.
+
+    (Keras's own callback adds and subtracts.)
+    """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not optimizer.use_ema:
+        return
     for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
         kept = variable.numpy()
         variable.assign(average)

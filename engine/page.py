@@ -87,6 +87,7 @@ class Picture:
     truth: np.ndarray | None  # uint8 (H, W), void 255
     prediction: np.ndarray | None  # uint8 (H, W)
     note: str = ""
+    classes: tuple[int, ...] = ()  # that it is found by, beside those in its masks
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def about(picture: Picture, gallery: Gallery) -> dict:
         "stem": picture.stem,
         "note": picture.note,
         "scores": [[name, finite(value)] for name, value in picture.scores.items()],
-        "classes": sorted(held),
+        "classes": sorted(held | set(picture.classes)),
         "height": height,
         "width": width,
         "image": picture.image is not None,

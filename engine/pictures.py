@@ -53,11 +53,11 @@ def save(made, path: Path) -> None:
         made.savefig(temporary, format="png")
 
 
-def plot_curves(rows: list[dict], path: Path) -> None:
-    """Loss and mIoU over the steps, training and validation."""
+def plot_curves(rows: list[dict], score: str, words: str, path: Path) -> None:
+    """Loss and a score over the steps, training and validation; rows of history.csv, its name there and in words."""
     made = figure(9, 3.6)
     steps = [row["step"] for row in rows]
-    for axes, key, label in zip(made.subplots(1, 2), ("loss", "miou"), ("loss", "mIoU"), strict=True):
+    for axes, key, label in zip(made.subplots(1, 2), ("loss", score), ("loss", words), strict=True):
         axes.plot(steps, [row[key] for row in rows], "o-", ms=3, color=BLUE, label="training (augmented)")
         axes.plot(steps, [row[f"val_{key}"] for row in rows], "s--", ms=3, color=ORANGE, label="validation")
         axes.set(xlabel="step (batches)", ylabel=label)

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from .pictures import BLUE, ORANGE, figure
 
 GREEN = "#009E73"  # with BLUE and ORANGE of Okabe and Ito's palette
+COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9")
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 STRONGEST = 0.8  # opacity of a share of 1: the page's ink keeps 4.5:1 on it, in the light and in the dark
 LEAST_SHOWN = 0.005  # smaller shares would read .00
@@ -35,15 +37,18 @@ STYLE = {
 }
 
 
-def curves(rows: list[dict]) -> str:
-    """Loss and mIoU over the steps, training (solid) and validation (dashed); rows of history.csv."""
+def curves(rows: list[dict], score: str = "miou", words: str = "mIoU") -> str:
+    """Loss and a score over the steps, training (solid) and validation (dashed).
+
+    rows: of history.csv, which calls the score ``score``; people call it ``words``.
+    """
     steps = [row["step"] for row in rows]
     with drawn(7.2, 2.7) as (made, out):
-        for axes, key, label in zip(made.subplots(1, 2), ("loss", "miou"), ("loss", "mIoU"), strict=True):
+        for axes, key, label in zip(made.subplots(1, 2), ("loss", score), ("loss", words), strict=True):
             axes.plot(steps, [row[key] for row in rows], "o-", ms=3, color=BLUE, label="training (augmented)")
             axes.plot(steps, [row[f"val_{key}"] for row in rows], "s--", ms=3, color=ORANGE, label="validation")
             axes.set(xlabel="step (batches)", ylabel=label)
-            axes.set_ylim(0, 1 if key == "miou" else None)
+            axes.set_ylim(0, 1 if key == score else None)
             axes.grid()
         axes.legend(loc="lower right")
     return out.getvalue()
@@ -98,11 +103,32 @@ def percent(share: float) -> str:
     return f"{share:.2f}".removeprefix("0") if share < 0.995 else "1"
 
 
-def reliability(bins: list[dict]) -> str:
+def by_images(curves: dict[str, list[dict]], words: str) -> str:
+    """A score over the number of training images, a line for each method; seeds are points, the line their mean.
+
+    curves: name → ``images`` and ``score`` of its runs; ``words``: what the score is called.
+    """
+    with drawn(6.4, 3.4) as (made, out):
+        axes = made.subplots()
+        for (name, points), color, marker in zip(curves.items(), cycle(COLORS), cycle("os^Dv")):
+            counts = sorted({point["images"] for point in points})
+            scores = [[point["score"] for point in points if point["images"] == count] for count in counts]
+            axes.plot(counts, [np.mean(each) for each in scores], "-", color=color, lw=1.2, label=shortened(name))
+            axes.plot([p["images"] for p in points], [p["score"] for p in points], marker, color=color, ms=4)
+        axes.set(xlabel="training images", ylabel=words, xscale="log")
+        axes.set_xticks(sorted({point["images"] for points in curves.values() for point in points}))
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.minorticks_off()
+        axes.grid()
+        axes.legend(loc="best")
+    return out.getvalue()
+
+
+def reliability(bins: list[dict], units: str = "pixels") -> str:
     """How often the network is right where it says how sure it is, over the shares of pixels it says so for.
 
     bins: of ``confidence`` (its mean), ``accuracy`` and ``share`` (of all pixels), each 0…1; a bin without
-    pixels has None or NaN for the first two, and is not drawn.
+    pixels has None or NaN for the first two, and is not drawn. ``units``: what they are, if not pixels.
     """
     held = [one for one in bins if one["share"] > 0]
     confidence, accuracy, share = ([one[key] for one in held] for key in ("confidence", "accuracy", "share"))
@@ -110,10 +136,10 @@ def reliability(bins: list[dict]) -> str:
         diagram, histogram = made.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         diagram.plot([0, 1], [0, 1], "--", color="black", lw=0.9, alpha=0.6, label="perfectly calibrated")
         diagram.plot(confidence, accuracy, "o-", ms=4, color=BLUE, label="network")
-        diagram.set(ylabel="accuracy (share of pixels right)", xlim=(0, 1), ylim=(0, 1))
+        diagram.set(ylabel=f"accuracy (share of {units} right)", xlim=(0, 1), ylim=(0, 1))
         diagram.legend(loc="upper left")
         histogram.bar(confidence, share, width=0.6 / max(len(bins), 1), color=BLUE, alpha=0.7)
-        histogram.set(xlabel="confidence (probability of the class said)", ylabel="share of pixels")
+        histogram.set(xlabel="confidence (probability of the class said)", ylabel=f"share of {units}")
         for axes in (diagram, histogram):
             axes.grid()
     return out.getvalue()

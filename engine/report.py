@@ -18,7 +18,7 @@ from .doubts import Doubt
 from .evaluation import Evaluation, shown
 from .forecast import Forecast
 from .page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
-from .scores import verdict
+from .scores import HEADLINES, UNITS, score_name, verdict
 
 MOST_IMAGES = 300  # in the gallery: the worst
 MOST_CROPS = 24  # of suspected label errors
@@ -181,10 +181,11 @@ def confusions(results: dict, found: Evaluation) -> Section:
     wrong = np.nan_to_num(confusion.ratio(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape)))
     np.fill_diagonal(wrong, 0)
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
-    said = "Confusion matrix: the share of each true class's pixels that went to each predicted class."
+    units = f"{UNITS[score_name(results)]}s"
+    said = f"Confusion matrix: the share of each true class's {units} that went to each predicted class."
     if wrong.any():
         true, taken = found.names[row], found.names[column]
-        said += f" Above all {true} is taken for {taken} ({wrong[row, column]:.0%} of its pixels)."
+        said += f" Above all {true} is taken for {taken} ({wrong[row, column]:.0%} of its {units})."
     return Section("Confusion", plots=[Plot(plots.confusion(matrix, found.names), said, said)])
 
 
@@ -196,7 +197,8 @@ def calibration(results: dict) -> list[Section]:
         f"Reliability: how often the network is right where it says how sure it is. Expected calibration error "
         f"{results['ece']:.3f} (0: its probabilities can be taken at their word)."
     )
-    return [Section("Calibration", plots=[Plot(plots.reliability(results["reliability"]), said, said)])]
+    drawn = plots.reliability(results["reliability"], f"{UNITS[score_name(results)]}s")
+    return [Section("Calibration", plots=[Plot(drawn, said, said)])]
 
 
 def training(history: Path | None) -> list[Section]:
@@ -206,8 +208,9 @@ def training(history: Path | None) -> list[Section]:
         rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
     if not rows:
         return []
-    said = f"Loss and mIoU over {rows[-1]['step']:.0f} steps, training and validation."
-    return [Section("Training", plots=[Plot(plots.curves(rows), said, said)])]
+    score = score_name(rows[0])
+    said = f"Loss and {HEADLINES[score]} over {rows[-1]['step']:.0f} steps, training and validation."
+    return [Section("Training", plots=[Plot(plots.curves(rows, score, HEADLINES[score]), said, said)])]
 
 
 def uncertain(found: Evaluation) -> list[Section]:
@@ -253,18 +256,21 @@ def write_comparison(path: Path, results: dict) -> None:
     """The page of compare.json."""
     networks, differences = results["networks"], results["differences"]
     first, unit = results["first"], results["unit"]
-    rows = [[name, cell(one, "miou"), *difference_cells(differences.get(name))] for name, one in networks.items()]
-    head = ["network", "mIoU", f"mIoU less that of {first}", "p", "p (Holm)"]
-    ends = [one["miou_ci95"] or [None, None] for one in differences.values()]
+    score, words = results["score"], HEADLINES[results["score"]]
+    rows = [[name, cell(one, score), *difference_cells(differences.get(name), score)] for name, one in networks.items()]
+    head = ["network", words, f"{words} less that of {first}", "p", "p (Holm)"]
+    ends = [one[f"{score}_ci95"] or [None, None] for one in differences.values()]
     drawn = plots.forest(
         list(differences),
-        [one["miou"] for one in differences.values()],
+        [one[score] for one in differences.values()],
         [low for low, _ in ends],
         [high for _, high in ends],
         0.0,
-        f"mIoU less that of {first}",
+        f"{words} less that of {first}",
     )
-    each = [[name, *(one["iou"][name] for one in networks.values())] for name in next(iter(networks.values()))["iou"]]
+    by_class = results["of_class"]
+    names = next(iter(networks.values()))[by_class]
+    each = [[name, *(one[by_class][name] for one in networks.values())] for name in names]
     text = [
         *sentences(results),
         "Differences are paired: all networks saw the same images. Holm's p-values allow for the number of "
@@ -275,8 +281,10 @@ def write_comparison(path: Path, results: dict) -> None:
     )
     sections = [
         Section("Differences", text, [Table(head, rows)], [plot]),
-        Section("Classes", tables=[Table(["IoU", *networks], each)]),
-        *method_section(results["methods"]),
+        Section("Classes", tables=[Table(["IoU" if by_class == "iou" else by_class, *networks], each)]),
+        *method_section(results["methods"], score),
+        *cost_section(results["costs"]),
+        *curve_section(results["curves"], words),
     ]
     images = f"{results['num_images']} images"
     images += f" in {results['num_units']} groups, which the intervals are drawn from" if unit == "group" else ""
@@ -284,27 +292,67 @@ def write_comparison(path: Path, results: dict) -> None:
     write_page(path, "Comparison", headline(results), loud, [f"{len(networks)} networks", images], sections)
 
 
-def difference_cells(one: dict | None) -> list:
+def cost_section(rows: list[dict]) -> list[Section]:
+    """What each training took: masks and labels alike."""
+    if not rows:
+        return []
+    head = ["run", "task", "network", *HEADLINES.values(), "images", "bits of a label", "weights trained", "of all"]
+    head += ["steps", "minutes", "seconds a validation", "memory, MiB"]
+    cells = [
+        [
+            row["name"],
+            row["task"],
+            row["network"],
+            *(cell(row, "value") if row["score"] == score else None for score in HEADLINES),
+            row["images"],
+            ", ".join(f"{bits:,.1f} ({kind})" for kind, bits in row["label_bits_per_image"].items()),
+            row["trainable_parameters"],
+            row["parameters"],
+            row["steps"],
+            f"{row['seconds'] / 60:.1f}",
+            f"{row['seconds_per_epoch']:.1f}",
+            round(row["peak_memory_bytes"] / 2**20),
+        ]
+        for row in rows
+    ]
+    devices = ", ".join(dict.fromkeys(row["device"] for row in rows))
+    text = [
+        f"On {devices}. Seconds are from one validation to the next; memory is that of the GPU where there is one, "
+        "else of the whole process. Bits of a label: of a class, log2 of their number (uniform) and what is left given "
+        "their frequencies (entropy); of a mask, its length coded without loss, an upper bound. Each score is on the "
+        "run's own task: mIoU and accuracy are not to be compared with each other."
+    ]
+    return [Section("What each training took", text, [Table(head, cells)])]
+
+
+def curve_section(curves: dict[str, list[dict]], words: str) -> list[Section]:
+    if not curves:
+        return []
+    said = f"{words} over the number of training images, on the same test images."
+    return [Section("Over the number of images", plots=[Plot(plots.by_images(curves, words), said, said)])]
+
+
+def difference_cells(one: dict | None, score: str = "miou") -> list:
     """A difference with its interval, p, and p adjusted by Holm."""
     if one is None:
         return [None] * 3
-    return [signed(one), *(None if p is None else f"{p:.2g}" for p in (one["p"], one["p_holm"]))]
+    return [signed(one, score), *(None if p is None else f"{p:.2g}" for p in (one["p"], one["p_holm"]))]
 
 
-def signed(one: dict) -> str | Cell | None:
-    """A difference of mIoU in words: +0.012 (+0.006 to +0.018)."""
-    if one["miou_ci95"] is None:
-        return Cell(one["miou"], note=one["miou_ci95_note"] or "")
-    low, high = one["miou_ci95"]
-    return f"{one['miou']:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
+def signed(one: dict, score: str = "miou") -> str | Cell | None:
+    """A difference of a score in words: +0.012 (+0.006 to +0.018)."""
+    if one[f"{score}_ci95"] is None:
+        return Cell(one[score], note=one[f"{score}_ci95_note"] or "")
+    low, high = one[f"{score}_ci95"]
+    return f"{one[score]:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
 
 
-def method_section(methods: dict) -> list[Section]:
+def method_section(methods: dict, score: str) -> list[Section]:
     if methods["note"]:
         return []
-    head = ["method", "seeds", f"mIoU less that of {methods['first']}", "p", "p (Holm)"]
+    head = ["method", "seeds", f"{HEADLINES[score]} less that of {methods['first']}", "p", "p (Holm)"]
     differences = methods["differences"]
-    rows = [[name, seeds, *difference_cells(differences.get(name))] for name, seeds in methods["seeds"].items()]
+    rows = [[name, seeds, *difference_cells(differences.get(name), score)] for name, seeds in methods["seeds"].items()]
     text = ["Means over seeds; the intervals hold the scatter of seeds and of images."]
     return [Section("Methods", text, [Table(head, rows)])]
 

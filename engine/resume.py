@@ -5,6 +5,7 @@ its random seeds) and of the optimizer. All else follows from these: the best sc
 the batches to come from the number of samples seen, the learning rate from the optimizer's step.
 """
 
+import errno
 import json
 import signal
 import threading
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.command import UserError
 from data_pipeline.files import write_atomically
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 KEPT = 2  # states; should the newest be damaged, the one before is there
 
 
@@ -63,6 +66,22 @@ def numbered(stored, name: str) -> list[np.ndarray]:
 def restore(variables, values: list[np.ndarray]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+@contextmanager
+def how_to_go_on(run: Path, command: str) -> Iterator[None]:
+    """An interruption or a full disk end in a line that says how to go on with a run: by the command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Go on from the last validation with: {command}") from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(
+            f"no room on the disk of {run} ({error.strerror}); the state of the validation before is intact. "
+            f"Make room, then: {command}"
+        ) from None
 
 
 @contextmanager

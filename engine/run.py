@@ -1,6 +1,7 @@
 """The run directory: what a training leaves, and what evaluation and prediction read."""
 
 import importlib.metadata
+import json
 import platform
 import shutil
 import subprocess
@@ -14,14 +15,17 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import read_json, replace_folder, write_json
 from data_pipeline.inspection import Inspection, fingerprint
+from data_pipeline.labels import Photo, PhotoSet
+from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 
-from .config import TrainConfig
+from .config import ClassifierConfig, TrainConfig
 from .framing import Frame
 
 UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.resume``), until it ends well
 FOLDS = "folds.json"  # in a folder of runs: the settings of a cross-validation
+STRATEGIES = "strategies.json"  # in a folder of runs: the settings of classifiers of every strategy
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")
 
 
@@ -50,6 +54,8 @@ class Run:
         """A folder that train.py made; else a UserError."""
         if (Path(path) / FOLDS).is_file():
             raise UserError(f"{path}: holds the folds of a cross-validation; name them: {path}/fold-*")
+        if (Path(path) / STRATEGIES).is_file():
+            raise UserError(f"{path}: holds a run for each strategy; name them: {path}/*/")
         if not (Path(path) / "config.json").is_file():
             raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
         return cls(Path(path))
@@ -79,6 +85,21 @@ class Run:
         if not isinstance(run.dataset.get("scale"), dict):
             raise UserError(f"{path}: made by an older version of this program; train it anew")
         return run
+
+    @property
+    def whole(self) -> Path:
+        """The folder of the folds or strategies that it is one of; else its own. What --resume goes on with."""
+        of_several = any((self.path.parent / name).is_file() for name in (FOLDS, STRATEGIES))
+        return self.path.parent if of_several else self.path
+
+    def refuse_changed(self, dataset: dict, split: Split) -> None:
+        """Raise a UserError unless the data set is what it was when the run began."""
+        now = {"dataset": dataset, "split": split.to_json(self.root)}
+        if json.loads(json.dumps(now)) != {"dataset": self.dataset, "split": read_json(self.path / "split.json")}:
+            raise UserError(
+                f"{self.path} cannot go on: the data set in {self.root} is no longer the one that it began with "
+                "(files were changed, added or removed). Put it back, or train anew"
+            )
 
     @property
     def resume_path(self) -> Path:
@@ -112,9 +133,15 @@ class Run:
     def root(self) -> Path:
         return self.data_root or Path(self.dataset["root"])
 
+    @property
+    def classifies(self) -> bool:
+        """Whether it is a classifier's (train_classifier.py), not a segmentation network's."""
+        return "strategy" in self.config
+
     @cached_property
     def split(self) -> Split:
-        return Split.from_json(read_json(self.path / "split.json"), self.root)
+        kind = Photo if self.classifies else Pair
+        return Split.from_json(read_json(self.path / "split.json"), self.root, kind)
 
     def moved_to(self, root: Path) -> "Run | None":
         """This run with its data set at another place, if all of its files are there, byte for byte."""
@@ -163,25 +190,25 @@ class Run:
             raise UserError(f"{self.model_path}: cannot be loaded ({error})") from None
 
 
-def config_json(config: TrainConfig, frame: Frame | None = None) -> dict:
+def config_json(config: TrainConfig | ClassifierConfig, frame: Frame | None = None) -> dict:
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     return settings | ({} if frame is None else {"frame": frame.to_json()})
 
 
-def config_from_json(stored: dict, where: Path) -> TrainConfig:
-    """The settings that ``config_json`` stored.
+def config_from_json(stored: dict, where: Path, kind=TrainConfig):
+    """The settings that ``config_json`` stored, of a kind: TrainConfig or ClassifierConfig.
 
     Raises:
         UserError: if an older or a newer version of this program wrote them.
     """
-    names = {field.name for field in fields(TrainConfig)}
+    names = {field.name for field in fields(kind)}
     unlike = names ^ (set(stored) - {"frame"})
     if unlike:
         raise UserError(
             f"{where}: made by another version of this program ({', '.join(sorted(unlike))}); train it anew"
         )
     settings = {name: stored[name] for name in names}
-    return TrainConfig(**settings | {name: Path(stored[name]) for name in ("data", "runs_dir")})
+    return kind(**settings | {name: Path(stored[name]) for name in ("data", "runs_dir")})
 
 
 def dataset_json(root: Path, data: Inspection, split: Split, scale: Scale) -> dict:
@@ -193,6 +220,19 @@ def dataset_json(root: Path, data: Inspection, split: Split, scale: Scale) -> di
         "channels": scale.channels,
         "scale": scale.to_json(),  # of raw pixels, from the training part
         "class_frequencies": share,  # of the training masks' pixels that are not void
+        "fingerprint": fingerprint(split.part("all")),
+    }
+
+
+def photos_json(root: Path, data: PhotoSet, split: Split, scale: Scale) -> dict:
+    """dataset.json of a classifier."""
+    held = [photo.label for photo in split.train]
+    return {
+        "root": str(root),
+        "classes": list(data.names),
+        "channels": scale.channels,
+        "scale": scale.to_json(),
+        "class_counts": {name: held.count(label) for label, name in enumerate(data.names)},  # of the training part
         "fingerprint": fingerprint(split.part("all")),
     }
 
@@ -270,8 +310,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def unseen_gpu() -> bool:
-    """An NVIDIA driver is installed, but TensorFlow sees no GPU."""
+def warn_of_unseen_gpu() -> None:
+    """Where an NVIDIA driver is installed, but TensorFlow sees no GPU."""
     import tensorflow as tf
 
-    return shutil.which("nvidia-smi") is not None and not tf.config.list_physical_devices("GPU")
+    if shutil.which("nvidia-smi") is not None and not tf.config.list_physical_devices("GPU"):
+        print(
+            "WARNING: this machine has an NVIDIA driver, but TensorFlow sees no GPU: training will be slow. "
+            "Install requirements-gpu.txt, and look at nvidia-smi.",
+            file=sys.stderr,
+        )

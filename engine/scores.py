@@ -14,7 +14,7 @@ from data_pipeline.loader import read_pair
 from data_pipeline.pairs import Pair
 
 from . import confusion
-from .intervals import by_group, difference, interval
+from .intervals import Difference, by_group, difference, interval
 
 REDUCTION = "pooled: intersections and unions are summed over all images of the split, then divided"
 OVERALL = {
@@ -29,10 +29,13 @@ BY_CLASS = {
     "recall": confusion.recall,
 }
 WITH_INTERVAL = ("iou", "dice")  # of the scores by class
+HEADLINES = {"miou": "mIoU", "accuracy": "accuracy"}  # the score of masks, and that of labels; in words
+UNITS = {"miou": "pixel", "accuracy": "image"}  # what is right or wrong
 BASELINES = {  # what the verdict calls them
     "all_background": "calling everything background",
     "majority_class": "calling everything the most frequent class",
     "pixel_forest": "the colour-only baseline",
+    "color_forest": "the colour-only baseline",
 }
 
 
@@ -105,7 +108,12 @@ def error_bars(confusions: np.ndarray, groups: list[str | None], encoding: Encod
 def lead(baseline: np.ndarray, model: np.ndarray, unit: str) -> dict:
     """By how much the network's mIoU lies above a baseline's, on the same images."""
     found = difference(confusion.overlaps(baseline), confusion.overlaps(model), confusion.mean_iou_of, unit=unit)
-    return {"miou": number(found.value), "miou_ci95": bounds(found), "miou_ci95_note": found.note or None, "p": found.p}
+    return with_range("miou", found) | {"p": found.p}
+
+
+def with_range(name: str, found: Difference) -> dict:
+    """JSON's form of a difference of the score of this name."""
+    return {name: number(found.value), f"{name}_ci95": bounds(found), f"{name}_ci95_note": found.note or None}
 
 
 def unit_of(groups: list[str | None]) -> str:
@@ -132,47 +140,52 @@ class Verdict:
     loud: bool  # the network is not worth having, or cannot be told from what is
 
 
+def score_name(results: dict) -> str:
+    """The name of the score that metrics.json stands for: "miou", or of a classifier "accuracy"."""
+    return next(name for name in HEADLINES if name in results)
+
+
 def verdict(results: dict) -> Verdict:
     """The score of metrics.json beside what it must beat, in words."""
-    miou = results["miou"]
-    if miou is None:
+    score = score_name(results)
+    value, words = results[score], HEADLINES[score]
+    if value is None:
         return Verdict("Nothing to score: not one pixel of these masks is labelled.", True)
-    range_words = range_of(results)
+    told, range_words = f"{words} {value:.3f}", range_of(results)
     if not results["baselines"]:
-        return Verdict(f"mIoU {miou:.3f}; {range_words}.", False)
-    strongest = max(results["baselines"], key=lambda name: results["baselines"][name]["miou"] or 0)
+        return Verdict(f"{told}; {range_words}.", False)
+    strongest = max(results["baselines"], key=lambda name: results["baselines"][name][score] or 0)
     bar = results["baselines"][strongest]
-    name = f"{BASELINES.get(strongest, strongest)} ({bar['miou']:.3f})"
-    if bar["lead"]["miou"] <= 0:
+    name = f"{BASELINES.get(strongest, strongest)} ({bar[score]:.3f})"
+    if bar["lead"][score] <= 0:
         predicted = [
-            name for name, pixels in zip(results["iou"], np.sum(results["confusion"], 0), strict=True) if pixels
+            name for name, count in zip(results["precision"], np.sum(results["confusion"], 0), strict=True) if count
         ]
-        same = f" It calls every pixel {predicted[0]}." if len(predicted) == 1 else ""
+        same = f" It calls every {UNITS[score]} {predicted[0]}." if len(predicted) == 1 else ""
         text = (
-            f"NOT BETTER than {name}: mIoU {miou:.3f}.{same} As it stands the network is not worth having: "
-            "train longer, or look at the images and masks."
+            f"NOT BETTER than {name}: {told}.{same} As it stands the network is not worth having: "
+            f"train longer, or look at the images and {'masks' if score == 'miou' else 'labels'}."
         )
         return Verdict(text, True)
     if count := results.get("trained_on"):
         share = "these images" if count == results["num_images"] else f"{count} of these {results['num_images']} images"
-        text = f"SAYS NOTHING OF NEW IMAGES: the network was trained on {share}. mIoU {miou:.3f}."
+        text = f"SAYS NOTHING OF NEW IMAGES: the network was trained on {share}. {told}."
         return Verdict(text, True)
-    ends = bar["lead"]["miou_ci95"]
+    ends = bar["lead"][f"{score}_ci95"]
     if ends is None or (ends[0] > 0 and results.get("neighbours_alike")):
-        return Verdict(f"mIoU {miou:.3f}, above {name}; {range_words}.", False)
+        return Verdict(f"{told}, above {name}; {range_words}.", False)
     if ends[0] <= 0:
-        text = (
-            f"CANNOT BE TOLD from {name}: mIoU {miou:.3f} on {results['num_units']} {results['unit']}s; {range_words}."
-        )
+        text = f"CANNOT BE TOLD from {name}: {told} on {results['num_units']} {results['unit']}s; {range_words}."
         return Verdict(text, True)
-    return Verdict(f"Beats {name} clearly: mIoU {miou:.3f}; {range_words}.", False)
+    return Verdict(f"Beats {name} clearly: {told}; {range_words}.", False)
 
 
 def range_of(results: dict) -> str:
-    """Where the true mIoU probably lies, or why that cannot be said."""
-    ends = results["miou_ci95"]
+    """Where the true score probably lies, or why that cannot be said."""
+    score = score_name(results)
+    ends = results[f"{score}_ci95"]
     if ends is None:
-        return f"how far the true value may be from it cannot be said ({results['miou_ci95_note']})"
+        return f"how far the true value may be from it cannot be said ({results[f'{score}_ci95_note']})"
     if results.get("neighbours_alike"):
         return (
             f"its interval, {ends[0]:.2f}–{ends[1]:.2f}, is too narrow: images of neighbouring names score alike "

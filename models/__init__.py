@@ -1,7 +1,8 @@
-"""Keras segmentation networks: raw pixels in, logits out.
+"""Keras networks, for segmentation and for its companion, classification: raw pixels in, logits out.
 
-    from models import build_model
+    from models import build_classifier, build_model
     model = build_model("unet", num_classes=2)
+    classifier = build_classifier("mobilenet_v2", num_classes=10, weights="imagenet")
 
 Importing this package registers its layers, so that ``keras.models.load_model`` needs no custom objects.
 """
@@ -9,9 +10,12 @@ Importing this package registers its layers, so that ``keras.models.load_model``
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .classifier import ENCODERS, build_classifier, train_from
 from .fc_densenet import fc_densenet56, fc_densenet67, fc_densenet103
 from .pretrained import unet_mobilenet_v2, unet_resnet50
 from .unet import NORMS, unet, unet_blog, unet_original
+
+__all__ = ["ENCODERS", "MODELS", "Spec", "build_classifier", "build_model", "train_from"]
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,19 @@ def unet(
 
     inputs = layers.Input(input_shape)
     x = layers.Rescaling(scale, offset, dtype="float32", name="rescale")(inputs)  # 16-bit pixels overflow float16
+    x, skips = contracting_path(x, width, depth, norm, dropout)
+
+    for level in reversed(range(depth)):
+        filters = width * 2**level
+        x = upsample(x, filters, up, name=f"up{level + 1}")  # (B, 2H, 2W, F)
+        x = layers.Concatenate(name=f"up{level + 1}_concat")([skips[level], x])  # (B, 2H, 2W, 2F)
+        x = double_conv(x, filters, norm, name=f"up{level + 1}")
+
+    return keras.Model(inputs, to_logits(x, num_classes), name="unet")
+
+
+def contracting_path(x, width, depth, norm, dropout=0.0):
+    """(B, H, W, C) → the bottom, (B, H/2**depth, W/2**depth, width·2**depth), and the skips, the widest first."""
     skips = []
     for level in range(depth):
         x = double_conv(x, width * 2**level, norm, name=f"down{level + 1}")
@@ -75,14 +88,7 @@ def unet(
     x = double_conv(x, width * 2**depth, norm, name="bottom")
     if dropout:
         x = layers.Dropout(dropout, name="bottom_dropout")(x)
-
-    for level in reversed(range(depth)):
-        filters = width * 2**level
-        x = upsample(x, filters, up, name=f"up{level + 1}")  # (B, 2H, 2W, F)
-        x = layers.Concatenate(name=f"up{level + 1}_concat")([skips[level], x])  # (B, 2H, 2W, 2F)
-        x = double_conv(x, filters, norm, name=f"up{level + 1}")
-
-    return keras.Model(inputs, to_logits(x, num_classes), name="unet")
+    return x, skips
 
 
 def double_conv(x, filters, norm, name):

@@ -11,7 +11,7 @@ from keras import layers
 
 from engine.losses import PixelLoss
 from models import MODELS, build_model
-from models.pretrained import MOBILENET_V2, RESNET50, load_weights
+from models.backbones import MOBILENET_V2, RESNET50, load_weights
 
 BACKBONES = {"unet_mobilenet_v2": MOBILENET_V2, "unet_resnet50": RESNET50}
 PREPROCESS = {

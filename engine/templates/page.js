@@ -148,6 +148,7 @@ class Gallery {
     this.large = new Large(this, find(box, "dialog"));
     this.offerViews();
     this.offerClasses();
+    this.offerMasks();
     this.offerOrder();
     this.arrange();
     this.show();
@@ -201,6 +202,13 @@ class Gallery {
       this.show();
     });
     box.append(all, element("span", {}, swatch(VOID_GREY), " void"));
+  }
+
+  // What there is to choose of masks, only where there are any.
+  offerMasks() {
+    const none = !this.views.some((view) => view !== "image");
+    for (const part of this.box.querySelectorAll(".look, .shown, .side .views, .side .opacity, .side .under"))
+      part.hidden = none;
   }
 
   offerOrder() {

@@ -1,0 +1,257 @@
+#!/usr/bin/env python
+"""Train a classifier, from scratch or from a pretrained encoder: the companion to train.py, on the same images."""
+
+import dataclasses
+import shlex
+import shutil
+from pathlib import Path
+
+from data_pipeline.command import UserError, parse_size, run_command
+from engine.config import STRATEGIES, ClassifierConfig
+
+DEFAULT_SIZE = "224x224"
+DEFAULT_TILE = 64
+
+
+def train(config: ClassifierConfig) -> None:
+    """One run, or one for each strategy; or the rest of what was interrupted."""
+    config = config.checked()
+    if config.resume is not None:
+        resume(config.resume)
+    elif config.strategy == "all":
+        train_all(config.replace(data=config.data.resolve()))
+    else:
+        train_run(config.replace(data=config.data.resolve()))
+
+
+def resume(folder: Path) -> None:
+    """Go on with the run, or the strategies, in a folder."""
+    from data_pipeline.files import read_json
+    from engine.run import STRATEGIES, Run, config_from_json
+
+    if (folder / STRATEGIES).is_file():
+        train_all(config_from_json(read_json(folder / STRATEGIES), folder, ClassifierConfig), folder)
+        return
+    run = Run.unfinished(folder)
+    if not run.classifies:
+        raise UserError(f"{folder}: a segmentation network; python train.py --resume {shlex.quote(str(folder))}")
+    train_run(config_from_json(run.config, folder, ClassifierConfig), run)
+
+
+def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
+    """A run for every strategy, in one folder; with ``folder``: those still to do."""
+    from data_pipeline.files import replace_folder, write_json
+    from engine.run import STRATEGIES as FILE
+    from engine.run import Run, config_from_json, config_json, free_path, refuse_existing
+
+    if folder is None:
+        look(config)  # a mistake is told before there is a folder
+        folder = refuse_existing(free_path(config.runs_dir, config.name, default_name(config)))
+        with replace_folder(folder) as fresh:
+            write_json(fresh / FILE, config_json(config))
+    runs = [Run(folder / strategy) for strategy in STRATEGIES]
+    for run in runs:
+        print(f"\n{run.path.name}", flush=True)
+        if run.resume_path.exists():
+            train_run(config_from_json(run.config, run.path, ClassifierConfig), run)
+        elif run.path.exists():
+            print(f"{run.path} is trained already")
+        else:
+            train_run(of_strategy(config, run.path.name).replace(runs_dir=folder, name=run.path.name))
+    each = " ".join(shlex.quote(str(run.path)) for run in runs)
+    part = "" if runs[0].split.test else " --split val"
+    out = shlex.quote(str(folder / "comparison"))
+    print(f"\nAll strategies are trained. Next: python evaluate.py {each} --compare{part} --out {out}")
+
+
+def of_strategy(config: ClassifierConfig, strategy: str) -> ClassifierConfig:
+    """The settings of one strategy among all: what it does not have is left out."""
+    changes = {"strategy": strategy}
+    if strategy != "finetune":
+        changes["head_steps"] = None
+    if strategy == "scratch":
+        changes |= {"weights": None, "cache_features": False}
+    return config.replace(**changes)
+
+
+def train_run(config: ClassifierConfig, run=None) -> None:
+    """From files to a run: photos, split, batches, classifier, training, first scores. With ``run``: the rest of it."""
+    # Imported late, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
+    config, data, split, scale = look(config)
+
+    import keras
+    import tensorflow as tf
+
+    from data_pipeline.loader import PhotoLoader
+    from engine.building import classifier_stages, make_classifier
+    from engine.cost import bits_of_labels, write_cost
+    from engine.fit import fit
+    from engine.resume import how_to_go_on
+    from engine.run import photos_json
+    from engine.task import classification
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    print_plan(config, data, split)
+    model = make_classifier(config, len(data.names), scale)
+    if config.strategy != "scratch":
+        print(f"weights: all {len(model.get_layer('encoder').weights)} tensors of the encoder from {config.weights}")
+    dataset = photos_json(config.data, data, split, scale)
+    if run:
+        run.refuse_changed(dataset, split)
+    else:
+        run = create_run(config, dataset, split)
+    print(f"{config.backbone} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
+
+    size = parse_size(config.size)
+    loader, held_out = (PhotoLoader(part, None, size, tile=config.tile) for part in (split.train, split.val))
+    with how_to_go_on(run.path, f"python train_classifier.py --resume {shlex.quote(str(run.whole))}"):
+        stages = classifier_stages(config, model, loader, held_out, scale)
+        rows = fit(model, stages, classification(), data.names, config, run)
+        write_cost(run, model, rows, bits_of_labels(split.train, len(data.names)))
+        report(run)
+    shutil.rmtree(run.resume_path)
+
+
+def look(config: ClassifierConfig):
+    """The settings with their automatic values decided, photos, split, and what is black and white.
+
+    Errors of the data are refused.
+    """
+    from data_pipeline.findings import refuse_errors
+    from data_pipeline.labels import find_photos, first_of_each
+    from data_pipeline.scale import measure_scale
+    from data_pipeline.split import make_split
+
+    if config.label_from_masks:
+        data, split, scale = look_at_masks(config)
+    else:
+        data = find_photos(config.data, config.group_by)
+        refuse_errors(data.findings)
+        split = make_split(data.photos, data.presence(), config.split_seed, config.train_count)
+        scale = measure_scale(split.train, None)
+    if config.train_per_class:
+        split = dataclasses.replace(split, train=first_of_each(split.train, config.train_per_class))
+    if not split.val:
+        raise UserError(f"{config.data}: no image is left for validation")
+    return settle(config, data), data, split, scale
+
+
+def look_at_masks(config: ClassifierConfig):
+    """The same of a segmentation data set, split as train.py would."""
+    from data_pipeline.findings import refuse_errors
+    from data_pipeline.inspection import inspect
+    from data_pipeline.labels import PhotoSet, label_names, photos_from_masks
+    from data_pipeline.pairs import find_pairs
+    from data_pipeline.scale import measure_scale
+    from data_pipeline.split import make_split
+
+    pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
+    seen = inspect(config.data, pairs, () if config.void is None else (config.void,))
+    refuse_errors(findings + seen.findings)
+    split = make_split(seen.pairs(), seen.presence(), config.split_seed, config.train_count)
+    tile = (config.tile or DEFAULT_TILE) if config.label_from_masks == "centre" else None
+    labelled, more = photos_from_masks(seen, split, config.label_from_masks, tile)
+    refuse_errors(more)
+    sizes = seen.sizes() if tile is None else {(tile, tile)}
+    names = label_names(config.label_from_masks, seen.encoding)
+    kind = (seen.facts[0].dtype, seen.facts[0].channels)
+    data = PhotoSet(names, labelled.part("all"), sizes, kind, findings + seen.findings + more)
+    return data, labelled, measure_scale(split.train, seen.encoding)
+
+
+def settle(config: ClassifierConfig, data) -> ClassifierConfig:
+    """The settings with their automatic values decided."""
+    from data_pipeline.loader import WHOLE_IMAGE_AREA
+
+    changes = {}
+    if config.size is None:
+        height, width = next(iter(data.sizes))
+        small = len(data.sizes) == 1 and height * width <= WHOLE_IMAGE_AREA
+        changes["size"] = f"{height}x{width}" if small else DEFAULT_SIZE
+    if config.label_from_masks == "centre" and config.tile is None:
+        changes["tile"] = DEFAULT_TILE
+    if config.strategy == "finetune" and config.head_steps is None:
+        changes["head_steps"] = max(1, config.steps // 2)
+    if config.strategy == "frozen":
+        changes["head_steps"] = config.steps
+    if config.strategy != "scratch" and config.weights is None:
+        changes["weights"] = "imagenet"
+    return config.replace(**changes)
+
+
+def print_plan(config: ClassifierConfig, data, split) -> None:
+    """What is about to happen, and on what device."""
+    from collections import Counter
+
+    from data_pipeline.findings import print_findings, some
+    from engine.run import device, warn_of_unseen_gpu
+
+    print_findings(data.findings)
+    held = Counter(photo.label for photo in split.train)
+    counts = some([f"{name} {held[label]}" for label, name in enumerate(data.names)], most=12)
+    seen = "tiles" if config.tile else "images"
+    said = f"; labels from masks: {config.label_from_masks}" if config.label_from_masks else ""
+    print(
+        f"plan: {len(split.part('all'))} {seen}, {len(data.names)} classes{said}; "
+        f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"
+        f"{' (as the data set has it)' if split.fixed else ''}; training: {counts}; "
+        f"{steps_in_words(config)} of {config.batch_size} images of {config.size.replace('x', '×')}, validated every "
+        f"{config.steps_per_epoch}; augmentation {config.augment}, symmetry {config.symmetry}; on {device()}"
+    )
+    if config.cache_features:
+        print("note: --cache-features: the last layer is trained on features of the images as they are, unaugmented")
+    warn_of_unseen_gpu()
+
+
+def steps_in_words(config: ClassifierConfig) -> str:
+    if config.strategy == "scratch":
+        return f"from scratch, {config.steps:,} steps"
+    head = f"{config.head_steps:,} steps of the last layer"
+    if config.strategy == "frozen":
+        return f"{head}, the encoder frozen,"
+    part = "the encoder" if config.unfreeze == "all" else f"the encoder from {config.unfreeze} on"
+    return f"{head}, then {config.steps - config.head_steps:,} of {part} too,"
+
+
+def create_run(config: ClassifierConfig, dataset: dict, split):
+    """The run's folder, with all that is known before the first step."""
+    from engine.framing import Frame
+    from engine.run import Run, config_json, environment, free_path
+
+    path = free_path(config.runs_dir, config.name, default_name(config))
+    size = parse_size(config.size)
+    return Run.create(
+        path,
+        {
+            "config.json": config_json(config.replace(name=path.name), Frame(size, size, 0, crops=False)),
+            "dataset.json": dataset,
+            "split.json": split.to_json(config.data),
+            "environment.json": environment(),
+        },
+    )
+
+
+def default_name(config: ClassifierConfig) -> str:
+    return f"{config.data.stem}-{config.backbone}-{config.strategy}"
+
+
+def report(run) -> None:
+    """Last lines: the best weights' score on the validation images, and the next command."""
+    from engine.classes import look_at_photos, results_of, table
+    from engine.scores import verdict
+
+    results = results_of(look_at_photos(run, run.split.val), {})
+    split = "" if run.split.test else " --split val"
+    print(
+        f"\nValidation, {len(run.split.val)} images:\n{table(results)}\n\n{verdict(results).text}\n"
+        f"{run.path}/ holds model.keras, history.csv and curves.png. "
+        f"Next: python evaluate.py {shlex.quote(str(run.path))}{split}"
+    )
+
+
+if __name__ == "__main__":
+    run_command(train, ClassifierConfig, __doc__)
