@@ -261,7 +261,7 @@ def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
     from data_pipeline.files import read_json
     from engine.evaluation import COUNTS_FILE
 
-    if config.void is not None and config.void not in read_json(folder / "metrics.json")["void"]:
+    if config.void is not None and config.void not in read_json(folder / "metrics.json").get("void", ()):
         return True
     made = (folder / COUNTS_FILE).stat().st_mtime
     files = [path for pair in run.split.part("all") for path in pair.files]
@@ -311,8 +311,10 @@ def forecast_runs(config: EvaluateConfig) -> None:
     from engine.compare import on_the_same_images, read_candidate
     from engine.learning import learning_curve, training_counts
     from engine.report import write_forecast
+    from engine.run import Run
 
     runs = names_of(config.runs)
+    refuse_classifiers(map(Run.open, runs.values()), "--forecast")
     counts = training_counts(runs)
     found = on_the_same_images([read_candidate(name, evaluation_folder(path, config)) for name, path in runs.items()])
     results, ahead = learning_curve(found, counts)
@@ -322,6 +324,16 @@ def forecast_runs(config: EvaluateConfig) -> None:
     for row in results["runs"]:
         print(f"{row['masks']:6} masks: mIoU {row['miou']:.3f}  ({row['run']})")
     print(f"{results['words']}\nReport: {config.out / 'report.html'}")
+
+
+def refuse_classifiers(runs, what: str) -> None:
+    """Raise a UserError where one of the runs is a classifier's."""
+    for run in runs:
+        if run.classifies:
+            raise UserError(
+                f"{what} is for segmentation networks, and {run.path} is a classifier's; --compare takes both, and "
+                "draws curves over the number of training images"
+            )
 
 
 def names_of(paths: tuple[Path, ...]) -> dict[str, Path]:
@@ -340,6 +352,7 @@ def evaluate_ensemble(config: EvaluateConfig) -> None:
     from engine.ways import refuse_strangers, ways_of_ensemble
 
     runs = {name: Run.open(path) for name, path in names_of(config.runs).items()}
+    refuse_classifiers(runs.values(), "--ensemble")
     if config.data:  # else the images that a run was trained on would not be known at their new place
         runs = {name: run.moved_to(config.data) or run for name, run in runs.items()}
     first, name, data = choose_images(next(iter(runs.values())), config)
@@ -363,6 +376,7 @@ def pool_folds(config: EvaluateConfig) -> None:
     from engine.ways import refuse_other_folds
 
     runs = [Run.open(path) for path in config.runs]
+    refuse_classifiers(runs, "pooling folds")
     refuse_other_folds(runs)
     if config.data:
         runs = [run.moved_to(config.data) for run in runs]

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Masks for new images from a trained run: STEM.png (class indices, palette PNG) and STEM_overlay.png.
 
-uncertainty.csv ranks the images: what the network is least sure of is what to label next.
+uncertainty.csv ranks the images: what the network is least sure of is what to label next. A classifier writes
+labels.csv: the class of each image, and how likely it thinks each one.
 """
 
 import csv
@@ -12,6 +13,7 @@ from data_pipeline.command import UserError, run_command
 from engine.config import PredictConfig, above_zero
 
 RANKING = "uncertainty.csv"  # the images that the network is least sure of come first
+LABELS = "labels.csv"
 
 
 def predict(config: PredictConfig) -> None:
@@ -26,8 +28,10 @@ def predict(config: PredictConfig) -> None:
 
     above_zero(config, "batch_size")
     images = find_images(config.images)
-    refuse_collisions(images, config)
     run = Run.open(config.run)
+    if run.classifies:
+        return predict_labels(run, images, config)
+    refuse_collisions(images, config)
     predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
     doubts = {}
     for path in tqdm(images, "predicting", unit="image", disable=None):
@@ -46,6 +50,30 @@ def predict(config: PredictConfig) -> None:
         )
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(run.encoding.names))
     print(f"{len(images)} masks and overlays are in {config.out}/ (values: {classes})")
+
+
+def predict_labels(run, images: list[Path], config: PredictConfig) -> None:
+    """A classifier's run and images → the class of each."""
+    from data_pipeline.files import write_csv
+    from data_pipeline.labels import Photo
+    from engine.classes import predict as probabilities_of
+
+    path = config.out / LABELS
+    if path.exists() and not config.overwrite:
+        raise UserError(f"{path} exists; name another --out, or add --overwrite")
+    if run.config["tile"]:
+        raise UserError(f"{run.path} labels tiles of {run.config['tile']} pixels, not whole images; cut them first")
+    for image in images:
+        run.scale.read(image)  # refuses images of another kind
+    names = run.dataset["classes"]
+    probabilities = probabilities_of(run, [Photo(image.stem, image, 0) for image in images], config.batch_size)
+    rows = [
+        {"image": str(image), "label": names[each.argmax()], "confidence": round(float(each.max()), 4)}
+        | {f"p_{name}": round(float(p), 4) for name, p in zip(names, each, strict=True)}
+        for image, each in zip(images, probabilities, strict=True)
+    ]
+    write_csv(path, rows)
+    print(f"{len(rows)} labels are in {path} (classes: {', '.join(names)})")
 
 
 def rank_images(path: Path, doubts: dict[str, float]) -> list[str]:

@@ -138,7 +138,7 @@ def in_words(row: dict) -> dict[str, str]:
         "images": f"{row['images']:,}",
         "bits": ", ".join(f"{bits:,.1f} {kind}" for kind, bits in row["label_bits_per_image"].items()),
         "steps": f"{row['steps']:,}",
-        "minutes": f"{row['seconds'] / 60:.1f} ({row['seconds_per_epoch']:.0f} s between validations)",
+        "minutes": f"{row['seconds'] / 60:.1f}, {row['seconds_per_epoch']:.0f} s an epoch",
         "memory": f"{row['peak_memory_bytes'] / 2**20:,.0f}",
         "score": f"{HEADLINES[row['score']]} {show(row['value'])}{brackets(ends)}",
     }

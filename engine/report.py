@@ -296,9 +296,7 @@ def cost_section(rows: list[dict]) -> list[Section]:
     """What each training took: masks and labels alike."""
     if not rows:
         return []
-    head = ["run", "task", "network", *HEADLINES.values(), "images", "bits of a label", "weights trained", "of all"]
-    head += ["steps", "minutes", "seconds a validation", "memory, MiB"]
-    cells = [
+    scores = [
         [
             row["name"],
             row["task"],
@@ -306,6 +304,12 @@ def cost_section(rows: list[dict]) -> list[Section]:
             *(cell(row, "value") if row["score"] == score else None for score in HEADLINES),
             row["images"],
             ", ".join(f"{bits:,.1f} ({kind})" for kind, bits in row["label_bits_per_image"].items()),
+        ]
+        for row in rows
+    ]
+    took = [
+        [
+            row["name"],
             row["trainable_parameters"],
             row["parameters"],
             row["steps"],
@@ -315,14 +319,18 @@ def cost_section(rows: list[dict]) -> list[Section]:
         ]
         for row in rows
     ]
+    tables = [
+        Table(["run", "task", "network", *HEADLINES.values(), "images", "bits of a label"], scores),
+        Table(["run", "weights trained", "of all", "steps", "minutes", "seconds an epoch", "memory, MiB"], took),
+    ]
     devices = ", ".join(dict.fromkeys(row["device"] for row in rows))
     text = [
-        f"On {devices}. Seconds are from one validation to the next; memory is that of the GPU where there is one, "
+        f"On {devices}. An epoch is from one validation to the next; memory is that of the GPU where there is one, "
         "else of the whole process. Bits of a label: of a class, log2 of their number (uniform) and what is left given "
         "their frequencies (entropy); of a mask, its length coded without loss, an upper bound. Each score is on the "
         "run's own task: mIoU and accuracy are not to be compared with each other."
     ]
-    return [Section("What each training took", text, [Table(head, cells)])]
+    return [Section("What each training took", text, tables)]
 
 
 def curve_section(curves: dict[str, list[dict]], words: str) -> list[Section]:

@@ -25,7 +25,6 @@ class Encoder:
     build: Callable
     min_size: int  # pixels of height and width
     imagenet: bool = False  # whether keras.applications has weights of it
-    donor: bool = False  # whether a trained U-Net can give it weights
 
 
 def pretrained(backbone):
@@ -101,7 +100,7 @@ ENCODERS = {
     "mobilenet_v2": Encoder(pretrained(MOBILENET_V2), min_size=32, imagenet=True),
     "resnet50": Encoder(pretrained(RESNET50), min_size=32, imagenet=True),
     "efficientnet_v2_b0": Encoder(pretrained(EFFICIENTNET_V2_B0), min_size=32, imagenet=True),
-    "unet_encoder": Encoder(unet_encoder, min_size=16, donor=True),
+    "unet_encoder": Encoder(unet_encoder, min_size=16),
     "small_cnn": Encoder(small_cnn, min_size=16),
 }
 
@@ -134,7 +133,7 @@ def build_classifier(
     encoder = ENCODERS[name]
     if any(pixels is not None and pixels < encoder.min_size for pixels in input_shape[:2]):
         raise ValueError(
-            f"{input_shape[0]}×{input_shape[1]} pixels are too small for {name}: {encoder.min_size} or more"
+            f"{input_shape[0]}×{input_shape[1]} pixels are too small for {name}: at least {encoder.min_size}"
         )
     if weights == "imagenet" and not encoder.imagenet:
         others = ", ".join(other for other, one in ENCODERS.items() if one.imagenet)

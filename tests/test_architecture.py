@@ -7,15 +7,15 @@ from typing import get_args
 import pytest
 from conftest import ROOT
 
-from engine.config import ModelName, TrainConfig
-from models import MODELS
+from engine.config import BackboneName, ClassifierConfig, ModelName, TrainConfig
+from models import ENCODERS, MODELS
 
 MAY_IMPORT = {
     "models": {"models"},
     "data_pipeline": {"data_pipeline"},
     "engine": {"engine", "models", "data_pipeline"},
 }
-ROOMS = ("models", "data_pipeline", "engine", "study", "train", "evaluate", "predict")
+ROOMS = ("models", "data_pipeline", "engine", "study", "train", "train_classifier", "evaluate", "predict")
 
 
 def imported(path: Path) -> set[str]:
@@ -51,12 +51,20 @@ def words(path: Path) -> list[str]:
 
 def test_the_flag_names_every_model():
     assert set(get_args(ModelName)) == set(MODELS)
+    assert set(get_args(BackboneName)) == set(ENCODERS)
 
 
-def test_the_readme_table_holds_every_default():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, value in TrainConfig().__dict__.items():
+@pytest.mark.parametrize(
+    ("file", "heading", "config"),
+    [
+        ("README.md", "## Every default of `train.py`", TrainConfig()),
+        ("docs/classifier.md", "## Every default of `train_classifier.py`", ClassifierConfig()),
+    ],
+)
+def test_the_tables_hold_every_default(file, heading, config):
+    text = (ROOT / file).read_text(encoding="utf-8").partition(heading)[2].partition("\n## ")[0]
+    for name, value in config.__dict__.items():
         shown = "" if value is None or value is False or value == "" else f"`{value}`"
         row = next((line for line in text.splitlines() if line.startswith(f"| `--{name.replace('_', '-')}`")), None)
-        assert row, f"README's table of defaults lacks --{name.replace('_', '-')}"
+        assert row, f"{file}'s table of defaults lacks --{name.replace('_', '-')}"
         assert row.split("|")[2].strip() == shown, row

@@ -226,7 +226,7 @@ def test_a_loader_that_skips_a_layer_is_found_out(random_encoder, monkeypatch):
 
     monkeypatch.setattr(whole, "load_weights", all_but_one)
     with pytest.raises(ValueError, match=r"1 of 260 tensors are missing.*Conv1/kernel"):
-        load_weights(whole, MOBILENET_V2, str(folder / "new.weights.h5"))
+        load_weights(whole, str(folder / "new.weights.h5"), "wanted is a file of weights")
 
 
 @pytest.mark.parametrize(("file", "words"), [("no.weights.h5", "no such file"), ("imagnet", "wanted are imagenet")])

@@ -14,8 +14,9 @@ from conftest import ROOT, make_folder, run_script
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import RECIPES, TrainConfig, recipe_config, recipe_named
-from engine.fit import Recorder, Stage, collapsed, is_over
+from engine.fit import Recorder, Stage, collapsed, is_over, score_of
 from engine.optimizers import learning_rate, make_optimizer, swap_averages
+from engine.task import segmentation
 from train import train
 
 
@@ -93,10 +94,11 @@ def test_mixed_float16_scales_its_loss():
 
 
 def test_a_stage_is_over_when_it_is_full_or_in_vain():
-    stage = Stage(epochs=6, steps_per_epoch=1, batches=None, samples=None, rate=0.1)
+    stage = Stage(epochs=6, steps_per_epoch=1, batches=None, samples=None, optimizer=None, validation=None)
+    task = segmentation("ce")
 
     def over(*scores, patience=2):
-        return is_over([{"val_miou": score} for score in scores], stage, patience)
+        return is_over([score_of({"val_miou": score}, task) for score in scores], stage, patience)
 
     assert not over() and not over(0.1, 0.2, 0.1)
     assert over(0.1, 0.2, 0.1, 0.2), "no better for two"
@@ -184,12 +186,14 @@ def test_lack_of_memory_ends_in_what_to_try(tmp_path, monkeypatch):
 def test_a_collapsed_network_is_told_aloud(capsys):
     row = {"epoch": 1, "step": 1, "loss": 1.0, "miou": 0.4, "val_loss": 1.0, "val_miou": 0.4, "seconds": 1.0}
     alone = row | {"val_iou_sky": 0.8, "val_iou_car": 0.0, "val_iou_sign": float("nan")}
-    assert collapsed(alone) and not collapsed(alone | {"val_iou_car": 0.01})
+    task = segmentation("ce")
+    assert collapsed(alone, task) and not collapsed(alone | {"val_iou_car": 0.01}, task)
     said = []
     for rows in ([alone] * 3, [alone, alone | {"val_iou_car": 0.1}, alone], [alone] * 2):
         recorder = Recorder.__new__(Recorder)
         recorder.rows, recorder.first, recorder.earlier = rows, 0, (0, 0.0)
-        recorder.stage = Stage(epochs=9, steps_per_epoch=1, batches=None, samples=None, rate=0.1)
+        recorder.stage = Stage(epochs=9, steps_per_epoch=1, batches=None, samples=None, optimizer=None, validation=None)
+        recorder.task = task
         recorder.say = said.append
         recorder.report(np.array([[5, 1], [1, 5]]))
     assert [line[:7] for line in said] == ["epoch 1", "WARNING", "epoch 1", "epoch 1"]
@@ -250,7 +254,7 @@ def test_xla_and_16_bits_train_and_go_on(tmp_path, monkeypatch, settings):
     try:
         train(TrainConfig(name="whole", **tiny, **settings))
         with monkeypatch.context() as patched:
-            patched.setattr("engine.fit.is_over", lambda rows, stage, patience: len(rows) >= 2)  # cut short
+            patched.setattr("engine.fit.is_over", lambda scores, stage, patience: len(scores) >= 2)  # cut short
             patched.setattr("train.report", lambda run, config: interrupt())
             with pytest.raises(KeyboardInterrupt):
                 train(TrainConfig(name="cut", **tiny, **settings))

@@ -1,0 +1,347 @@
+"""train_classifier.py as a user calls it: trained, scored, resumed, refused, and compared with masks."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import make_folder, run_script, save, shapes
+from PIL import Image
+
+import models  # noqa: F401  registers the layers that saved networks name
+from data_pipeline.command import UserError
+from engine.compare import Candidate
+from engine.config import ClassifierConfig
+from engine.evaluation import Evaluation
+from engine.fair import as_labels, curves
+from engine.resume import save_state
+from models import build_classifier, build_model
+from train_classifier import train
+
+TINY = {"steps": 4, "steps_per_epoch": 2, "batch_size": 4}
+
+
+def make_colors(folder: Path, parts: dict[str, int], size: int = 32) -> Path:
+    """DIR/PART/CLASS: bright squares, whose colour is the class."""
+    for part, count in parts.items():
+        for label, name in enumerate(("green", "blue")):
+            for index in range(count):
+                image = shapes(100 * len(part) + 10 * index + label, size, num_classes=3)[0]
+                image[..., 2 - label] = np.minimum(image[..., 2 - label], 60)
+                save(folder / part / name / f"{name}{index}.png", image)
+    return folder
+
+
+def weights(run: Path) -> list[bytes]:
+    return [array.tobytes() for array in keras.models.load_model(run / "model.keras", compile=False).get_weights()]
+
+
+def history(run: Path) -> list[dict]:
+    with open(run / "history.csv", newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder d with train/ and validation/, and the file of a U-Net."""
+    folder = tmp_path_factory.mktemp("classifier")
+    make_colors(folder / "d", {"train": 8, "validation": 6})
+    keras.utils.set_random_seed(0)
+    build_model("unet", 2).save(folder / "unet.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """From scratch, scored."""
+    flags = ("--strategy", "scratch", "--backbone", "small_cnn", "--steps", "60", "--steps-per-epoch", "20")
+    done = run_script("train_classifier.py", "--data", "d", *flags, "--name", "scratch", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    scored = run_script("evaluate.py", "runs/scratch", "--split", "val", cwd=folder)
+    assert scored.returncode == 0, scored.stderr
+    return folder, done.stdout, scored.stdout
+
+
+def test_it_learns_and_says_so(trained):
+    folder, said, scored = trained
+    assert "plan: 28 images, 2 classes; 16 / 12 / 0 for training / validation / test" in said
+    assert "training: blue 8, green 8; from scratch, 60 steps of 16 images of 32×32" in said
+    assert "Next: python evaluate.py runs/scratch --split val" in said.splitlines()[-1]
+    assert "Report: runs/scratch/evaluation/val/report.html" in scored.splitlines()[-1]
+    metrics = json.loads((folder / "runs/scratch/evaluation/val/metrics.json").read_text())
+    assert metrics["accuracy"] >= 0.9 and set(metrics["baselines"]) == {"majority_class", "color_forest"}
+    assert metrics["baselines"]["majority_class"]["accuracy"] == 0.5
+    assert {"balanced_accuracy", "macro_f1", "ece", "accuracy_ci95", "accuracy_ci95_note"} <= set(metrics)
+    page = (folder / "runs/scratch/evaluation/val/report.html").read_text()
+    assert "Grad-CAM" in page and page.count('class="about"') == 12
+
+
+def test_scores_are_reproduced_from_the_table(trained):
+    folder, _, _ = trained
+    metrics = json.loads((folder / "runs/scratch/evaluation/val/metrics.json").read_text())
+    rows = list(csv.DictReader((folder / "runs/scratch/evaluation/val/per_image.csv").open()))
+    assert len(rows) == 12 and {row["truth"] for row in rows} == {"blue", "green"}
+    for row in rows:
+        assert row["truth"] in row["stem"] and int(row["right"]) == (row["truth"] == row["prediction"])
+        assert float(row["p_blue"]) + float(row["p_green"]) == pytest.approx(1, abs=2e-4)
+    recalls = {
+        name: np.mean([row["prediction"] == name for row in rows if row["truth"] == name]) for name in ("blue", "green")
+    }
+    assert metrics["recall"] == pytest.approx(recalls)
+    assert metrics["accuracy"] == pytest.approx(np.mean([int(row["right"]) for row in rows]))
+    assert metrics["balanced_accuracy"] == pytest.approx(np.mean(list(recalls.values())))
+
+
+def test_what_it_took_is_written_down(trained):
+    cost = json.loads((trained[0] / "runs/scratch/cost.json").read_text())
+    assert (cost["images"], cost["steps"], cost["label_bits_per_image"]) == (16, 60, {"uniform": 1.0, "entropy": 1.0})
+    assert cost["parameters"] - cost["trainable_parameters"] == 2 * 2 * (32 + 64 + 128 + 256)  # moving averages
+    assert cost["seconds"] > 0 and cost["peak_memory_bytes"] > 100 << 20 and "CPU" in cost["device"]
+
+
+def test_labels_of_new_images(trained):
+    folder, _, _ = trained
+    done = run_script("predict.py", "runs/scratch", "d/validation/blue", "--out", "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((folder / "out/labels.csv").open()))
+    known = {row["stem"]: row for row in csv.DictReader((folder / "runs/scratch/evaluation/val/per_image.csv").open())}
+    assert len(rows) == 6
+    for row in rows:
+        same = known[f"validation__blue__{Path(row['image']).stem}"]
+        assert row["label"] == same["prediction"]
+        assert float(row["p_blue"]) == pytest.approx(float(same["p_blue"]), abs=1e-3)
+    again = run_script("predict.py", "runs/scratch", "d/validation/blue", "--out", "out", cwd=folder)
+    assert again.returncode == 1 and "exists; name another --out, or add --overwrite" in again.stderr
+
+
+def test_other_data_with_the_same_classes(trained, tmp_path):
+    folder, _, _ = trained
+    make_colors(tmp_path / "other", {"": 3})
+    done = run_script("evaluate.py", "runs/scratch", "--data", tmp_path / "other", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((folder / "runs/scratch/evaluation/other-all/metrics.json").read_text())
+    assert found["num_images"] == 6 and found["trained_on"] == 0
+    shutil.copytree(tmp_path / "other/blue", tmp_path / "other/red")
+    done = run_script("evaluate.py", "runs/scratch", "--data", tmp_path / "other", cwd=folder)
+    assert done.returncode == 1 and "the run does not know the classes red; blue, green are" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--ensemble", "--forecast"])
+def test_what_is_for_masks_alone_is_refused(trained, flag):
+    folder, _, _ = trained
+    shutil.copytree(folder / "runs/scratch", folder / f"runs/copy{flag}")
+    done = run_script("evaluate.py", "runs/scratch", f"runs/copy{flag}", flag, "--out", "nothing", cwd=folder)
+    assert done.returncode == 1 and f"{flag} is for segmentation networks" in done.stderr, done.stderr
+
+
+def settings(folder: Path, name: str, **changes) -> ClassifierConfig:
+    return ClassifierConfig(
+        **TINY
+        | {
+            "data": folder / "d",
+            "runs_dir": folder / "runs",
+            "name": name,
+            "backbone": "unet_encoder",
+            "weights": str(folder / "unet.keras"),
+            "deterministic": True,
+            "steps": 8,
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    train(settings(folder, "whole"))
+    return folder
+
+
+def interrupted(config: ClassifierConfig, monkeypatch, after: int) -> Path:
+    """The folder of a run that is interrupted when it has written ``after`` states."""
+    written = []
+
+    def interrupting(folder, *arguments):
+        save_state(folder, *arguments)
+        written.append(folder)
+        if len(written) == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.fit.save_state", interrupting)
+        with pytest.raises(KeyboardInterrupt, match=f"train_classifier.py --resume .*{config.name}"):
+            train(config)
+    return config.runs_dir / config.name
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_it_goes_on_as_if_nothing_had_been(whole, monkeypatch, after):
+    """With the head alone, between the stages, and with the encoder: byte for byte."""
+    run = interrupted(settings(whole, f"after{after}"), monkeypatch, after)
+    train(ClassifierConfig(resume=run))
+    assert history(run) == history(whole / "runs/whole") and len(history(run)) == 4
+    assert weights(run) == weights(whole / "runs/whole")
+    assert not (run / "resume").exists()
+
+
+def test_cached_features_train_the_same_head(folder, monkeypatch):
+    """Without augmentation, the head learns the same from features that are kept as from images."""
+    for name, cache in (("kept", True), ("asked", False)):
+        config = settings(folder, name, strategy="frozen", augment="none", symmetry="none", cache_features=cache)
+        monkeypatch.setattr("engine.building.build_classifier", partial(build_classifier, dropout=0.0))
+        train(config)
+    kept, asked = (history(folder / f"runs/{name}") for name in ("kept", "asked"))
+    for one, other in zip(kept, asked, strict=True):
+        assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=1e-3)
+    whole = [keras.models.load_model(folder / f"runs/{name}/model.keras", compile=False) for name in ("kept", "asked")]
+    for one, other in zip(*(model.get_layer("encoder").get_weights() for model in whole), strict=True):
+        np.testing.assert_array_equal(one, other)  # frozen: both as in the file
+    np.testing.assert_allclose(*(model.get_layer("logits").kernel for model in whole), atol=1e-4)
+
+
+def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder, monkeypatch, capsys):
+    config = settings(folder, "every", strategy="all", steps=4)
+    interrupted(config, monkeypatch, after=3)  # in frozen
+    train(ClassifierConfig(resume=folder / "runs/every"))
+    said = capsys.readouterr().out
+    assert "every/scratch is trained already" in said
+    assert "--compare --split val --out" in said.splitlines()[-1]
+    found = {name: json.loads((folder / f"runs/every/{name}/cost.json").read_text()) for name in ("scratch", "frozen")}
+    assert found["scratch"]["trainable_parameters"] > 4_000_000 and found["frozen"]["trainable_parameters"] == 2 * 513
+    runs = [f"runs/every/{name}" for name in ("scratch", "frozen", "finetune")]
+    done = run_script("evaluate.py", *runs, "--compare", "--split", "val", "--out", "compared", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((folder / "compared/compare.json").read_text())
+    assert results["score"] == "accuracy" and set(results["differences"]) == {"frozen", "finetune"}
+    assert [row["task"] for row in results["costs"]] == ["scratch", "frozen", "finetune"]
+    assert set(results["methods"]["seeds"]) == {"strategy scratch", "strategy frozen", "strategy finetune"}
+    done = run_script("evaluate.py", "runs/every", cwd=folder)
+    assert done.returncode == 1 and "holds a run for each strategy; name them: runs/every/*/" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "--data DIR: say where the images are"),
+        (("--data", "nowhere"), "nowhere: no such folder"),
+        (("--data", "d", "--weights", "none"), "--weights none: say --strategy scratch"),
+        (("--data", "d", "--strategy", "scratch", "--weights", "x.h5"), "--strategy scratch takes none"),
+        (("--data", "d", "--strategy", "scratch", "--cache-features"), "--strategy scratch has none"),
+        (("--data", "d", "--backbone", "small_cnn"), "small_cnn is trained from scratch: add --strategy scratch"),
+        (("--data", "d", "--backbone", "unet_encoder"), "name the model.keras of a U-Net as --weights"),
+        (("--data", "d", "--weights", "x.h5"), "x.h5: there is no such file; wanted are imagenet, none, or a .h5 file"),
+        (("--data", "d", "--tile", "32"), "--tile 32 belongs to --label-from-masks centre"),
+        (("--data", "d", "--void", "3"), "--void and --mask-suffix belong to --label-from-masks"),
+        (("--data", "d", "--head-steps", "9", "--steps", "9"), "--head-steps 9: with finetune, and fewer than --steps"),
+        (("--data", "d", "--label-from-masks", "most"), "--label-from-masks most: largest, presence:CLASS or centre"),
+        (("--data", "d", "--size", "8x8", "--strategy", "scratch"), "8×8 pixels are too small for mobilenet_v2"),
+        (("--data", "d", "--train-count", "99"), "--train-count 99: the training part has 16 images"),
+        (("--resume", "nowhere"), "nowhere: no run"),
+    ],
+)
+def test_mistakes_end_in_one_clear_line(folder, flags, words):
+    before = sorted((folder / "runs").iterdir()) if (folder / "runs").exists() else []
+    done = run_script("train_classifier.py", *flags, cwd=folder)
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (sorted((folder / "runs").iterdir()) if (folder / "runs").exists() else []) == before
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    """A segmentation data set, a segmenter, and a classifier of labels that are read off the same masks."""
+    folder = tmp_path_factory.mktemp("masks")
+    make_folder(folder / "d", 20, num_classes=3)
+    tiny = ("--steps", "2", "--steps-per-epoch", "1", "--batch-size", "2")
+    done = run_script("train.py", "--data", "d", *tiny, "--name", "masks", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    flags = ("--label-from-masks", "presence:class_2", "--strategy", "scratch", "--backbone", "unet_encoder")
+    done = run_script("train_classifier.py", "--data", "d", *flags, *tiny, "--name", "labels", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_both_see_the_same_images(masks):
+    splits = [json.loads((masks / f"runs/{name}/split.json").read_text()) for name in ("masks", "labels")]
+    for part in ("train", "val", "test"):
+        assert [row["stem"] for row in splits[0][part]] == [row["stem"] for row in splits[1][part]]
+    for row in splits[1]["test"]:
+        mask = np.array(Image.open(masks / f"d/masks/{row['stem']}.png"))
+        assert row["label"] == (mask == 2).any()
+
+
+def test_masks_beside_labels(masks):
+    done = run_script("evaluate.py", "runs/labels", "runs/masks", "--compare", "--out", "both", cwd=masks)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((masks / "both/compare.json").read_text())
+    assert results["score"] == "accuracy" and list(results["networks"]) == ["labels", "masks"]
+    rows = {row["name"]: row for row in results["costs"]}
+    assert rows["masks"]["score"] == "miou" and rows["masks"]["label_bits_per_image"]["mask"] > 10
+    assert rows["labels"]["score"] == "accuracy" and rows["labels"]["label_bits_per_image"]["uniform"] == 1
+    truths = {row["stem"]: row["label"] for row in json.loads((masks / "runs/labels/split.json").read_text())["test"]}
+    predictions = masks / "runs/masks/evaluation/test/predictions"
+    right = [(np.array(Image.open(predictions / f"{stem}.png")) == 2).any() == label for stem, label in truths.items()]
+    assert results["networks"]["masks"]["accuracy"] == pytest.approx(np.mean(right))
+    assert "mIoU and accuracy are not to be compared" in (masks / "both/report.html").read_text()
+
+
+def test_labels_of_other_masks_are_not_compared(masks, trained):
+    folder, _, _ = trained
+    own = folder / "runs/scratch/evaluation/val"
+    done = run_script("evaluate.py", own, masks / "runs/masks", "--compare", "--out", "no", cwd=masks)
+    assert done.returncode == 1 and "compared with classifiers on labels from the same masks" in done.stderr
+
+
+@pytest.mark.parametrize(("rule", "tile", "expected"), [("largest", None, [1, 0, 1]), ("centre", 4, [2, 0])])
+def test_a_label_read_off_a_predicted_mask_by_hand(tmp_path, rule, tile, expected):
+    from data_pipeline.encoding import Encoding
+    from data_pipeline.files import write_json, write_mask
+
+    encoding = Encoding(("ground", "tree", "car"), (0, 1, 2), ((0, 0, 0), (0, 255, 0), (255, 0, 0)))
+    folder = tmp_path / "run/evaluation/test"
+    write_json(tmp_path / "run/config.json", {"model": "unet"})
+    write_json(tmp_path / "run/dataset.json", {"encoding": encoding.to_json()})
+    car, tree = np.zeros((4, 8), np.uint8), np.zeros((4, 8), np.uint8)
+    car[:, :3], car[0, 7], tree[0, 0] = 2, 1, 1
+    for name, mask in (("a", car), ("b", tree), ("none", np.zeros((4, 8), np.uint8))):
+        write_mask(folder / f"predictions/{name}.png", mask, encoding.colors)
+    names, stems, truths = (encoding.names[1:], ["a", "b", "none"], [1, 0, 0])
+    if tile:
+        names, stems, truths = (encoding.names, ["a_0_0", "a_0_4"], [2, 0])
+    counts = {"confusion": np.zeros((len(stems), len(names), len(names)), np.int32), "probabilities": None}
+    for place, truth in enumerate(truths):
+        counts["confusion"][place, truth, truth] = 1
+    found = Evaluation(names, stems, [None] * len(stems), stems, counts, {}, [])
+    seen = Evaluation(encoding.names, ["a", "b", "none"], [None] * 3, stems, {}, {}, [])
+    labels = as_labels(Candidate("masks", seen, {"model": "unet"}), Candidate("c", found, {}), rule, tile, folder)
+    said = labels.matrices.sum(1).argmax(1)
+    assert said.tolist() == expected and labels.matrices.sum((1, 2)).tolist() == [1] * len(stems)
+    with pytest.raises(UserError, match=r"was not scored on 1 of c's images"):
+        fewer = replace(seen, stems=["b", "none"])
+        as_labels(Candidate("masks", fewer, {"model": "unet"}), Candidate("c", found, {}), rule, tile, folder)
+
+
+def test_curves_hold_every_run_of_a_method():
+    def candidate(name, strategy, count, right, seed=0):
+        matrices = np.zeros((4, 2, 2), np.int32)
+        matrices[:right, 0, 0] = matrices[right:, 0, 1] = 1
+        found = Evaluation(("a", "b"), list("wxyz"), [None] * 4, list("wxyz"), {"confusion": matrices}, {}, [])
+        settings = {"strategy": strategy, "train_count": count, "train_per_class": None, "seed": seed, "name": name}
+        return Candidate(name, found, settings)
+
+    runs = [
+        candidate("a", "scratch", 9, 1),
+        candidate("b", "scratch", 90, 2),
+        candidate("c", "frozen", 9, 3),
+        candidate("d", "frozen", 9, 4, seed=1),
+    ]
+    rows = [{"name": one.name, "images": one.settings["train_count"]} for one in runs]
+    assert curves(runs, rows) == {
+        "strategy scratch": [{"images": 9, "score": 0.25}, {"images": 90, "score": 0.5}],
+        "strategy frozen": [{"images": 9, "score": 0.75}, {"images": 9, "score": 1.0}],
+    }
+    assert curves(runs[2:], rows) == {}
