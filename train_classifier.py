@@ -144,11 +144,12 @@ def look_at_masks(config: ClassifierConfig):
     """The same of a segmentation data set, split as train.py would."""
     from data_pipeline.findings import refuse_errors
     from data_pipeline.inspection import inspect
-    from data_pipeline.labels import PhotoSet, label_names, photos_from_masks
+    from data_pipeline.labels import PhotoSet, label_names, parse_rule, photos_from_masks
     from data_pipeline.pairs import find_pairs
     from data_pipeline.scale import measure_scale
     from data_pipeline.split import make_split
 
+    parse_rule(config.label_from_masks)
     pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
     seen = inspect(config.data, pairs, () if config.void is None else (config.void,))
     refuse_errors(findings + seen.findings)

@@ -236,7 +236,7 @@ def by_method(candidates: list[Candidate], every_run: bool = False) -> dict[str,
     methods: dict[str, list[Candidate]] = {}
     for one, mine in zip(candidates, settings, strict=True):
         told = ", ".join(f"{key.replace('_', ' ')} {mine.get(key, NO_SUCH.get(key, '–'))}" for key in varying)
-        name = (told or mine.get("model", "")) if mine else one.name
+        name = (told or mine.get("model") or mine.get("backbone", "")) if mine else one.name
         seeds = [other.settings.get("seed") for other in methods.get(name, [])]
         if one.settings.get("seed") in seeds and mine and not every_run:
             continue  # the same seed again is no further evidence

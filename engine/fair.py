@@ -104,7 +104,7 @@ def curves(candidates: list[Candidate], rows: list[dict], measure: Measure = OF_
     """Method → its runs with different numbers of training images: images, score. Empty without such numbers."""
     images = {row["name"]: row["images"] for row in rows}
     known = [one for one in candidates if one.name in images]
-    if len(set(images.values())) < 2:
+    if len({images[one.name] for one in known}) < 2:
         return {}
     alike = [replace(one, settings={k: v for k, v in one.settings.items() if k not in COUNTS}) for one in known]
     return {

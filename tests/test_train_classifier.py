@@ -256,6 +256,10 @@ def masks(tmp_path_factory):
     """A segmentation data set, a segmenter, and a classifier of labels that are read off the same masks."""
     folder = tmp_path_factory.mktemp("masks")
     make_folder(folder / "d", 20, num_classes=3)
+    for index in range(0, 20, 2):  # without class 2
+        image, mask = shapes(index)
+        save(folder / f"d/images/item{index:03d}.png", image)
+        save(folder / f"d/masks/item{index:03d}.png", mask)
     tiny = ("--steps", "2", "--steps-per-epoch", "1", "--batch-size", "2")
     done = run_script("train.py", "--data", "d", *tiny, "--name", "masks", cwd=folder)
     assert done.returncode == 0, done.stderr
