@@ -77,27 +77,22 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
 def choose_photos(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the photos looked at."""
     from data_pipeline.findings import print_findings, refuse_errors
-    from data_pipeline.labels import find_photos
+    from data_pipeline.labels import find_photos, group_photos
 
-    for flag, given in (("--tta", config.tta != "none"), ("--void", config.void is not None)):
-        if given:
-            raise UserError(f"{flag} is for segmentation networks; {run.path} is a classifier's")
-    moved = config.data and run.moved_to(config.data)
-    if config.data is None or moved or config.data.resolve() == run.root.resolve():
-        run, name = moved or run, config.split or "test"
-        photos = run.split.part(name)
-        if not photos:
-            others = [part for part in ("test", "val", "train") if run.split.part(part)]
-            raise UserError(f"{run.path} has no {name} images; use --split {' or '.join(others)}")
-        missing = [photo.image for photo in photos if not photo.image.is_file()]
-        if missing:
-            raise UserError(
-                f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
-            )
-        return run, name, photos
+    for_masks = {
+        "--tta": config.tta != "none",
+        "--void": config.void is not None,
+        "--split-touching": config.split_touching,
+        "--mask-suffix": config.mask_suffix,
+    }
+    for flag in [flag for flag, given in for_masks.items() if given]:
+        raise UserError(f"{flag} is for segmentation networks; {run.path} is a classifier's")
+    if own := own_part(run, config):
+        run, name, photos = own
+        return run, name, group_photos(photos, config.group_by) if config.group_by else photos
     if run.config["label_from_masks"]:
         raise UserError(f"--data {config.data}: another data set needs a folder for each class; this run's has masks")
-    data = find_photos(config.data, config.group_by)
+    data = find_photos(config.data, config.group_by, to_train=False)
     refuse_errors(data.findings)
     print_findings(data.findings)
     return run, run.name_for(config.data, config.split or "all"), as_known(run, data, config)
@@ -116,6 +111,8 @@ def as_known(run, data, config: EvaluateConfig) -> list:
     for photo in data.photos[:1]:
         run.scale.refuse_other(photo.image, *data.kind)
     chosen = [photo for photo in data.photos if config.split in (None, "all", photo.split)]
+    if not chosen:
+        raise UserError(f"{config.data} has no {config.split or ''} images".replace("  ", " "))
     return [dataclasses.replace(photo, label=known.index(data.names[photo.label])) for photo in chosen]
 
 
@@ -198,6 +195,27 @@ def print_scores(target: Path) -> None:
     print(f"{verdict(results).text}\nReport: {target / 'report.html'}")
 
 
+def own_part(run, config: EvaluateConfig):
+    """The run (at its data's new place), the name and the images of the part of its own split that is asked for.
+
+    None where --data is another data set.
+    """
+    moved = config.data and run.moved_to(config.data)
+    if config.data is not None and not moved and config.data.resolve() != run.root.resolve():
+        return None
+    run, name = moved or run, config.split or "test"
+    images = run.split.part(name)
+    if not images:
+        others = [part for part in ("test", "val", "train") if run.split.part(part)]
+        raise UserError(f"{run.path} has no {name} images; use --split {' or '.join(others)}")
+    missing = [path for one in images for path in one.files if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
+        )
+    return run, name, images
+
+
 def choose_images(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
     from data_pipeline.findings import print_findings, refuse_errors
@@ -205,19 +223,8 @@ def choose_images(run, config: EvaluateConfig):
     from data_pipeline.pairs import find_pairs, group
 
     void = () if config.void is None else (config.void,)
-    moved = config.data and run.moved_to(config.data)
-    if config.data is None or moved or config.data.resolve() == run.root.resolve():
-        run = moved or run
-        name = config.split or "test"
-        pairs = run.split.part(name)
-        if not pairs:
-            others = [part for part in ("test", "val", "train") if run.split.part(part)]
-            raise UserError(f"{run.path} has no {name} images; use --split {' or '.join(others)}")
-        missing = [path for pair in pairs for path in pair.files if not path.is_file()]
-        if missing:
-            raise UserError(
-                f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
-            )
+    if own := own_part(run, config):
+        run, name, pairs = own
         pairs = group(pairs, config.group_by) if config.group_by else pairs
         data = inspect(None, pairs, void, run.encoding)
         refuse_errors(data.findings)

@@ -23,7 +23,7 @@ from .files import list_images, read_image
 from .findings import Finding, some
 from .inspection import Inspection, digest
 from .loader import read_pair
-from .pairs import SPLIT_FOLDERS, Pair
+from .pairs import SPLIT_FOLDERS, Pair, image_and_mask_folders
 from .split import Split
 
 LEAST_IMAGES = 2  # of a class, or no part could be held out
@@ -79,8 +79,10 @@ class PhotoSet:
         return np.eye(len(self.names), dtype=bool)[[photo.label for photo in self.photos]]
 
 
-def find_photos(root: Path, group_by: str | None = None) -> PhotoSet:
+def find_photos(root: Path, group_by: str | None = None, to_train: bool = True) -> PhotoSet:
     """A folder for each class, below the root or below train, validation and test; every image is read once.
+
+    to_train: classes that cannot be trained on are errors, too.
 
     Raises:
         UserError: for no folder of this kind, and a regular expression that does not match.
@@ -98,6 +100,11 @@ def find_photos(root: Path, group_by: str | None = None) -> PhotoSet:
         for folder in sorted(above.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
     ]
+    if any(image_and_mask_folders(above) for above in parts or [root]):
+        raise UserError(
+            f"{root}: images and masks, a segmentation data set; say with --label-from-masks how an image's label is "
+            "read off its mask"
+        )
     names = tuple(sorted({folder.name for _, folder in by_class}))
     if not names:
         raise UserError(f"{root}: holds no folder of a class; {LAYOUT}")
@@ -107,14 +114,23 @@ def find_photos(root: Path, group_by: str | None = None) -> PhotoSet:
         for path in list_images(folder)
     ]
     photos = [replace(photo, stem=photo.stem.replace("/", "__")) for photo in photos]
-    findings = wrong_folders(names, by_class, photos)
+    findings = names_twice(photos) + (wrong_classes(names, by_class, photos) if to_train else [])
     if any(finding.level == "error" for finding in findings):
         return PhotoSet(names, photos, set(), ("uint8", 3), findings)
     photos = group_photos(photos, group_by) if group_by else photos
     return read_through(names, photos, findings)
 
 
-def wrong_folders(names: tuple[str, ...], by_class: list[tuple], photos: list[Photo]) -> list[Finding]:
+def names_twice(photos: list[Photo]) -> list[Finding]:
+    """Images of one class that differ in the ends of their names alone."""
+    stems, findings = Counter(photo.stem for photo in photos), []
+    for stem in [stem for stem, number in stems.items() if number > 1]:
+        same = [str(photo.image) for photo in photos if photo.stem == stem]
+        findings.append(Finding("error", "duplicate-stem", f"{some(same)}: one name", "rename one", tuple(same)))
+    return findings
+
+
+def wrong_classes(names: tuple[str, ...], by_class: list[tuple], photos: list[Photo]) -> list[Finding]:
     """One class, classes without images, with too few, or lacking in a part."""
     findings = []
     if len(names) < 2:
@@ -135,10 +151,6 @@ def wrong_folders(names: tuple[str, ...], by_class: list[tuple], photos: list[Ph
         for part in sorted(parts - {trained, None}):
             if not count[part, label]:
                 findings.append(Finding("warning", "class-not-held-out", f"class {name} has no image in {part}"))
-    stems = Counter(photo.stem for photo in photos)
-    for stem in [stem for stem, number in stems.items() if number > 1]:
-        same = [str(photo.image) for photo in photos if photo.stem == stem]
-        findings.append(Finding("error", "duplicate-stem", f"{some(same)}: one name", "rename one", tuple(same)))
     return findings
 
 

@@ -139,6 +139,17 @@ def test_rules_that_these_masks_do_not_have():
         label_names("largest", two)
 
 
+def test_masks_are_no_class_of_images(tmp_path):
+    make_folder(tmp_path / "d", 3)
+    with pytest.raises(UserError, match="a segmentation data set; say with --label-from-masks how"):
+        find_photos(tmp_path / "d")
+
+
+def test_what_is_scored_may_hold_one_class(tmp_path):
+    folder = make_classes(tmp_path / "d", {"cat": 1, "dog": 0})
+    assert len(errors(folder)) == 3 and not find_photos(folder, to_train=False).findings
+
+
 def masks_and_split(folder: Path, **options):
     make_folder(folder, 20, size=40, num_classes=3)
     save(folder / "masks/item000.png", np.zeros((40, 40), np.uint8))  # no foreground
