@@ -147,7 +147,7 @@ def test_masks_are_no_class_of_images(tmp_path):
 
 def test_what_is_scored_may_hold_one_class(tmp_path):
     folder = make_classes(tmp_path / "d", {"cat": 1, "dog": 0})
-    assert len(errors(folder)) == 3 and not find_photos(folder, to_train=False).findings
+    assert len(errors(folder)) == 2 and not find_photos(folder, to_train=False).findings
 
 
 def masks_and_split(folder: Path, **options):
