@@ -99,7 +99,7 @@ def train_run(config: ClassifierConfig, run=None) -> None:
     model = make_classifier(config, len(data.names), scale)
     if config.strategy != "scratch":
         print(f"weights: all {len(model.get_layer('encoder').weights)} tensors of the encoder from {config.weights}")
-    dataset = photos_json(config.data, data, split, scale)
+    dataset = photos_json(root_of(config), data, split, scale)
     if run:
         run.refuse_changed(dataset, split)
     else:
@@ -179,8 +179,9 @@ def settle(config: ClassifierConfig, data) -> ClassifierConfig:
         changes["head_steps"] = max(1, config.steps // 2)
     if config.strategy == "frozen":
         changes["head_steps"] = config.steps
-    if config.strategy != "scratch" and config.weights is None:
-        changes["weights"] = "imagenet"
+    if config.strategy != "scratch":
+        own = config.weights not in (None, "imagenet")
+        changes["weights"] = str(Path(config.weights).resolve()) if own else "imagenet"
     return config.replace(**changes)
 
 
@@ -205,6 +206,8 @@ def print_plan(config: ClassifierConfig, data, split) -> None:
     )
     if config.cache_features:
         print("note: --cache-features: the last layer is trained on features of the images as they are, unaugmented")
+    if lacking := [name for label, name in enumerate(data.names) if not held[label]]:
+        print(f"warning: none of the images to train on is of {', '.join(lacking)}")
     warn_of_unseen_gpu()
 
 
@@ -230,10 +233,14 @@ def create_run(config: ClassifierConfig, dataset: dict, split):
         {
             "config.json": config_json(config.replace(name=path.name), Frame(size, size, 0, crops=False)),
             "dataset.json": dataset,
-            "split.json": split.to_json(config.data),
+            "split.json": split.to_json(root_of(config)),
             "environment.json": environment(),
         },
     )
+
+
+def root_of(config: ClassifierConfig) -> Path:
+    return config.data if config.data.is_dir() else config.data.parent
 
 
 def default_name(config: ClassifierConfig) -> str:

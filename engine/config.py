@@ -302,6 +302,8 @@ class ClassifierConfig:
             raise UserError(f"--patience {self.patience}: 0 or more is wanted")
         if self.head_steps is not None and (self.strategy not in ("finetune", "all") or self.head_steps >= self.steps):
             raise UserError(f"--head-steps {self.head_steps}: with finetune, and fewer than --steps {self.steps}")
+        if self.strategy in ("finetune", "all") and self.steps < 2:
+            raise UserError(f"--steps {self.steps}: fine-tuning wants 2 or more, some for the last layer first")
         if self.train_count is not None and self.train_per_class is not None:
             raise UserError("--train-count and --train-per-class: give one of the two")
         if self.weights == "none":

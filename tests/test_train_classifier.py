@@ -237,6 +237,7 @@ def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder
         (("--data", "d", "--tile", "32"), "--tile 32 belongs to --label-from-masks centre"),
         (("--data", "d", "--void", "3"), "--void and --mask-suffix belong to --label-from-masks"),
         (("--data", "d", "--head-steps", "9", "--steps", "9"), "--head-steps 9: with finetune, and fewer than --steps"),
+        (("--data", "d", "--steps", "1"), "--steps 1: fine-tuning wants 2 or more"),
         (("--data", "d", "--label-from-masks", "most"), "--label-from-masks most: largest, presence:CLASS or centre"),
         (("--data", "d", "--size", "8x8", "--strategy", "scratch"), "8×8 pixels are too small for mobilenet_v2"),
         (("--data", "d", "--train-count", "99"), "--train-count 99: the training part has 16 images"),
