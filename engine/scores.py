@@ -30,6 +30,7 @@ BY_CLASS = {
 }
 WITH_INTERVAL = ("iou", "dice")  # of the scores by class
 HEADLINES = {"miou": "mIoU", "accuracy": "accuracy"}  # the score of masks, and that of labels; in words
+OF_CLASS = {"miou": "iou", "accuracy": "recall"}  # the score of each class beside it
 UNITS = {"miou": "pixel", "accuracy": "image"}  # what is right or wrong
 BASELINES = {  # what the verdict calls them
     "all_background": "calling everything background",
@@ -159,7 +160,7 @@ def verdict(results: dict) -> Verdict:
     name = f"{BASELINES.get(strongest, strongest)} ({bar[score]:.3f})"
     if bar["lead"][score] <= 0:
         predicted = [
-            name for name, count in zip(results["precision"], np.sum(results["confusion"], 0), strict=True) if count
+            name for name, count in zip(results[OF_CLASS[score]], np.sum(results["confusion"], 0), strict=True) if count
         ]
         same = f" It calls every {UNITS[score]} {predicted[0]}." if len(predicted) == 1 else ""
         text = (
