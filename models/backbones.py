@@ -104,8 +104,8 @@ def mismatch(network, path):
     if not wrong:
         return ""
     return (
-        f"{len(network.weights) - len(wrong)} of {len(network.weights)} tensors match; {wrong[0].path}, "
-        f"{tuple(wrong[0].shape)}, is the first that does not"
+        f"{len(network.weights) - len(wrong)} of {len(network.weights)} tensors match; {wrong[0].path}, of "
+        f"shape {tuple(wrong[0].shape)}, is the first that does not"
     )
 
 

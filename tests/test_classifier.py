@@ -141,7 +141,9 @@ def test_each_encoder_gets_pixels_as_its_weights_were_trained_on():
 
 
 def test_weights_of_another_network_are_refused_with_the_mismatch(files):
-    with pytest.raises(ValueError, match=r"0 of 260 tensors match; Conv1/kernel, \(3, 3, 3, 32\), is the first"):
+    with pytest.raises(
+        ValueError, match=r"0 of 260 tensors match; Conv1/kernel, of shape \(3, 3, 3, 32\), is the first"
+    ):
         build_classifier("mobilenet_v2", 3, weights=str(files / "resnet.weights.h5"))
     with pytest.raises(ValueError, match=r"0 of 20 layers match; down1_conv_a, \[\(3, 3, 3, 32\)\], is the first"):
         build_classifier("unet_encoder", 3, weights=str(files / "dense.keras"))
