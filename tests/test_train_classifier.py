@@ -178,7 +178,7 @@ def interrupted(config: ClassifierConfig, monkeypatch, after: int) -> Path:
     return config.runs_dir / config.name
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_goes_on_as_if_nothing_had_been(whole, monkeypatch, after):
     """With the head alone, between the stages, and with the encoder: byte for byte."""
     run = interrupted(settings(whole, f"after{after}"), monkeypatch, after)
