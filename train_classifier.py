@@ -60,7 +60,7 @@ def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
             train_run(of_strategy(config, run.path.name).replace(runs_dir=folder, name=run.path.name))
     each = " ".join(shlex.quote(str(run.path)) for run in runs)
     part = "" if runs[0].split.test else " --split val"
-    out = shlex.quote(str(folder / "comparison"))
+    out = shlex.quote(str(folder.with_name(f"{folder.name}-compared")))
     print(f"\nAll strategies are trained. Next: python evaluate.py {each} --compare{part} --out {out}")
 
 

@@ -196,6 +196,7 @@ def cached(stage: Stage, model, loader: PhotoLoader, held_out: PhotoLoader, sett
         return feature_batches(known[id(loader)], labels[id(loader)], **settings, start=first)
 
     def head(network) -> keras.Model:
+        train_from(network, "head")
         return keras.Model(network.get_layer("pool").output, network.outputs)
 
     held = tf.data.Dataset.from_tensor_slices((known[id(held_out)], labels[id(held_out)]))

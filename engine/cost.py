@@ -47,7 +47,7 @@ def write_cost(run: Run, model: keras.Model, rows: list[dict], label_bits: dict,
 
 def bits_of_masks(pairs: list[Pair], encoding: Encoding) -> dict[str, float]:
     """Of a mask, at its own resolution: coded without loss, each image's share of the whole part."""
-    return {"mask": mask_bits([read_pair(pair, encoding)[1] for pair in pairs]) / len(pairs)}
+    return {"mask": mask_bits(read_pair(pair, encoding)[1] for pair in pairs) / len(pairs)}
 
 
 def bits_of_labels(photos: list[Photo], num_classes: int) -> dict[str, float]:

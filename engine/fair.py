@@ -18,7 +18,7 @@ from .intervals import by_group, interval
 from .run import Run
 from .scores import HEADLINES, bounds, brackets, number, show, unit_of
 
-COUNTS = ("train_count", "train_per_class")  # settings that the runs of one curve may differ in
+COUNTS = ("train_count", "train_per_class", "data")  # in which the runs of one curve may differ
 
 
 def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:

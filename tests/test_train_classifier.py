@@ -335,7 +335,7 @@ def test_curves_hold_every_run_of_a_method():
         matrices = np.zeros((4, 2, 2), np.int32)
         matrices[:right, 0, 0] = matrices[right:, 0, 1] = 1
         found = Evaluation(("a", "b"), list("wxyz"), [None] * 4, list("wxyz"), {"confusion": matrices}, {}, [])
-        settings = {"strategy": strategy, "train_count": count, "train_per_class": None, "seed": seed, "name": name}
+        settings = {"strategy": strategy, "train_count": count, "data": str(count), "seed": seed, "name": name}
         return Candidate(name, found, settings)
 
     runs = [
