@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from data_pipeline.command import run_command
+from data_pipeline.command import UserError, run_command
 from engine.config import TrainConfig, recipe_named
 
 GOLFSCAPE = Path("data/golfscape")
@@ -35,6 +35,8 @@ def resume(folder: Path) -> None:
         train_folds(config_from_json(read_json(folder / FOLDS), folder), folder)
     else:
         run = Run.unfinished(folder)
+        if run.classifies:
+            raise UserError(f"{folder}: a classifier; python train_classifier.py --resume {shlex.quote(str(folder))}")
         train_run(config_from_json(run.config, folder), run)
 
 
@@ -74,7 +76,7 @@ def train_run(config: TrainConfig, run=None) -> None:
     from data_pipeline.loader import Loader
     from data_pipeline.weights import pixel_weights
     from engine.building import make_model, make_stages, strategy_for
-    from engine.cost import bits_of_masks, write_cost
+    from engine.cost import bits_of_masks, forget_peak, write_cost
     from engine.fit import fit
     from engine.framing import choose_frames
     from engine.resume import how_to_go_on
@@ -114,10 +116,11 @@ def train_run(config: TrainConfig, run=None) -> None:
     )
     loader = Loader(split.train, data.encoding, frames[0].size)
     stages = make_stages(config, loader, validation, frames, weigh, scale)
+    forget_peak()
     with how_to_go_on(run.path, f"python train.py --resume {shlex.quote(str(run.whole))}"):
         with strategy.scope():
             rows = fit(model, stages, segmentation(config.loss), data.encoding.names, config, run)
-        write_cost(run, model, rows, bits_of_masks(split.train, data.encoding), config.devices)
+        write_cost(run, model, rows, partial(bits_of_masks, split.train, data.encoding), devices=config.devices)
         report(run, config)
     shutil.rmtree(run.resume_path)
 
@@ -141,6 +144,8 @@ def look(config: TrainConfig):
 
 def settle(config: TrainConfig) -> TrainConfig:
     """The configuration with its automatic values decided, and golfscape drawn if it is wanted."""
+    if config.weights not in (None, "imagenet", "none"):
+        config = config.replace(weights=str(Path(config.weights).resolve()))  # --resume may be called from elsewhere
     if config.data:
         symmetry = "horizontal" if config.symmetry == "auto" else config.symmetry
         return config.replace(data=config.data.resolve(), symmetry=symmetry)

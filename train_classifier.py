@@ -4,12 +4,15 @@
 import dataclasses
 import shlex
 import shutil
+import time
+from functools import partial
 from pathlib import Path
 
 from data_pipeline.command import UserError, parse_size, run_command
 from engine.config import STRATEGIES, ClassifierConfig
 
 DEFAULT_SIZE = "224x224"
+LEAST_SIZE = 32  # pixels a side, of what is chosen by itself: what the encoders of keras.applications take
 DEFAULT_TILE = 64
 
 
@@ -45,7 +48,7 @@ def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
     from engine.run import Run, config_from_json, config_json, free_path, refuse_existing
 
     if folder is None:
-        look(config)  # a mistake is told before there is a folder
+        config = refuse_mistakes(config)  # told before there is a folder
         folder = refuse_existing(free_path(config.runs_dir, config.name, default_name(config)))
         with replace_folder(folder) as fresh:
             write_json(fresh / FILE, config_json(config))
@@ -64,11 +67,20 @@ def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
     print(f"\nAll strategies are trained. Next: python evaluate.py {each} --compare{part} --out {out}")
 
 
+def refuse_mistakes(config: ClassifierConfig) -> ClassifierConfig:
+    """The settings with their automatic values decided, if data, weights and block are what every strategy wants."""
+    from engine.building import make_classifier
+
+    config, data, _, scale = look(config)
+    make_classifier(of_strategy(config, "finetune"), len(data.names), scale)
+    return config
+
+
 def of_strategy(config: ClassifierConfig, strategy: str) -> ClassifierConfig:
     """The settings of one strategy among all: what it does not have is left out."""
     changes = {"strategy": strategy}
     if strategy != "finetune":
-        changes["head_steps"] = None
+        changes |= {"head_steps": None, "unfreeze": "all", "finetune_rate": ClassifierConfig.finetune_rate}
     if strategy == "scratch":
         changes |= {"weights": None, "cache_features": False}
     return config.replace(**changes)
@@ -84,7 +96,7 @@ def train_run(config: ClassifierConfig, run=None) -> None:
 
     from data_pipeline.loader import PhotoLoader
     from engine.building import classifier_stages, make_classifier
-    from engine.cost import bits_of_labels, write_cost
+    from engine.cost import bits_of_labels, forget_peak, write_cost
     from engine.fit import fit
     from engine.resume import how_to_go_on
     from engine.run import photos_json
@@ -109,9 +121,12 @@ def train_run(config: ClassifierConfig, run=None) -> None:
     size = parse_size(config.size)
     loader, held_out = (PhotoLoader(part, None, size, tile=config.tile) for part in (split.train, split.val))
     with how_to_go_on(run.path, f"python train_classifier.py --resume {shlex.quote(str(run.whole))}"):
+        forget_peak()
+        started = time.monotonic()
         stages = classifier_stages(config, model, loader, held_out, scale)
+        prepared = time.monotonic() - started  # --cache-features
         rows = fit(model, stages, classification(), data.names, config, run)
-        write_cost(run, model, rows, bits_of_labels(split.train, len(data.names)))
+        write_cost(run, model, rows, partial(bits_of_labels, split.train, len(data.names)), prepared)
         report(run)
     shutil.rmtree(run.resume_path)
 
@@ -172,7 +187,7 @@ def settle(config: ClassifierConfig, data) -> ClassifierConfig:
     if config.size is None:
         height, width = next(iter(data.sizes))
         small = len(data.sizes) == 1 and height * width <= WHOLE_IMAGE_AREA
-        changes["size"] = f"{height}x{width}" if small else DEFAULT_SIZE
+        changes["size"] = f"{max(height, LEAST_SIZE)}x{max(width, LEAST_SIZE)}" if small else DEFAULT_SIZE
     if config.label_from_masks == "centre" and config.tile is None:
         changes["tile"] = DEFAULT_TILE
     if config.strategy == "finetune" and config.head_steps is None:
@@ -208,7 +223,23 @@ def print_plan(config: ClassifierConfig, data, split) -> None:
         print("note: --cache-features: the last layer is trained on features of the images as they are, unaugmented")
     if lacking := [name for label, name in enumerate(data.names) if not held[label]]:
         print(f"warning: none of the images to train on is of {', '.join(lacking)}")
+    if config.weights and (seen := seen_by_weights(config, split)):
+        print(
+            f"WARNING: {config.weights} was trained on {some(seen)}, which are held out here, so that scores flatter; "
+            "train it and this with one --split-seed"
+        )
     warn_of_unseen_gpu()
+
+
+def seen_by_weights(config: ClassifierConfig, split) -> list[str]:
+    """The images held out here that a file of weights, where it stands in a run's folder, was trained on."""
+    from engine.run import Run
+
+    run = Run(Path(config.weights).parent)
+    if not (run.path / "config.json").is_file() or not (run.path / "split.json").is_file():
+        return []
+    trained = {one.image.resolve() for one in run.split.train}
+    return sorted({one.image.name for one in split.val + split.test if one.image.resolve() in trained})
 
 
 def steps_in_words(config: ClassifierConfig) -> str:
@@ -244,7 +275,8 @@ def root_of(config: ClassifierConfig) -> Path:
 
 
 def default_name(config: ClassifierConfig) -> str:
-    return f"{config.data.stem}-{config.backbone}-{config.strategy}"
+    data = config.data.name if config.data.is_dir() else config.data.stem
+    return f"{data}-{config.backbone}-{config.strategy}"
 
 
 def report(run) -> None:

@@ -143,7 +143,8 @@ def inspect(
 
 def fingerprint(pairs: list[Pair]) -> str:
     """A hash of every pair's name and bytes, whatever the order of listing."""
-    lines = sorted(f"{pair.stem} {digest(pair)}" for pair in pairs)
+    digests = {pair.files: digest(pair) for pair in {pair.files: pair for pair in pairs}.values()}  # tiles share a file
+    lines = sorted(f"{pair.stem} {digests[pair.files]}" for pair in pairs)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,7 @@ class PhotoSet:
     sizes: set[tuple[int, int]]  # (H, W) of the images
     kind: tuple[str, int]  # their dtype and number of channels
     findings: list[Finding]
+    hashes: dict[str, str] = field(default_factory=dict)  # of the files' bytes, by the photos' stems
 
     def presence(self) -> np.ndarray:
         """bool (photos, classes): which has which label."""
@@ -113,12 +114,24 @@ def find_photos(root: Path, group_by: str | None = None, to_train: bool = True) 
         for part, folder in by_class
         for path in list_images(folder)
     ]
-    photos = [replace(photo, stem=photo.stem.replace("/", "__")) for photo in photos]
     findings = names_twice(photos) + (wrong_classes(names, by_class, photos) if to_train else [])
     if any(finding.level == "error" for finding in findings):
         return PhotoSet(names, photos, set(), ("uint8", 3), findings)
+    findings += left_out([root, *parts], [folder for _, folder in by_class])
     photos = group_photos(photos, group_by) if group_by else photos
-    return read_through(names, photos, findings)
+    data = read_through(names, photos, findings)
+    return data if parts or not to_train else without_copies(data)
+
+
+def left_out(above: list[Path], of_classes: list[Path]) -> list[Finding]:
+    """Images that lie where none is looked for: beside the folders of the classes, or in folders within them."""
+    strays = [path for folder in above for path in list_images(folder)]
+    inner = [path for folder in of_classes for path in sorted(folder.iterdir())]
+    strays += [path for path in inner if path.is_dir() and not path.name.startswith(".") and list_images(path)]
+    if not strays:
+        return []
+    message = f"{some(strays)}: left out; an image's class is the folder that it lies in, DIR/CLASS/IMAGE"
+    return [Finding("warning", "left-out", message, files=tuple(map(str, strays)))]
 
 
 def names_twice(photos: list[Photo]) -> list[Finding]:
@@ -132,19 +145,21 @@ def names_twice(photos: list[Photo]) -> list[Finding]:
 
 def wrong_classes(names: tuple[str, ...], by_class: list[tuple], photos: list[Photo]) -> list[Finding]:
     """One class, classes without images, with too few, or lacking in a part."""
-    findings = []
+    findings, reported = [], set()
+    parts = {part for part, _ in by_class}
+    trained = "train" if parts != {None} else None
     if len(names) < 2:
         message = f"one class alone, {names[0]}: there is nothing to tell apart"
         findings.append(Finding("error", "one-class", message, "give each class a folder of its own"))
+        reported.add(names[0])
     count = Counter((photo.split, photo.label) for photo in photos)
     for part, folder in by_class:
         if not count[part, names.index(folder.name)]:
             findings.append(Finding("error", "empty-class", f"{folder}: holds no image", "fill it, or remove it"))
-    parts = {part for part, _ in by_class}
-    trained = "train" if parts != {None} else None
+            reported |= {folder.name} if part == trained else set()
     for label, name in enumerate(names):
         held = count[trained, label]
-        if held < LEAST_IMAGES and not any(name in finding.message for finding in findings):
+        if held < LEAST_IMAGES and name not in reported:
             message = f"class {name} has {'no image' if not held else 'one image'} to train on"
             remedy = f"at least {LEAST_IMAGES} are wanted (a useful number is 20 or more), or remove the class"
             findings.append(Finding("error", "class-too-small", message, remedy))
@@ -155,7 +170,7 @@ def wrong_classes(names: tuple[str, ...], by_class: list[tuple], photos: list[Ph
 
 
 def group_photos(photos: list[Photo], expression: str) -> list[Photo]:
-    """The photos with a group each: what the expression's brackets match in the file's stem, or all that it matches."""
+    """The photos with a group each: what the expression's brackets match in a file's name, or all that it matches."""
     from .pairs import group
 
     pairs = group([Pair(photo.image.stem, photo.image, photo.image) for photo in photos], expression)
@@ -182,20 +197,41 @@ def read_through(names: tuple[str, ...], photos: list[Photo], findings: list[Fin
     if others:
         message = f"{len(others)} images are not {usual[1]} channels of {usual[0]} as the others: {some(others)}"
         findings.append(Finding("error", "mixed-images", message, "save all images in one form", tuple(others)))
-    parts: dict[str, set] = {}
-    labels: dict[str, set] = {}
-    for photo, _, _, hashed in seen:
-        parts.setdefault(hashed, set()).add(photo.split)
-        labels.setdefault(hashed, set()).add(photo.label)
-    for kind, found, words in (
-        ("leak", parts, "stand in several parts of the split"),
-        ("two-labels", labels, "stand in several classes"),
-    ):
+    hashes = {photo.stem: hashed for photo, _, _, hashed in seen}
+    for kind, of, words in (("leak", "split", "parts of the split"), ("two-labels", "label", "classes")):
+        found: dict[str, set] = {}
+        for photo, _, _, hashed in seen:
+            found.setdefault(hashed, set()).add(getattr(photo, of))
         twice = [str(photo.image) for photo, _, _, hashed in seen if len(found[hashed]) > 1]
         if twice:
-            message = f"{len(twice)} files, byte for byte the same, {words}: {some(twice)}"
+            message = f"{len(twice)} files, byte for byte the same, stand in several {words}: {some(twice)}"
             findings.append(Finding("warning", kind, message, "keep each in one place", tuple(twice)))
-    return PhotoSet(names, photos, {size for _, size, _, _ in seen}, usual, findings)
+    return PhotoSet(names, photos, {size for _, size, _, _ in seen}, usual, findings, hashes)
+
+
+def without_copies(data: PhotoSet) -> PhotoSet:
+    """The same with every picture once, so that no copy stands on both sides of the split that is to be made.
+
+    The first of its class stays; of a picture in several classes, none does.
+    """
+    labels: dict[str, set] = {}
+    for photo in data.photos:
+        labels.setdefault(data.hashes.get(photo.stem), set()).add(photo.label)
+    kept, gone, seen = [], [], set()
+    for photo in data.photos:
+        hashed = data.hashes.get(photo.stem)
+        (gone if hashed in seen or len(labels[hashed]) > 1 else kept).append(photo)
+        seen.add(hashed)
+    if not gone or None in labels:  # a file that cannot be read is reported by itself
+        return data
+    files = tuple(str(photo.image) for photo in gone)
+    message = f"{len(gone)} files left out, copies of others in their class or in several classes: {some(files)}"
+    findings = [*data.findings, Finding("warning", "copies", message, files=files)]
+    for label in sorted({photo.label for photo in gone}):
+        if sum(photo.label == label for photo in kept) < LEAST_IMAGES:
+            message = f"without copies, class {data.names[label]} has fewer than {LEAST_IMAGES} images"
+            findings.append(Finding("error", "class-too-small", message, "add images, or remove the class"))
+    return replace(data, photos=kept, findings=findings)
 
 
 def parse_rule(text: str) -> tuple[str, str]:

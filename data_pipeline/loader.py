@@ -74,12 +74,16 @@ class PhotoLoader(Loader):
     """
 
     tile: int | None = None
+    last: tuple = (None, None)  # path and image: tiles of one image come one after the other
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         photo = self.pairs[index]
-        image = read_image(photo.image)
+        path, image = self.last
+        if path != photo.image:
+            image = read_image(photo.image)
         if photo.corner is not None:
-            image = window(image, *photo.corner, (self.tile, self.tile))
+            self.last = photo.image, image
+            image = window(image, *photo.corner, (self.tile, self.tile)).copy()
         if self.size is not None and image.shape[:2] != self.size:
             image = resize_image(image, self.size)
         return image, np.zeros(image.shape[:2], np.uint8)

@@ -156,6 +156,8 @@ def classifier_stages(
         scale: what is black and white.
     """
     policy = preset(config.augment, config.symmetry, parse_size(config.size), scale=scale)
+    if config.tile:
+        policy = replace(policy, shift=0.0, elastic=0.0)  # a tile's centre, which names it, stays where it is
     settings = {"seed": config.seed, "batch_size": config.batch_size}
 
     def stage(steps: int, rate: float, block: str | None) -> Stage:

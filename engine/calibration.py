@@ -22,8 +22,13 @@ def calibration_counts(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarr
         truth: uint8 (H, W), void 255.
     """
     counted = truth != VOID
-    confidence = probabilities.max(-1)[counted].astype(float)
-    right = probabilities.argmax(-1)[counted] == truth[counted]
+    return decision_counts(probabilities[counted], truth[counted])
+
+
+def decision_counts(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The same of decisions one by one: float32 (N, C), int (N,)."""
+    confidence = probabilities.max(-1).astype(float)
+    right = probabilities.argmax(-1) == truth
     place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     columns = (None, confidence, right.astype(float))
     return np.stack([np.bincount(place, weights, BINS) for weights in columns], axis=-1)

@@ -37,8 +37,11 @@ def look_at_photos(run: Run, photos: list[Photo], batch_size: int = 16) -> Evalu
     """
     names, labels = tuple(run.dataset["classes"]), np.array([photo.label for photo in photos])
     probabilities = predict(run, photos, batch_size)
-    forest = ColorForest(run)
-    ways = {"majority_class": np.full(len(photos), majority(run)), "color_forest": forest(photos)}
+    ways = {"majority_class": np.full(len(photos), majority(run))}
+    if all(photo.image.is_file() for photo in run.split.train):
+        ways["color_forest"] = ColorForest(run)(photos)
+    else:
+        print(f"note: the training images are no longer in {run.root}, so there is no colour forest")
     return Evaluation(
         names=names,
         stems=[photo.stem for photo in photos],
@@ -127,7 +130,7 @@ def results_of(found: Evaluation, about: dict) -> dict:
         "confusion": matrices.sum(0).tolist(),
         "images_with": dict(zip(names, matrices.sum((0, 2)).tolist(), strict=True)),
         "baselines": baselines,
-        "neighbours_alike": None if any(groups) else alike(found.stems, right),
+        "neighbours_alike": None if any(groups) else alike(found.stems, right, matrices.sum(2).argmax(1)),
         **certainty(found),
     }
 
@@ -169,8 +172,8 @@ def top(found: Evaluation) -> dict[str, float]:
 
 def certainty(found: Evaluation) -> dict:
     """Calibration: whether the classifier is right as often as it says."""
-    labels = found.counts["confusion"].sum(2).argmax(1).astype(np.uint8)
-    counts = calibration.calibration_counts(found.counts["probabilities"][None], labels[None])
+    labels = found.counts["confusion"].sum(2).argmax(1)
+    counts = calibration.decision_counts(found.counts["probabilities"], labels)
     return {
         "ece": number(calibration.expected_calibration_error(counts)),
         "reliability": calibration.reliability(counts),

@@ -79,6 +79,11 @@ def classifies(candidate: Candidate) -> bool:
     return "probabilities" in candidate.found.counts
 
 
+def truths(candidate: Candidate) -> np.ndarray:
+    """The true label of each image that a classifier was scored on, int (N,)."""
+    return candidate.matrices.sum(2).argmax(1)
+
+
 def on_the_same_images(candidates: list[Candidate], group_by: str | None = None) -> list[Candidate]:
     """The candidates, all in the first one's order; with the groups that ``group_by`` finds in the names, if given.
 
@@ -124,8 +129,8 @@ def on_the_same_images(candidates: list[Candidate], group_by: str | None = None)
 
 
 def regroup(found: Evaluation, group_by: str) -> Evaluation:
-    """The same evaluation with the groups that a regular expression finds in its images' names."""
-    pairs = group([Pair(stem, Path(), Path()) for stem in found.stems], group_by)
+    """The same evaluation with the groups that a regular expression finds in its images' names (without folders)."""
+    pairs = group([Pair(stem.rpartition("/")[2], Path(), Path()) for stem in found.stems], group_by)
     return replace(found, groups=[pair.group for pair in pairs])
 
 
@@ -183,7 +188,8 @@ def unless_alike(found: Difference, first: list[Candidate], second: list[Candida
     """A difference without its interval where images of neighbouring names differ alike: their number then misleads."""
     seen = first[0].found
     means = [np.mean([measure.of(one.matrices) for one in runs], 0) for runs in (first, second)]
-    correlation = None if any(seen.groups) else alike(seen.stems, means[1] - means[0])
+    labels = truths(first[0]) if classifies(first[0]) else None
+    correlation = None if any(seen.groups) else alike(seen.stems, means[1] - means[0], labels)
     if correlation is None:
         return found
     note = (

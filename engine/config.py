@@ -316,6 +316,10 @@ class ClassifierConfig:
             raise UserError(
                 "--backbone unet_encoder: name the model.keras of a U-Net as --weights, or train from scratch"
             )
+        if self.strategy not in ("finetune", "all"):
+            for flag in ("unfreeze", "finetune_rate"):
+                if getattr(self, flag) != getattr(ClassifierConfig, flag):
+                    raise UserError(f"--{flag.replace('_', '-')} belongs to --strategy finetune")
         if self.cache_features and self.strategy == "scratch":
             raise UserError("--cache-features is for a frozen encoder; --strategy scratch has none")
         if self.tile is not None and self.label_from_masks != "centre":

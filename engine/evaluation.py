@@ -227,15 +227,22 @@ def neighbours_alike(found: Evaluation) -> float | None:
     return None if any(found.groups) else alike(found.stems, confusion.mean_iou(found.counts["confusion"]))
 
 
-def alike(stems: list[str], values: np.ndarray) -> float | None:
-    """The correlation of one value of each image (N,) with the next name's, where it is beyond chance."""
-    values = values[np.argsort(stems)]
-    values = values[~np.isnan(values)]
-    if len(values) < LEAST_NEIGHBOURS or np.ptp(values) == 0:
+def alike(stems: list[str], values: np.ndarray, labels: np.ndarray | None = None) -> float | None:
+    """The correlation of one value of each image (N,) with the next name's, where it is beyond chance.
+
+    labels: one of each image (N,). Then what is asked is within a label: names often go by it, and scores too.
+    """
+    labels = np.zeros(len(values), int) if labels is None else labels
+    order = np.argsort(stems)
+    order = order[~np.isnan(values[order])]
+    values, labels = values[order].astype(float), labels[order]
+    for label in np.unique(labels):
+        values[labels == label] -= values[labels == label].mean()
+    near = np.flatnonzero(labels[1:] == labels[:-1])
+    if len(near) + 1 < LEAST_NEIGHBOURS or np.ptp(values) == 0:
         return None
-    moved = values - values.mean()
-    correlation = float((moved[1:] * moved[:-1]).sum() / (moved**2).sum())
-    return correlation if correlation > BEYOND_CHANCE / np.sqrt(len(values)) else None
+    correlation = float((values[near + 1] * values[near]).sum() / (values**2).sum() * len(values) / (len(near) + 1))
+    return correlation if correlation > BEYOND_CHANCE / np.sqrt(len(near) + 1) else None
 
 
 def outlines(counts: dict[str, np.ndarray], encoding: Encoding) -> dict:

@@ -12,7 +12,7 @@ from data_pipeline.labels import centre_of, image_of, label_names, label_of_pixe
 from data_pipeline.masks import read_mask
 
 from .classes import one_hot
-from .compare import OF_LABELS, Candidate, Measure, by_method, classifies, measure_of
+from .compare import OF_LABELS, Candidate, Measure, by_method, classifies, measure_of, truths
 from .cost import COST
 from .intervals import by_group, interval
 from .run import Run
@@ -77,27 +77,39 @@ def as_labels(candidate: Candidate, classifier: Candidate, rule: str, tile: int 
             f"{candidate.name} by {rule} knows {', '.join(names)}; {classifier.name} knows "
             f"{', '.join(classifier.found.names)}"
         )
-    lacking = {image_of(stem) if tile else stem for stem in classifier.found.stems} - set(candidate.found.stems)
+    place = {stem: i for i, stem in enumerate(candidate.found.stems)}
+    wanted = [image_of(stem) if tile else stem for stem in classifier.found.stems]
+    lacking = set(wanted) - set(place)
     if lacking:
         raise UserError(
             f"{candidate.name} was not scored on {len(lacking)} of {classifier.name}'s images; train both with one "
             "--split-seed"
         )
-    truths = classifier.matrices.sum(2).argmax(1)
-    said = np.array([answer(stem, folder, encoding, rule, tile) for stem in classifier.found.stems])
-    said = np.where(said < 0, (truths + 1) % len(names), said)
-    found = replace(classifier.found, counts={"confusion": one_hot(truths, said, len(names))}, beside={})
+    matrices, labels = candidate.matrices[[place[stem] for stem in wanted]], truths(classifier)
+    true, predicted = matrices.sum(2), matrices.sum(1)  # (N, C): pixels of each class, where the truth is not void
+    if tile:
+        agree = true[np.arange(len(labels)), labels] > 0
+        said = np.array([answer_at_centre(stem, folder, encoding, tile) for stem in classifier.found.stems])
+    else:
+        agree = label_of_pixels(true, rule, encoding) == labels
+        said = label_of_pixels(predicted, rule, encoding)
+        said = np.where(said < 0, (labels + 1) % len(names), said)
+    if not agree.all():
+        other = classifier.found.stems[int(agree.argmin())]
+        raise UserError(
+            f"{candidate.name} was scored against masks that do not give {classifier.name}'s labels ({other} is the "
+            "first): train both on one data set, or remove the older evaluation's folder and evaluate anew"
+        )
+    found = replace(classifier.found, counts={"confusion": one_hot(labels, said, len(names))}, beside={})
     return replace(candidate, found=found)
 
 
-def answer(stem: str, folder: Path, encoding: Encoding, rule: str, tile: int | None) -> int:
-    """The label that a predicted mask amounts to; −1 where it has no foreground."""
+def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> int:
+    """The class that a predicted mask has at the centre of a tile."""
     indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors)
-    mask = read_mask(folder / "predictions" / f"{image_of(stem) if tile else stem}.png", indices)
-    if tile:
-        corner = tuple(int(part) for part in stem.rsplit("_", 2)[1:])
-        return int(mask[centre_of(corner, tile)])
-    return int(label_of_pixels(np.bincount(mask.ravel(), minlength=encoding.num_classes), rule, encoding))
+    mask = read_mask(folder / "predictions" / f"{image_of(stem)}.png", indices)
+    corner = tuple(int(part) for part in stem.rsplit("_", 2)[1:])
+    return int(mask[centre_of(corner, tile)])
 
 
 def curves(candidates: list[Candidate], rows: list[dict], measure: Measure = OF_LABELS) -> dict[str, list[dict]]:
@@ -139,6 +151,6 @@ def in_words(row: dict) -> dict[str, str]:
         "bits": ", ".join(f"{bits:,.1f} {kind}" for kind, bits in row["label_bits_per_image"].items()),
         "steps": f"{row['steps']:,}",
         "minutes": f"{row['seconds'] / 60:.1f}, {row['seconds_per_epoch']:.0f} s an epoch",
-        "memory": f"{row['peak_memory_bytes'] / 2**20:,.0f}",
+        "memory": f"{row['peak_memory_bytes'] / 2**20:,.0f}" if row["peak_memory_bytes"] else "–",
         "score": f"{HEADLINES[row['score']]} {show(row['value'])}{brackets(ends)}",
     }

@@ -315,7 +315,7 @@ def cost_section(rows: list[dict]) -> list[Section]:
             row["steps"],
             f"{row['seconds'] / 60:.1f}",
             f"{row['seconds_per_epoch']:.1f}",
-            round(row["peak_memory_bytes"] / 2**20),
+            row["peak_memory_bytes"] and round(row["peak_memory_bytes"] / 2**20),
         ]
         for row in rows
     ]

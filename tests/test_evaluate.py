@@ -23,7 +23,7 @@ from data_pipeline.split import make_split
 from engine import baselines, confusion
 from engine.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
-from engine.evaluation import Evaluation, neighbours_alike, pool
+from engine.evaluation import Evaluation, alike, neighbours_alike, pool
 from engine.framing import choose_frames
 from engine.scores import range_of, verdict
 from evaluate import evaluate
@@ -462,13 +462,25 @@ def test_images_that_depend_on_their_neighbours_are_said_to(world, capsys):
     film = replace(
         found, stems=[f"f{i:02d}" for i in range(60)], counts={"confusion": found.counts["confusion"][order]}
     )
-    alike = neighbours_alike(film)
-    assert alike > 0.5
+    correlation = neighbours_alike(film)
+    assert correlation > 0.5
     assert neighbours_alike(replace(film, groups=["a"] * 60)) is None
-    results = {"miou": 0.35, "miou_ci95": [0.3, 0.4], "neighbours_alike": alike}
+    results = {"miou": 0.35, "miou_ci95": [0.3, 0.4], "neighbours_alike": correlation}
     assert "too narrow" in range_of(results) and "--group-by" in range_of(results)
     evaluate(EvaluateConfig(runs=(world / "runs/weak",), split="train", group_by=r"^item(\d\d)"))
     assert metrics(world / "runs/weak/evaluation/train")["num_units"] == 8
+
+
+def test_classes_of_unlike_difficulty_are_no_film():
+    """Names go by class, and so do scores; within a class, neighbours do not."""
+    labels = np.repeat([0, 1], 100)
+    rng = np.random.default_rng(0)
+    stems = [f"{'ab'[label]}/{place:03d}" for place, label in enumerate(labels)]
+    values = (rng.random(200) < np.where(labels, 0.95, 0.4)).astype(float)
+    assert alike(stems, values) > 0.2
+    assert alike(stems, values, labels) is None
+    film = np.repeat(rng.random(50) < 0.5, 4).astype(float)  # four frames of a film are right, or wrong
+    assert alike(stems, film, labels) > 0.5
 
 
 def films(of: list[Candidate]) -> list[Candidate]:

@@ -48,9 +48,9 @@ def test_a_folder_for_each_class(tmp_path):
     data = find_photos(make_classes(tmp_path / "d", {"cat": 3, "ant": 2, ".hidden": 1}))
     assert data.names == ("ant", "cat") and data.sizes == {(24, 24)} and data.kind == ("uint8", 3)
     assert [(photo.stem, photo.label, photo.split) for photo in data.photos[:3]] == [
-        ("ant__ant0", 0, None),
-        ("ant__ant1", 0, None),
-        ("cat__cat0", 1, None),
+        ("ant/ant0", 0, None),
+        ("ant/ant1", 0, None),
+        ("cat/cat0", 1, None),
     ]
     assert data.findings == [] and data.presence().tolist() == [[True, False]] * 2 + [[False, True]] * 3
 
@@ -74,6 +74,8 @@ def test_parts_of_a_split_of_their_own(tmp_path):
         ({"cat": 4, "dog": 0}, "dog: holds no image"),
         ({"cat": 4, "dog": 1}, "class dog has one image to train on; at least 2"),
         ({"train/cat": 4, "train/dog": 4, "val/cat": 1, "val/owl": 2}, "class owl has no image to train on"),
+        ({"cat": 4, "dogs": 0, "dog": 1}, "class dog has one image to train on"),
+        ({"train/cat": 4, "train/dog": 1, "val/cat": 1, "val/dog": 0}, "class dog has one image to train on"),
     ],
 )
 def test_folders_that_cannot_be_trained_on(tmp_path, counts, words):
@@ -103,6 +105,31 @@ def test_the_same_file_in_two_parts_or_classes_is_a_warning(tmp_path):
     kinds = {finding.kind: str(finding) for finding in find_photos(folder).findings}
     assert set(kinds) == {"leak", "two-labels"}
     assert "2 files, byte for byte the same, stand in several parts" in kinds["leak"]
+
+
+def test_copies_never_stand_on_both_sides_of_a_split_that_is_made(tmp_path):
+    folder = make_classes(tmp_path / "d", {"cat": 4, "dog": 4})
+    shutil.copy(folder / "cat/cat1.png", folder / "cat/z.png")
+    shutil.copy(folder / "cat/cat2.png", folder / "dog/x.png")
+    data = find_photos(folder)
+    assert {photo.stem for photo in data.photos} == {"cat/cat0", "cat/cat1", "cat/cat3"} | {
+        f"dog/dog{i}" for i in range(4)
+    }
+    (said,) = [finding for finding in data.findings if finding.kind == "copies"]
+    assert {Path(name).name for name in said.files} == {"z.png", "cat2.png", "x.png"} and said.level == "warning"
+    assert len(find_photos(folder, to_train=False).photos) == 10  # scored as they are
+    for index in range(3):
+        shutil.copy(folder / "dog/dog0.png", folder / f"dog/dog{index + 1}.png")
+    assert any("without copies, class dog has fewer than 2 images" in error for error in errors(folder))
+
+
+def test_images_that_lie_where_none_is_looked_for_are_named(tmp_path):
+    folder = make_classes(tmp_path / "d", {"cat": 2, "dog": 2, "dog/old": 2})
+    save(folder / "stray.png", shapes(7)[0])
+    data = find_photos(folder)
+    assert len(data.photos) == 4
+    (said,) = data.findings
+    assert said.level == "warning" and set(said.files) == {str(folder / "stray.png"), str(folder / "dog/old")}
 
 
 @pytest.mark.parametrize("folders", [["images", "train"], []])

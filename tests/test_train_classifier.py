@@ -15,8 +15,14 @@ from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
+from data_pipeline.encoding import VOID, Encoding
+from data_pipeline.files import write_json, write_mask
+from data_pipeline.scale import Scale
+from engine.building import classifier_stages
 from engine.compare import Candidate
 from engine.config import ClassifierConfig
+from engine.confusion import confusion_matrix
+from engine.cost import forget_peak, peak_memory
 from engine.evaluation import Evaluation
 from engine.fair import as_labels, curves
 from engine.resume import save_state
@@ -104,6 +110,31 @@ def test_what_it_took_is_written_down(trained):
     assert cost["seconds"] > 0 and cost["peak_memory_bytes"] > 100 << 20 and "CPU" in cost["device"]
 
 
+def test_the_peak_of_memory_is_counted_anew():
+    held = np.ones(400 << 20, np.uint8)
+    before = peak_memory()
+    del held
+    forget_peak()
+    assert peak_memory() < before - (200 << 20)
+
+
+def test_a_tile_keeps_the_centre_that_names_it(monkeypatch):
+    seen = []
+    monkeypatch.setattr("engine.building.photo_batches", lambda loader, policy, **_: seen.append(policy))
+    monkeypatch.setattr("engine.building.held_out_photos", lambda *_: None)
+    for tile in (None, 32):
+        config = ClassifierConfig(strategy="scratch", size="32x32", augment="strong", tile=tile)
+        classifier_stages(config, None, None, None, Scale("uint8", (0,) * 3, (255,) * 3))[0].batches(0)
+    assert (seen[0].shift, seen[0].elastic) == (0.2, 0.04) and (seen[1].shift, seen[1].elastic) == (0, 0)
+    assert seen[1].rotation == seen[0].rotation
+
+
+def test_train_py_does_not_go_on_with_a_classifier(folder, monkeypatch):
+    run = interrupted(settings(folder, "mine", strategy="frozen"), monkeypatch, 1)
+    done = run_script("train.py", "--resume", run, cwd=folder)
+    assert done.returncode == 1 and "a classifier; python train_classifier.py --resume" in done.stderr
+
+
 def test_labels_of_new_images(trained):
     folder, _, _ = trained
     done = run_script("predict.py", "runs/scratch", "d/validation/blue", "--out", "out", cwd=folder)
@@ -112,7 +143,7 @@ def test_labels_of_new_images(trained):
     known = {row["stem"]: row for row in csv.DictReader((folder / "runs/scratch/evaluation/val/per_image.csv").open())}
     assert len(rows) == 6
     for row in rows:
-        same = known[f"validation__blue__{Path(row['image']).stem}"]
+        same = known[f"validation/blue/{Path(row['image']).stem}"]
         assert row["label"] == same["prediction"]
         assert float(row["p_blue"]) == pytest.approx(float(same["p_blue"]), abs=1e-3)
     again = run_script("predict.py", "runs/scratch", "d/validation/blue", "--out", "out", cwd=folder)
@@ -241,6 +272,23 @@ def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder
         (("--data", "d", "--label-from-masks", "most"), "--label-from-masks most: largest, presence:CLASS or centre"),
         (("--data", "d", "--size", "8x8", "--strategy", "scratch"), "8×8 pixels are too small for mobilenet_v2"),
         (("--data", "d", "--train-count", "99"), "--train-count 99: the training part has 16 images"),
+        (("--data", "d", "--strategy", "frozen", "--unfreeze", "block_1"), "--unfreeze belongs to --strategy finetune"),
+        (
+            (
+                "--data",
+                "d",
+                "--strategy",
+                "all",
+                "--backbone",
+                "unet_encoder",
+                "--weights",
+                "unet.keras",
+                "--unfreeze",
+                "blok",
+            ),
+            "no layer's name begins with 'blok'",
+        ),
+        (("--data", "d", "--strategy", "all", "--weights", "x.h5"), "x.h5: there is no such file"),
         (("--resume", "nowhere"), "nowhere: no run"),
     ],
 )
@@ -279,6 +327,17 @@ def test_both_see_the_same_images(masks):
         assert row["label"] == (mask == 2).any()
 
 
+def test_weights_that_have_seen_what_is_held_out(masks):
+    """A U-Net's encoder, of a run with another split."""
+    tiny = ("--backbone", "unet_encoder", "--weights", "runs/masks/model.keras", "--steps", "2", "--batch-size", "2")
+    flags = ("--data", "d", "--label-from-masks", "presence:class_2", *tiny)
+    same = run_script("train_classifier.py", *flags, cwd=masks)
+    other = run_script("train_classifier.py", *flags, "--split-seed", "1", cwd=masks)
+    assert same.returncode == other.returncode == 0, other.stderr
+    assert "held out here" not in same.stdout
+    assert "runs/masks/model.keras was trained on item0" in other.stdout and "scores flatter" in other.stdout
+
+
 def test_masks_beside_labels(masks):
     done = run_script("evaluate.py", "runs/labels", "runs/masks", "--compare", "--out", "both", cwd=masks)
     assert done.returncode == 0, done.stderr
@@ -301,33 +360,38 @@ def test_labels_of_other_masks_are_not_compared(masks, trained):
     assert done.returncode == 1 and "compared with classifiers on labels from the same masks" in done.stderr
 
 
-@pytest.mark.parametrize(("rule", "tile", "expected"), [("largest", None, [1, 0, 1]), ("centre", 4, [2, 0])])
+@pytest.mark.parametrize(("rule", "tile", "expected"), [("largest", None, [1, 0, 0]), ("centre", 4, [2, 0])])
 def test_a_label_read_off_a_predicted_mask_by_hand(tmp_path, rule, tile, expected):
-    from data_pipeline.encoding import Encoding
-    from data_pipeline.files import write_json, write_mask
-
     encoding = Encoding(("ground", "tree", "car"), (0, 1, 2), ((0, 0, 0), (0, 255, 0), (255, 0, 0)))
     folder = tmp_path / "run/evaluation/test"
     write_json(tmp_path / "run/config.json", {"model": "unet"})
     write_json(tmp_path / "run/dataset.json", {"encoding": encoding.to_json()})
-    car, tree = np.zeros((4, 8), np.uint8), np.zeros((4, 8), np.uint8)
-    car[:, :3], car[0, 7], tree[0, 0] = 2, 1, 1
-    for name, mask in (("a", car), ("b", tree), ("none", np.zeros((4, 8), np.uint8))):
+    truth, car, tree = (np.zeros((4, 8), np.uint8) for _ in range(3))
+    truth[0, :3], truth[0, 7], truth[1:3, :3] = 2, 1, 2
+    truth[3] = VOID  # what is said there does not count
+    car[:3, :3], car[0, 7], tree[0, 0], tree[3] = 2, 1, 1, 2
+    said = {"a": car, "b": tree, "none": np.zeros((4, 8), np.uint8)}
+    for name, mask in said.items():
         write_mask(folder / f"predictions/{name}.png", mask, encoding.colors)
-    names, stems, truths = (encoding.names[1:], ["a", "b", "none"], [1, 0, 0])
+    names, stems, truths = (encoding.names[1:], ["a", "b", "none"], [1, 1, 1])
     if tile:
         names, stems, truths = (encoding.names, ["a_0_0", "a_0_4"], [2, 0])
     counts = {"confusion": np.zeros((len(stems), len(names), len(names)), np.int32), "probabilities": None}
-    for place, truth in enumerate(truths):
-        counts["confusion"][place, truth, truth] = 1
-    found = Evaluation(names, stems, [None] * len(stems), stems, counts, {}, [])
-    seen = Evaluation(encoding.names, ["a", "b", "none"], [None] * 3, stems, {}, {}, [])
-    labels = as_labels(Candidate("masks", seen, {"model": "unet"}), Candidate("c", found, {}), rule, tile, folder)
-    said = labels.matrices.sum(1).argmax(1)
-    assert said.tolist() == expected and labels.matrices.sum((1, 2)).tolist() == [1] * len(stems)
+    for place, label in enumerate(truths):
+        counts["confusion"][place, label, label] = 1
+    classifier = Candidate("c", Evaluation(names, stems, [None] * len(stems), stems, counts, {}, []), {})
+    matrices = {"confusion": np.stack([confusion_matrix(truth, mask, 3) for mask in said.values()])}
+    seen = Evaluation(encoding.names, list(said), [None] * 3, list(said), matrices, {}, [])
+    labels = as_labels(Candidate("masks", seen, {"model": "unet"}), classifier, rule, tile, folder)
+    assert labels.matrices.sum(1).argmax(1).tolist() == expected
+    assert labels.matrices.sum(2).argmax(1).tolist() == truths
     with pytest.raises(UserError, match=r"was not scored on 1 of c's images"):
-        fewer = replace(seen, stems=["b", "none"])
-        as_labels(Candidate("masks", fewer, {"model": "unet"}), Candidate("c", found, {}), rule, tile, folder)
+        fewer = replace(seen, stems=["b", "none"], counts={"confusion": matrices["confusion"][1:]})
+        as_labels(Candidate("masks", fewer, {"model": "unet"}), classifier, rule, tile, folder)
+    with pytest.raises(UserError, match=r"masks that do not give c's labels \(a"):
+        trees = confusion_matrix(np.ones_like(tree), tree, 3)
+        other = replace(seen, counts={"confusion": np.stack([trees] * 3)})
+        as_labels(Candidate("masks", other, {"model": "unet"}), classifier, rule, tile, folder)
 
 
 def test_curves_hold_every_run_of_a_method():
