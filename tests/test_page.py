@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_folder, write_classes
+from conftest import make_folder, save, shapes, write_classes
 from PIL import Image
 
 from engine.page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
@@ -620,6 +620,33 @@ def test_the_report_of_a_run_with_hostile_names(tmp_path, visit):
     assert page.locator("dialog[open]").inner_text().count("onerror") >= 1
     page.keyboard.press("Escape")
     assert page.get_by_text("the test part was opened for the first time").count() == 1
+
+
+def test_the_report_of_a_classifier_with_hostile_names(tmp_path, visit):
+    """Images without masks: what it says of each, sorted by how likely it thinks the truth."""
+    from engine.config import ClassifierConfig, EvaluateConfig
+    from evaluate import evaluate
+    from train_classifier import train
+
+    for label, name in enumerate(("ant", "<b>bee")):
+        for index in range(10):
+            image = shapes(10 * index + label)[0]
+            image[..., label] = np.minimum(image[..., label] + 90, 255)
+            save(tmp_path / "data" / name / (EVIL if index == 3 else f"{index}.png"), image)
+    tiny = {"steps": 2, "steps_per_epoch": 1, "batch_size": 4, "backbone": "small_cnn", "strategy": "scratch"}
+    train(ClassifierConfig(**tiny, data=tmp_path / "data", runs_dir=tmp_path, name="r"))
+    evaluate(EvaluateConfig(runs=(tmp_path / "r",), split="all"))
+    page = visit(tmp_path / "r/evaluation/all/report.html")
+    titles = page.locator("h2").all_inner_texts()
+    assert titles[:3] == ["Beside the baselines", "Classes", "Confusion"] and titles[-1] == "Images"
+    assert len(stems(page)) == 20 and f"<b>bee/{EVIL.removesuffix('.png')}" in stems(page)
+    page.get_by_role("combobox", name="Holding").select_option("ant")
+    said = page.locator(".card").all_inner_texts()
+    assert 10 <= len(said) <= 20 and all("ant" in text for text in said)  # true, or taken for one
+    page.locator(".card .open").first.focus()
+    page.keyboard.press("Enter")
+    assert "truth: " in page.locator("dialog[open]").inner_text()
+    page.keyboard.press("Escape")
 
 
 @pytest.mark.slow
