@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from engine.config import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (25, 100, 0)  # images of each class; 0: all
-SEEDS = {"scratch": (0, 1), "frozen": (0, 1, 2), "finetune": (0, 1, 2)}
 CLOTHING = ["--size", "192x192", "--batch-size", "16", "--steps", "400", "--steps-per-epoch", "100", "--patience", "0"]
 TRAIN_COUNTS = (35, 140)  # of golfscape's training scenes
 MASKS = ["--steps", "400", "--batch-size", "8", "--steps-per-epoch", "100", "--patience", "0"]
@@ -39,6 +39,8 @@ class Clothing:
     """Where the runs go."""
     counts: tuple[int, ...] = COUNTS
     """Images of each class; 0: all."""
+    jobs: int = 1
+    """Runs at a time, which share the cores."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Masks:
     """Of MobileNetV2: imagenet, or a file."""
     out: Path
     """Where the runs and the comparisons go."""
+    jobs: int = 1
+    """Runs at a time, which share the cores."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,15 @@ def main(config: Clothing | Masks | Table) -> None:
 
 def train_clothing(config: Clothing) -> None:
     runs = config.out.resolve() / "clothing"
-    cells = [(count, strategy, seed) for count in config.counts for strategy in STRATEGIES for seed in SEEDS[strategy]]
-    for count, strategy, seed in tqdm(cells, unit="run"):
-        flags = ["--data", str(config.data.resolve()), *CLOTHING, "--strategy", strategy, "--seed", str(seed)]
-        flags += ["--train-per-class", str(count)] if count else []
-        flags += [] if strategy == "scratch" else ["--weights", config.weights]
-        train("train_classifier.py", runs / name_of(count, strategy, seed), flags)
-        score(runs / name_of(count, strategy, seed), "val")
+    cells = []
+    for count in config.counts:
+        for strategy in STRATEGIES:
+            for seed in seeds_of(count, strategy):
+                flags = ["--data", str(config.data.resolve()), *CLOTHING, "--strategy", strategy, "--seed", str(seed)]
+                flags += ["--train-per-class", str(count)] if count else []
+                flags += [] if strategy == "scratch" else ["--weights", config.weights]
+                cells.append(("train_classifier.py", runs / name_of(count, strategy, seed), flags))
+    train_all(cells, "val", config.jobs)
     print(f"{len(cells)} runs are in {runs}/. Next: python -m benchmarks.transfer table --out {config.out}")
 
 
@@ -84,54 +90,75 @@ def train_masks(config: Masks) -> None:
     golfscape = out / "data/golfscape"
     if not golfscape.exists():
         call("-m", "data_pipeline", "golfscape", str(golfscape), "--masks", "target")
+    scenes = []
     for count in TRAIN_COUNTS:
         flags = ["--data", str(golfscape), "--symmetry", "none", "--train-count", str(count), *MASKS]
-        train_beside(out / f"golfscape-{count}", flags, "largest", config.weights)
-    runs = [str(out / f"golfscape-{count}" / name) for count in TRAIN_COUNTS for name in ("masks", *STRATEGIES)]
-    compare(runs, "test", out / "golfscape")
+        scenes += beside(out / f"golfscape-{count}", flags, "largest", config.weights)
+    train_all(scenes, "test", config.jobs)
+    compare(scenes, "test", out / "golfscape-compared")
     flags = ["--data", str(config.camvid.resolve()), "--void", "11", "--size", "96x128", *MASKS]
-    runs = train_beside(out / "camvid", flags, "presence:class_9", config.weights)  # pedestrians
-    compare(runs, "val", out / "camvid-compared")
+    streets = beside(out / "camvid", flags, "presence:class_9", config.weights)  # pedestrians
+    train_all(streets, "val", config.jobs)
+    compare(streets, "val", out / "camvid-compared")
+    print(f"Next: look at {out}/golfscape-compared/report.html and {out}/camvid-compared/report.html")
 
 
-def train_beside(folder: Path, flags: list[str], rule: str, weights: str) -> list[str]:
-    """The runs of one data set, in one folder: masks, and each strategy."""
-    train("train.py", folder / "masks", flags)
+def beside(folder: Path, flags: list[str], rule: str, weights: str) -> list[tuple]:
+    """The runs of one data set, in one folder, as script, run and flags: masks, and each strategy."""
+    cells = [("train.py", folder / f"{folder.name}-masks", flags)]
     for strategy in STRATEGIES:
         own = [] if strategy == "scratch" else ["--weights", weights]
         own += ["--label-from-masks", rule, "--strategy", strategy]
-        train("train_classifier.py", folder / strategy, [*flags, *own])
-    return [str(folder / name) for name in ("masks", *STRATEGIES)]
+        cells.append(("train_classifier.py", folder / f"{folder.name}-{strategy}", [*flags, *own]))
+    return cells
 
 
-def compare(runs: list[str], split: str, out: Path) -> None:
+def train_all(cells: list[tuple], split: str, jobs: int) -> None:
+    """Train and score, a few at a time."""
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+
+    def run(cell):
+        train(*cell, threads)
+        score(cell[1], split, threads)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(tqdm(pool.map(run, cells), total=len(cells), unit="run"))
+
+
+def compare(cells: list[tuple], split: str, out: Path) -> None:
     if not out.exists():
-        call("evaluate.py", *runs, "--compare", "--split", split, "--out", str(out))
+        call("evaluate.py", *(str(run) for _, run, _ in cells), "--compare", "--split", split, "--out", str(out))
+
+
+def seeds_of(count: int, strategy: str) -> range:
+    """Three of what is asked about first, of all images with a pretrained encoder; two of the rest."""
+    return range(3 if count == 0 and strategy != "scratch" else 2)
 
 
 def name_of(count: int, strategy: str, seed: int) -> str:
     return f"{count or 'all'}-{strategy}-{seed}"
 
 
-def train(script: str, run: Path, flags: list[str]) -> None:
+def train(script: str, run: Path, flags: list[str], threads: int) -> None:
     """A run, or the rest of it, or nothing where it has ended."""
     if (run / "resume").exists():
-        call(script, "--resume", str(run))
+        call(script, "--resume", str(run), threads=threads)
     elif not run.exists():
-        call(script, *flags, "--runs-dir", str(run.parent), "--name", run.name)
+        call(script, *flags, "--runs-dir", str(run.parent), "--name", run.name, threads=threads)
 
 
-def score(run: Path, split: str) -> None:
+def score(run: Path, split: str, threads: int) -> None:
     if not (run / "evaluation" / split / "metrics.json").exists():
-        call("evaluate.py", str(run), "--split", split)
+        call("evaluate.py", str(run), "--split", split, threads=threads)
 
 
-def call(*command: str) -> None:
-    """A script of the project as a user calls it, its output in a file beside."""
+def call(*command: str, threads: int | None = None) -> None:
+    """A script of the project as a user calls it."""
     first = [] if command[0] == "-m" else [str(ROOT / command[0])]
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), str(threads)) if threads else {}
     done = subprocess.run(
         [sys.executable, *first, *command[len(first) :]],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | limits,
         capture_output=True,
         text=True,
     )
@@ -145,7 +172,7 @@ def print_table(runs: Path) -> None:
     print("|---|---|---|---|---|---|")
     for count in COUNTS:
         for strategy in STRATEGIES:
-            found = [read(runs / name_of(count, strategy, seed)) for seed in SEEDS[strategy]]
+            found = [read(runs / name_of(count, strategy, seed)) for seed in seeds_of(count, strategy)]
             found = [one for one in found if one]
             if found:
                 accuracy, balanced, minutes = (np.array(values) for values in zip(*found, strict=True))
