@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Sets the project up on an Azure Data Science Virtual Machine (Ubuntu) with one NVIDIA GPU, or on any Ubuntu:
+#   git clone URL && cd PROJECT && bash azure/vm-setup.sh
+# It may be called again at any time; what is done already is left as it is. See docs/azure.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${VENV:-.venv}
+
+say() { printf '\n== %s\n' "$*"; }
+
+requirements="requirements.txt"
+if command -v nvidia-smi >/dev/null; then
+  say "GPU and driver"
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
+  requirements="requirements-gpu.txt"
+else
+  say "no nvidia-smi: this machine has no NVIDIA driver, so the CPU packages are installed"
+fi
+
+if [ ! -x "$venv/bin/python" ]; then
+  say "Python 3.11 in $venv"
+  if command -v python3.11 >/dev/null && python3.11 -c 'import ensurepip' 2>/dev/null; then
+    python3.11 -m venv "$venv"
+  else # the image's own Python is older: uv fetches one
+    command -v uv >/dev/null || python3 -m pip install --user --quiet uv
+    PATH="$HOME/.local/bin:$PATH" uv venv --seed --python 3.11 "$venv"
+  fi
+fi
+
+say "packages of $requirements"
+"$venv/bin/python" -m pip install --quiet -r "$requirements" -c constraints.txt
+
+if ! "$venv/bin/python" -c 'import cv2' 2>/dev/null; then
+  say "system libraries of OpenCV"
+  sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends libgl1 libglib2.0-0
+fi
+
+paths="source \"$PWD/docker/cuda-paths.sh\""
+if ! grep -qF "$paths" "$venv/bin/activate"; then
+  echo "$paths" >> "$venv/bin/activate"
+fi
+
+say "what TensorFlow sees"
+set +u # as an activated environment has it
+# shellcheck source=/dev/null
+source "$venv/bin/activate"
+TF_CPP_MIN_LOG_LEVEL=2 python - "$requirements" <<'PYTHON'
+import sys
+
+import tensorflow as tf
+
+gpus = tf.config.list_physical_devices("GPU")
+for gpu in gpus:
+    print(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
+print(f"TensorFlow {tf.__version__}, {len(gpus)} GPUs")
+if "gpu" in sys.argv[1] and not gpus:
+    sys.exit("TensorFlow sees no GPU though there is a driver: reboot after a driver update, and call this again")
+PYTHON
+
+say "ready: source $venv/bin/activate, then python train.py --name first --steps 200"
