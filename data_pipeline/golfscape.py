@@ -6,6 +6,8 @@ grain; a crown is told by its lit and its dark side, its round outline and the s
 """
 
 import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -168,9 +170,8 @@ def paint_crowns(image, crowns, light, color, ground, knobs):
     for center_x, center_y, radius in crowns:
         across, down = (x - center_x) / radius, (y - center_y) / radius
         inside = across**2 + down**2 < 1 + rag
-        relief = 54 * (across * light[0] + down * light[1])
-        painted = np.add(CROWN, color.normal(0, knobs.color_jitter, 3)) + (relief + grain)[..., None]
-        image = np.where(inside[..., None], painted, image)
+        relief = 54 * (across[inside] * light[0] + down[inside] * light[1])
+        image[inside] = np.add(CROWN, color.normal(0, knobs.color_jitter, 3)) + (relief + grain[inside])[:, None]
         trees[inside] = 1
     return image, trees
 
@@ -190,13 +191,19 @@ def turned_axes(size, layout):
 
 def blob(size, center, radius, raggedness, layout):
     """A closed shape whose radius is a short Fourier series of the angle; bool (size, size)."""
-    y, x = np.mgrid[:size, :size] / size
+    waves = np.arange(2, 6)
+    heights, phases = raggedness * layout.normal(0, 1, 4) / waves, layout.uniform(0, 6, 4)
+    inside = np.zeros((size, size), bool)
+    reach = radius * (1 + np.abs(heights).sum())  # beyond it there is nothing
+    (left, right), (top, bottom) = ((max(0, int((c - reach) * size)), int((c + reach) * size) + 2) for c in center)
+    y, x = np.mgrid[top : min(bottom, size), left : min(right, size)] / size
     across, down = x - center[0], y - center[1]
     angle = np.arctan2(down, across)
-    waves = np.arange(2, 6)
-    heights = raggedness * layout.normal(0, 1, 4) / waves
-    edge = 1 + (heights[:, None, None] * np.cos(waves[:, None, None] * angle + layout.uniform(0, 6, (4, 1, 1)))).sum(0)
-    return across**2 + down**2 < (radius * edge) ** 2
+    edge = 1 + sum(
+        height * np.cos(wave * angle + phase) for height, wave, phase in zip(heights, waves, phases, strict=True)
+    )
+    inside[top:bottom, left:right] = across**2 + down**2 < (radius * edge) ** 2
+    return inside
 
 
 def band_noise(size, sigma, rng):
@@ -227,9 +234,12 @@ def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = K
         raise UserError(f"{folder} exists; name another folder, or remove it first")
     classes = CLASSES if masks == "trees" else target_classes(knobs)
     colors = [entry["color"] for entry in classes["classes"]]
-    with replace_folder(folder) as drawn:
-        for i in tqdm(range(count), f"drawing {folder}", unit="scene", leave=False, disable=None):
+    with replace_folder(folder) as drawn, ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def draw(i: int) -> None:
             image, trees, target, _ = scene((seed, i), knobs)
             write_picture(drawn / "images" / f"scene_{i:04d}.png", image)
             write_mask(drawn / "masks" / f"scene_{i:04d}.png", trees if masks == "trees" else target, colors)
+
+        list(tqdm(pool.map(draw, range(count)), f"drawing {folder}", count, unit="scene", leave=False, disable=None))
         write_json(drawn / "classes.json", classes)
