@@ -192,9 +192,9 @@ RECIPES = {
 }
 
 
-def recipe_config(name: str = "default", **changes) -> TrainConfig:
+def recipe_config(recipe: str = "default", /, **changes) -> TrainConfig:
     """The settings of a recipe, with changes."""
-    return TrainConfig(**{"recipe": name} | RECIPES[name] | changes)
+    return TrainConfig(**{"recipe": recipe} | RECIPES[recipe] | changes)
 
 
 def recipe_named(arguments: list[str]) -> TrainConfig:
