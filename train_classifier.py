@@ -14,6 +14,7 @@ from engine.config import STRATEGIES, ClassifierConfig
 DEFAULT_SIZE = "224x224"
 LEAST_SIZE = 32  # pixels a side, of what is chosen by itself: what the encoders of keras.applications take
 DEFAULT_TILE = 64
+SCRATCH_RATE, HEAD_RATE = 0.001, 0.003  # of all weights, and of a last layer alone: docs/results.md
 
 
 def train(config: ClassifierConfig) -> None:
@@ -194,6 +195,8 @@ def settle(config: ClassifierConfig, data) -> ClassifierConfig:
         changes["head_steps"] = max(1, config.steps // 2)
     if config.strategy == "frozen":
         changes["head_steps"] = config.steps
+    if config.strategy != "all" and config.learning_rate is None:
+        changes["learning_rate"] = SCRATCH_RATE if config.strategy == "scratch" else HEAD_RATE
     if config.strategy != "scratch":
         own = config.weights not in (None, "imagenet")
         changes["weights"] = str(Path(config.weights).resolve()) if own else "imagenet"

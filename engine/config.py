@@ -255,8 +255,8 @@ class ClassifierConfig:
     """Ask the frozen encoder once for each image, and train the last layer on its answers: many times faster, but it
     sees no augmentation."""
 
-    learning_rate: float = 1e-3
-    """Of Adam, at the start; to zero along a half cosine."""
+    learning_rate: float | None = None
+    """Of Adam, at the start; to zero along a half cosine. Default: 0.001 from scratch, 0.003 of the last layer alone."""
     finetune_rate: float = 1e-4
     """The same, for the second stage of finetune."""
     unfreeze: str = "all"
