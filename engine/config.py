@@ -256,7 +256,8 @@ class ClassifierConfig:
     sees no augmentation."""
 
     learning_rate: float | None = None
-    """Of Adam, at the start; to zero along a half cosine. Default: 0.001 from scratch, 0.003 of the last layer alone."""
+    """Of Adam, at the start; to zero along a half cosine. Default: 0.001 from scratch, 0.003 of the last layer
+    alone."""
     finetune_rate: float = 1e-4
     """The same, for the second stage of finetune."""
     unfreeze: str = "all"

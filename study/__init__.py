@@ -1,0 +1,1 @@
+"""Why are a few hundred masks enough? An experiment."""
