@@ -131,8 +131,8 @@ def compare(cells: list[tuple], split: str, out: Path) -> None:
 
 
 def seeds_of(count: int, strategy: str) -> range:
-    """Three of what is asked about first, of all images with a pretrained encoder; two of the rest."""
-    return range(3 if count == 0 and strategy != "scratch" else 2)
+    """Two from scratch; with a pretrained encoder three on all images, which is asked about first, and else one."""
+    return range(2 if strategy == "scratch" else 3 if count == 0 else 1)
 
 
 def name_of(count: int, strategy: str, seed: int) -> str:
