@@ -20,6 +20,8 @@ import numpy as np
 from data_pipeline.command import UserError
 from data_pipeline.files import write_atomically
 
+from .run import UNFINISHED
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 KEPT = 2  # states; should the newest be damaged, the one before is there
 
@@ -70,9 +72,14 @@ def restore(variables, values: list[np.ndarray]) -> None:
 
 @contextmanager
 def how_to_go_on(run: Path, command: str) -> Iterator[None]:
-    """An interruption or a full disk end in a line that says how to go on with a run: by the command."""
+    """An interruption or a full disk end in a line that says how to go on with a run: by the command.
+
+    Raises:
+        UserError: for a full disk, and where another process is training the run.
+    """
     try:
-        yield
+        with alone(run):
+            yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Go on from the last validation with: {command}") from None
     except OSError as error:
@@ -82,6 +89,22 @@ def how_to_go_on(run: Path, command: str) -> Iterator[None]:
             f"no room on the disk of {run} ({error.strerror}); the state of the validation before is intact. "
             f"Make room, then: {command}"
         ) from None
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Hold a run for this process until the block is done, or the process dies; a UserError where another holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    with open(run / UNFINISHED / "lock", "w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{run}: another process is training it; wait for its end, or stop it first") from None
+        yield
 
 
 @contextmanager

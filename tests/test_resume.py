@@ -21,7 +21,7 @@ from PIL import Image
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import EvaluateConfig, TrainConfig
-from engine.resume import newest_state, save_state, states, undisturbed
+from engine.resume import how_to_go_on, newest_state, save_state, states, undisturbed
 from evaluate import evaluate
 from models import build_model
 from train import train
@@ -301,3 +301,12 @@ def test_the_environment_is_enough_to_repeat_a_run(whole):
     command = json.loads((whole / "runs/d-unet/environment.json").read_text())["command"]
     assert run_script(*command, cwd=whole).returncode == 0
     assert weights(whole / "runs/d-unet-2") == weights(whole / "runs/d-unet") != weights(whole / "runs/whole")
+
+
+def test_two_processes_do_not_train_one_run(tmp_path):
+    (tmp_path / "resume").mkdir()
+    with how_to_go_on(tmp_path, "train.py --resume x"):
+        with pytest.raises(UserError, match="another process is training it"), how_to_go_on(tmp_path, ""):
+            pytest.fail("it was let in")
+    with how_to_go_on(tmp_path, ""):  # free again
+        pass
