@@ -305,8 +305,8 @@ def test_the_environment_is_enough_to_repeat_a_run(whole):
 
 def test_two_processes_do_not_train_one_run(tmp_path):
     (tmp_path / "resume").mkdir()
-    with how_to_go_on(tmp_path, "train.py --resume x"):
-        with pytest.raises(UserError, match="another process is training it"), how_to_go_on(tmp_path, ""):
-            pytest.fail("it was let in")
+    busy = pytest.raises(UserError, match="another process is training it")
+    with how_to_go_on(tmp_path, ""), busy, how_to_go_on(tmp_path, ""):
+        pytest.fail("it was let in")
     with how_to_go_on(tmp_path, ""):  # free again
         pass
