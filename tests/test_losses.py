@@ -340,6 +340,7 @@ def check_two_devices(names):
     assert shared == pytest.approx(np.mean(halves), abs=1e-6), "as its docstring says"
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one():
     """One loss of each way to sum over the batch."""
     check_two_devices(["ce+dice+dice_per_image"])

@@ -156,7 +156,7 @@ def test_killed_with_dropout_and_batch_normalisation(whole, seed):
     assert weights(whole / f"runs/dense{seed}") == weights(whole / "runs/dense")
 
 
-@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("after", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_interrupted_after_any_validation(small, monkeypatch, after):
     """In the first stage and at its end; the folds below are interrupted too."""
     run = interrupted(settings(small, f"after{after}"), monkeypatch, after)
@@ -222,7 +222,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(whole, name, megabytes):
     same_as_whole(whole, run.name)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_interrupting_says_how_to_go_on(whole, number):
     name = f"stopped{int(number)}"
     command = [sys.executable, str(ROOT / "train.py"), "--data", "d", *FLAGS, "--steps", "5000", "--name", name]

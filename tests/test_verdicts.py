@@ -90,6 +90,7 @@ def test_power_is_what_it_is_said_to_be():
     assert found / 400 == pytest.approx(POWER, abs=0.05)
 
 
+@pytest.mark.slow
 def test_false_verdicts_are_rare_in_a_family():
     """No effect anywhere: how often any of six is supported; an effect of interest everywhere: any not supported."""
     rng, seeds = np.random.default_rng(2), 12
