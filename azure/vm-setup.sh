@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets the project up on an Azure Data Science Virtual Machine (Ubuntu) with one NVIDIA GPU, or on any Ubuntu:
+# Sets the project up on an Azure Data Science Virtual Machine (Ubuntu) with one NVIDIA GPU:
 #   git clone URL && cd PROJECT && bash azure/vm-setup.sh
 # It may be called again at any time; what is done already is left as it is. See docs/azure.md.
 set -euo pipefail
@@ -11,19 +11,22 @@ say() { printf '\n== %s\n' "$*"; }
 requirements="requirements.txt"
 if command -v nvidia-smi >/dev/null; then
   say "GPU and driver"
-  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv || {
+    say "the driver does not answer: reboot after a driver update, and call this again"
+    exit 1
+  }
   requirements="requirements-gpu.txt"
 else
   say "no nvidia-smi: this machine has no NVIDIA driver, so the CPU packages are installed"
 fi
 
-if [ ! -x "$venv/bin/python" ]; then
+if ! "$venv/bin/python" -c 'import sys, pip; assert sys.version_info >= (3, 11)' 2>/dev/null; then
   say "Python 3.11 in $venv"
   if command -v python3.11 >/dev/null && python3.11 -c 'import ensurepip' 2>/dev/null; then
-    python3.11 -m venv "$venv"
+    python3.11 -m venv --clear "$venv"
   else # the image's own Python is older: uv fetches one
     command -v uv >/dev/null || python3 -m pip install --user --quiet uv
-    PATH="$HOME/.local/bin:$PATH" uv venv --seed --python 3.11 "$venv"
+    PATH="$HOME/.local/bin:$PATH" uv venv --clear --seed --python 3.11 "$venv"
   fi
 fi
 

@@ -25,6 +25,8 @@ case $step in
     mkdir -p "$HOME" data runs out
     chmod -R a+rwX "$HOME"
     chmod 1777 . data runs out
+    chmod -R a+rX .
+    chmod a+rwX docs docs/tutorial.ipynb # so that the notebook can be saved
     ;;
   *)
     echo "$step: system, packages FILE, check or open is wanted" >&2

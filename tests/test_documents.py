@@ -86,7 +86,7 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
         cell.source = reduced(cell.source) if cell.source != START else "%cd ."
     nbclient.NotebookClient(made, timeout=300, resources={"metadata": {"path": str(copy)}}).execute()
     said = "".join(out.get("text", "") for cell in made.cells if cell.cell_type == "code" for out in cell.outputs)
-    assert "Report: runs/first/evaluation/test/report.html" in said
+    assert "Report: runs/trees/evaluation/test/report.html" in said
     written = ["preview.jpg", "strong.jpg", "progress.jpg", "unet.svg", "fc_densenet56.svg", "masks/uncertainty.csv"]
     written += ["compared/report.html", "forecast/report.html", "both/report.html"]
     assert [name for name in written if not (copy / "out" / name).is_file()] == []
