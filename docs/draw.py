@@ -164,6 +164,8 @@ def write_figure(made, path: Path) -> None:
 
     from data_pipeline.files import write_atomically
 
+    if path.suffix not in (".svg", ".png"):
+        raise UserError(f"--out {path}: a name that ends in .svg or .png is wanted")
     with matplotlib.rc_context({"svg.hashsalt": "docs", "svg.fonttype": "path"}), write_atomically(path) as temporary:
         metadata = {"Date": None} if path.suffix == ".svg" else None
         made.savefig(temporary, format=path.suffix.removeprefix("."), metadata=metadata)

@@ -51,12 +51,12 @@ def test_every_picture_of_the_tutorial_is_used():
     assert there <= used | {"glossary"}, there - used
 
 
-def test_the_notebook_is_the_tutorial():
+def test_the_notebook_is_the_tutorial(monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     from docs.notebook import NOTEBOOK, notebook
 
     kept = nbformat.read(ROOT / NOTEBOOK, as_version=4)
-    os.chdir(ROOT)
+    monkeypatch.chdir(ROOT)
     assert [cell.source for cell in kept.cells] == [cell.source for cell in notebook().cells], "python -m docs.notebook"
 
 
