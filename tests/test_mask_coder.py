@@ -56,11 +56,10 @@ def decode(number: Fraction, shapes: list[tuple[int, int]], symbols: list[int]) 
         context = context_of(mask, row, column)
         for symbol, share in model.parts(context):
             if number < share:
-                number /= share
+                mask[row, column], number = symbol, number / share
                 break
             number -= share
-        mask[row, column] = symbol
-        model.counts[context, symbol] += 1
+        model.counts[context, int(mask[row, column])] += 1
     return masks
 
 
