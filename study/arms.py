@@ -1,0 +1,177 @@
+"""One network, several supervisions: what is trained on the same images, from the same weights, in the same order.
+
+S  U-Net, trained on masks; the image's class is the one with most probability, summed over the pixels
+C  the same U-Net, trained on the image's class alone: the mean of its pixels' logits
+E  the same U-Net's contracting path, global average pooling and a dense layer: the usual classifier
+
+S and C have the same weights to train, by construction. Everything is cross-entropy, Adam, a rate that falls to zero
+along half a cosine, and the last step's weights: nothing is chosen on held-out images.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from data_pipeline.augment import Policy, augment
+from data_pipeline.dataset import place_of
+from data_pipeline.encoding import VOID
+from engine.confusion import balanced_accuracy, confusion_matrix, mean_iou
+from engine.losses import PixelLoss
+from models.classifier import unet_encoder
+from models.unet import unet
+
+NORM = "group"  # batch statistics of eight images would make the arms differ in noise
+SYMMETRY = Policy(symmetry="d4", foreground=0)  # flips and turns of 90°: they neither drop nor double a pixel
+AT_A_TIME = 100  # images scored together
+LAST_STEPS = 20  # whose mean loss is told
+
+
+class Images(NamedTuple):
+    images: np.ndarray  # uint8 (N, size, size, 3)
+    masks: np.ndarray  # uint8 (N, size, size): 0, and class + 1 on the target; void 255
+    labels: np.ndarray  # int64 (N,): 0…K−1
+
+
+@dataclass(frozen=True)
+class Arm:
+    """build: size, K, width → network for images 0..255; labels: what its loss compares, of masks and labels."""
+
+    build: Callable[[int, int, int], keras.Model]
+    on_masks: bool
+
+    @property
+    def loss(self) -> keras.losses.Loss:
+        return PixelLoss("ce") if self.on_masks else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def segmenter(size: int, num_classes: int, width: int) -> keras.Model:
+    return unet(num_classes + 1, (size, size, 3), width=width, norm=NORM)
+
+
+def pooled_segmenter(size: int, num_classes: int, width: int) -> keras.Model:
+    """The mean over the pixels of the classes' logits; the background's is left out, no image being of it."""
+    network = segmenter(size, num_classes, width)
+    logits = layers.GlobalAveragePooling2D(name="pool")(network.output)[:, 1:]
+    return keras.Model(network.inputs, logits, name="pooled_unet")
+
+
+def encoder(size: int, num_classes: int, width: int) -> keras.Model:
+    _, path = unet_encoder((size, size, 3), None, width=width, norm=NORM)
+    inputs = layers.Input((size, size, 3))
+    x = path(layers.Rescaling(1 / 255, dtype="float32", name="rescale")(inputs))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name="unet_encoder_classifier")
+
+
+ARMS = {
+    "S": Arm(segmenter, on_masks=True),
+    "C": Arm(pooled_segmenter, on_masks=False),
+    "E": Arm(encoder, on_masks=False),
+}
+
+
+def train_and_score(
+    arm: str, train: Images, test: Images, *, steps: int, rate: float, seed: int, width: int, balanced=False, batch=8
+) -> dict:
+    """Train an arm and score it on images never seen.
+
+    Args:
+        arm: a key of ARMS.
+        train, test: images of one size. In training masks, void has no say: that is how few pixels are labelled.
+        steps: of training, with ``batch`` images each.
+        rate: learning rate of the first step.
+        seed: of the weights, and of the order and variation of the images.
+        width: channels of U-Net's first level.
+        balanced: of S: every class of the masks weighs alike, over the training set, in place of every pixel.
+
+    Returns:
+        accuracy: balanced over the classes of images; miou: of S, else None; loss: mean over the last training steps;
+        parameters: trained.
+    """
+    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+    kind = ARMS[arm]
+    keras.utils.set_random_seed(seed)
+    model = kind.build(train.images.shape[1], num_classes, width)
+    model.compile(keras.optimizers.Adam(rate), loss=kind.loss)
+    losses, weigh = [], class_weights(train.masks, num_classes + 1) if balanced else np.ones(num_classes + 1)
+    for step, (images, masks, labels) in zip(range(steps), batches(train, seed, batch), strict=False):
+        model.optimizer.learning_rate.assign(rate * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        target = (masks, pixel_weights(masks, weigh)) if kind.on_masks else (labels, None)
+        losses.append(float(model.train_on_batch(images, *target)))
+    return score(model, kind, test, num_classes) | {
+        "loss": float(np.mean(losses[-LAST_STEPS:])),
+        "parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
+    }
+
+
+def batches(train: Images, seed: int, batch: int) -> Iterator[Images]:
+    """Endless: each image once in every pass, in a drawn order, flipped and turned; the same for every arm."""
+    first = 0
+    while True:
+        drawn = []
+        for position in range(first, first + batch):
+            epoch, index = place_of(position, seed, len(train.labels))
+            drawn.append(augment(train.images[index], train.masks[index], (seed, epoch, index), SYMMETRY))
+        chosen = [place_of(position, seed, len(train.labels))[1] for position in range(first, first + batch)]
+        images, masks = (np.stack(part) for part in zip(*drawn, strict=True))
+        yield Images(images, masks, train.labels[chosen])
+        first += batch
+
+
+def class_weights(masks: np.ndarray, num_classes: int) -> np.ndarray:
+    """Of each class, so that all weigh alike over these masks and the labelled pixels 1 on average; absent: 0."""
+    pixels = np.bincount(masks[masks != VOID], minlength=num_classes)[:num_classes]
+    present = pixels > 0
+    return np.where(present, pixels.sum() / (present.sum() * np.maximum(pixels, 1)), 0.0)
+
+
+def pixel_weights(masks: np.ndarray, weigh: np.ndarray) -> np.ndarray:
+    """float32 (B, H, W): the class's weight, 0 at void."""
+    table = np.zeros(256, np.float32)
+    table[: len(weigh)] = weigh
+    return table[masks]
+
+
+def few_pixels(masks: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Masks with ``count`` labelled pixels each, void elsewhere: half on the target, half on the background.
+
+    Of an odd number the odd one falls to either by a coin; with a single one, so does it. Drawn once, for each image by
+    its place, so that the smaller count's pixels are among the larger's.
+
+    Raises:
+        ValueError: where target or background has fewer pixels.
+    """
+    kept = np.full_like(masks, VOID)
+    for i, mask in enumerate(masks):
+        rng = np.random.default_rng([seed, i])
+        odd = rng.integers(2)
+        for target in (0, 1):
+            places = rng.permutation(np.flatnonzero((mask > 0) == target))
+            wanted = count // 2 + (count % 2) * (odd == target)
+            if wanted > len(places):
+                raise ValueError(f"image {i} has {len(places)} pixels of {'target' if target else 'background'}")
+            kept[i].flat[places[:wanted]] = mask.flat[places[:wanted]]
+    return kept
+
+
+def score(model: keras.Model, kind: Arm, test: Images, num_classes: int) -> dict:
+    """Balanced accuracy over images, and mIoU where there are masks."""
+    truth, told, pixels = test.labels, [], np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    for first in range(0, len(truth), AT_A_TIME):
+        part = slice(first, first + AT_A_TIME)
+        logits = model.predict_on_batch(test.images[part])
+        if kind.on_masks:
+            pixels += confusion_matrix(test.masks[part], logits.argmax(-1).astype(np.uint8), num_classes + 1)
+            logits = ops.convert_to_numpy(ops.softmax(logits))[..., 1:].sum((1, 2))
+        told.append(logits.argmax(-1))
+    table = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(table, (truth, np.concatenate(told)), 1)
+    return {
+        "accuracy": float(balanced_accuracy(table)),
+        "miou": float(mean_iou(pixels)) if kind.on_masks else None,
+    }
