@@ -39,7 +39,7 @@ class Images(NamedTuple):
 
 @dataclass(frozen=True)
 class Arm:
-    """build: size, K, width → network for images 0..255; labels: what its loss compares, of masks and labels."""
+    """build: size, K, width → network for images 0..255; on_masks: whether masks train it, or labels."""
 
     build: Callable[[int, int, int], keras.Model]
     on_masks: bool
@@ -75,14 +75,14 @@ ARMS = {
 }
 
 
-def train_and_score(
-    arm: str, train: Images, test: Images, *, steps: int, rate: float, seed: int, width: int, balanced=False, batch=8
-) -> dict:
-    """Train an arm and score it on images never seen.
+def trained(
+    arm: str, train: Images, *, steps: int, rate: float, seed: int, width: int, balanced: bool = False, batch: int = 8
+) -> tuple[keras.Model, dict]:
+    """Train an arm.
 
     Args:
         arm: a key of ARMS.
-        train, test: images of one size. In training masks, void has no say: that is how few pixels are labelled.
+        train: images of every class. In their masks, void has no say: that is how few pixels are labelled.
         steps: of training, with ``batch`` images each.
         rate: learning rate of the first step.
         seed: of the weights, and of the order and variation of the images.
@@ -90,11 +90,9 @@ def train_and_score(
         balanced: of S: every class of the masks weighs alike, over the training set, in place of every pixel.
 
     Returns:
-        accuracy: balanced over the classes of images; miou: of S, else None; loss: mean over the last training steps;
-        parameters: trained.
+        The network, and its facts: loss, the mean over the last training steps; parameters, those that trained.
     """
-    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
-    kind = ARMS[arm]
+    num_classes, kind = int(train.labels.max()) + 1, ARMS[arm]
     keras.utils.set_random_seed(seed)
     model = kind.build(train.images.shape[1], num_classes, width)
     model.compile(keras.optimizers.Adam(rate), loss=kind.loss)
@@ -103,10 +101,8 @@ def train_and_score(
         model.optimizer.learning_rate.assign(rate * 0.5 * (1 + math.cos(math.pi * step / steps)))
         target = (masks, pixel_weights(masks, weigh)) if kind.on_masks else (labels, None)
         losses.append(float(model.train_on_batch(images, *target)))
-    return score(model, kind, test, num_classes) | {
-        "loss": float(np.mean(losses[-LAST_STEPS:])),
-        "parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
-    }
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return model, {"loss": float(np.mean(losses[-LAST_STEPS:])), "parameters": parameters}
 
 
 def batches(train: Images, seed: int, batch: int) -> Iterator[Images]:
@@ -159,19 +155,16 @@ def few_pixels(masks: np.ndarray, count: int, seed: int) -> np.ndarray:
     return kept
 
 
-def score(model: keras.Model, kind: Arm, test: Images, num_classes: int) -> dict:
-    """Balanced accuracy over images, and mIoU where there are masks."""
-    truth, told, pixels = test.labels, [], np.zeros((num_classes + 1, num_classes + 1), np.int64)
-    for first in range(0, len(truth), AT_A_TIME):
+def score_on(arm: str, model: keras.Model, test: Images) -> dict:
+    """accuracy: balanced over the images' classes; miou: of an arm with masks, else None."""
+    num_classes, on_masks = int(test.labels.max()) + 1, ARMS[arm].on_masks
+    told, pixels = [], np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    for first in range(0, len(test.labels), AT_A_TIME):
         part = slice(first, first + AT_A_TIME)
         logits = model.predict_on_batch(test.images[part])
-        if kind.on_masks:
+        if on_masks:
             pixels += confusion_matrix(test.masks[part], logits.argmax(-1).astype(np.uint8), num_classes + 1)
             logits = ops.convert_to_numpy(ops.softmax(logits))[..., 1:].sum((1, 2))
         told.append(logits.argmax(-1))
-    table = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(table, (truth, np.concatenate(told)), 1)
-    return {
-        "accuracy": float(balanced_accuracy(table)),
-        "miou": float(mean_iou(pixels)) if kind.on_masks else None,
-    }
+    table = confusion_matrix(test.labels, np.concatenate(told), num_classes)
+    return {"accuracy": float(balanced_accuracy(table)), "miou": float(mean_iou(pixels)) if on_masks else None}

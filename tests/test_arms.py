@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.encoding import VOID
-from study.arms import ARMS, Images, batches, class_weights, few_pixels, pixel_weights, score, train_and_score
+from study.arms import ARMS, Images, batches, class_weights, few_pixels, pixel_weights, score_on, trained
 from study.scenes import scene
 
 K, WIDTH = 4, 4
@@ -110,7 +110,7 @@ class Painter:
 
 
 def test_scores_by_hand(images):
-    found = score(Painter(images), ARMS["S"], images, K)
+    found = score_on("S", Painter(images), images)
     wrong, of_its_class = images.labels[0], np.bincount(images.labels)[images.labels[0]]
     assert found["accuracy"] == pytest.approx(1 - 1 / of_its_class / K)
     area = (images.masks[0] > 0).sum()
@@ -123,6 +123,8 @@ def test_scores_by_hand(images):
 @pytest.mark.parametrize("arm", [pytest.param("S", marks=pytest.mark.slow), "E"])
 def test_it_learns_and_does_so_again_alike(images, arm):
     settings = {"rate": 0.003, "seed": 1, "width": WIDTH}
-    short, long, again = (train_and_score(arm, images, images, steps=n, **settings) for n in (20, 80, 80))
-    assert long["loss"] < 0.9 * short["loss"] and long == again
-    assert (long["miou"] is None) == (arm == "E")
+    short, long, again = (trained(arm, images, steps=n, **settings) for n in (20, 80, 80))
+    assert long[1]["loss"] < 0.9 * short[1]["loss"] and long[1] == again[1]
+    scores = score_on(arm, long[0], images)
+    assert scores == score_on(arm, again[0], images)
+    assert (scores["miou"] is None) == (arm == "E")

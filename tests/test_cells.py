@@ -1,0 +1,141 @@
+"""The study's cells: the same spec, the same cell; killed, damaged, doubled or in shards, the same results."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from study.cells import TEST, TRAIN, Spec, compute, draw, of_shard, path_of, result_of, run_cells
+from study.scenes import Knobs
+
+SPEC = Spec("E", seed=1, count=8, steps=4, rate=0.002, knobs=Knobs(), tests=40, width=4)
+SPECS = [replace(SPEC, seed=seed, arm=arm) for seed in range(6) for arm in "SCE"]
+
+
+def stand_in(spec: Spec) -> dict:
+    """Numbers that depend on the spec alone, and a process that takes a while."""
+    time.sleep(0.02)
+    return {"number": int(spec.id[:8], 16) / 2**32}
+
+
+def broken(spec: Spec) -> dict:
+    raise AssertionError("this cell was done already")
+
+
+def files(folder) -> dict[str, bytes]:
+    """The cells; a killed worker may leave a file with a temporary name, which nobody reads."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*.json") if not path.name.startswith(".")}
+
+
+def test_every_field_of_a_spec_is_part_of_its_name():
+    changed = {
+        "arm": "S",
+        "seed": 2,
+        "count": 16,
+        "steps": 5,
+        "rate": 0.001,
+        "knobs": Knobs(rho=0.5),
+        "width": 8,
+        "balanced": True,
+        "pixels": 4,
+        "tests": 44,
+    }
+    assert set(changed) == set(SPEC.__dataclass_fields__)
+    names = {SPEC.id, *(replace(SPEC, **{name: value}).id for name, value in changed.items())}
+    assert len(names) == len(changed) + 1
+    assert replace(SPEC).id == SPEC.id
+
+
+def test_what_is_done_is_not_done_again(tmp_path):
+    assert run_cells(tmp_path, SPECS, work=stand_in) == len(SPECS)
+    assert run_cells(tmp_path, [*SPECS, *SPECS], work=broken) == 0
+    assert result_of(tmp_path, SPECS[0]) == stand_in(SPECS[0])
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"spec": {}, "result": {"number": 1}}'])
+def test_a_damaged_cell_is_missing_and_done_again(tmp_path, damage):
+    run_cells(tmp_path, SPECS[:1], work=stand_in)
+    path_of(tmp_path, SPECS[0]).write_text(damage)
+    assert result_of(tmp_path, SPECS[0]) is None
+    assert run_cells(tmp_path, SPECS[:1], work=stand_in) == 1
+    assert result_of(tmp_path, SPECS[0]) == stand_in(SPECS[0])
+
+
+def test_two_shards_make_one_whole(tmp_path):
+    run_cells(tmp_path / "whole", SPECS, work=stand_in)
+    parts = [of_shard(SPECS, (number, 2)) for number in (1, 2)]
+    assert not set(parts[0]) & set(parts[1]) and not {s.seed for s in parts[0]} & {s.seed for s in parts[1]}
+    for part in parts:
+        run_cells(tmp_path / "shards", part, work=stand_in)
+    assert files(tmp_path / "whole") == files(tmp_path / "shards")
+
+
+def test_several_processes_find_the_same(tmp_path):
+    run_cells(tmp_path / "one", SPECS[:4], work=stand_in)
+    run_cells(tmp_path / "two", SPECS[:4], jobs=2, work=stand_in)
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path):
+    run_cells(tmp_path / "whole", SPECS, work=stand_in)
+    code = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from test_cells import SPECS, run_cells, stand_in
+run_cells(Path({str(tmp_path / "killed")!r}), SPECS, work=stand_in)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(files(tmp_path / "killed")) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 3 <= len(files(tmp_path / "killed")) < len(SPECS)
+    run_cells(tmp_path / "killed", SPECS, work=stand_in)
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def test_training_images_are_nested_and_of_each_class_alike():
+    few, many = (draw(SPEC, TRAIN, count, 0.0) for count in (8, 16))
+    assert np.array_equal(few.images, many.images[:8]) and np.bincount(many.labels).tolist() == [4] * 4
+    test = draw(SPEC, TEST, 8, 0.0)
+    assert not any(np.array_equal(a, b) for a in few.images for b in test.images)
+
+
+def test_test_sets_share_their_foregrounds():
+    own, other = (draw(SPEC, TEST, 12, rho) for rho in (1.0, -1 / 3))
+    assert np.array_equal(own.masks, other.masks) and np.array_equal(own.labels, other.labels)
+    assert not np.array_equal(own.images, other.images)
+
+
+def test_a_cell_is_the_same_again_and_json_holds_it():
+    spec = replace(SPEC, knobs=Knobs(rho=0.95))
+    found = compute(spec)
+    assert set(found["tests"]) == {"independent", "matched", "conflicting"}
+    assert all(0 <= scores["accuracy"] <= 1 for scores in found["tests"].values())
+    assert json.loads(json.dumps(found)) == found == compute(spec)
+
+
+@pytest.mark.slow
+def test_permuted_labels_stay_at_chance(monkeypatch):
+    """Nothing but the labels tells the classes apart: with labels in disorder, no arm is better than chance."""
+    from study import cells
+
+    def disordered(spec, part, count, rho):
+        images = draw(spec, part, count, rho)
+        if part == TEST:
+            return images
+        return images._replace(labels=np.random.default_rng(0).permutation(images.labels))
+
+    monkeypatch.setattr(cells, "draw", disordered)
+    for arm in "CE":
+        accuracy = compute(replace(SPEC, arm=arm, count=32, steps=200, tests=400))["tests"]["independent"]["accuracy"]
+        assert accuracy == pytest.approx(0.25, abs=0.09)
