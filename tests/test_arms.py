@@ -120,7 +120,8 @@ def test_scores_by_hand(images):
     assert found["miou"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("arm", [pytest.param("S", marks=pytest.mark.slow), "E"])
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["S", "E"])
 def test_it_learns_and_does_so_again_alike(images, arm):
     settings = {"rate": 0.003, "seed": 1, "width": WIDTH}
     short, long, again = (trained(arm, images, steps=n, **settings) for n in (20, 80, 80))
