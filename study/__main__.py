@@ -1,8 +1,10 @@
 """Why are a few hundred masks enough? An experiment on generated scenes.
 
-python -m study pilot --out DIR --jobs 2                  # learning rates, and whether the world is fit
-python -m study run --preset small --out DIR --jobs 2     # the study; resumable at any time
-python -m study run --preset smoke --out DIR              # minutes, to see it work: not inferential
+    python -m study pilot --out DIR --jobs 2                  # learning rates, and whether the world is fit
+    python -m study run --preset small --out DIR --jobs 2     # the study; resumable at any time
+    python -m study run --preset smoke --out DIR              # minutes, to see it work: not inferential
+
+What was trained is kept in DIR and not trained again.
 """
 
 import re
@@ -40,6 +42,12 @@ class Run:
 
 
 def main(config: Pilot | Run) -> None:
+    from .cells import one_thread
+
+    for name in ("jobs", "steps"):
+        if getattr(config, name, 1) < 1:
+            raise UserError(f"--{name} {getattr(config, name)}: at least 1 is wanted")
+    one_thread()
     tune(config) if isinstance(config, Pilot) else run(config)
 
 

@@ -109,11 +109,9 @@ def batches(train: Images, seed: int, batch: int) -> Iterator[Images]:
     """Endless: each image once in every pass, in a drawn order, flipped and turned; the same for every arm."""
     first = 0
     while True:
-        drawn = []
-        for position in range(first, first + batch):
-            epoch, index = place_of(position, seed, len(train.labels))
-            drawn.append(augment(train.images[index], train.masks[index], (seed, epoch, index), SYMMETRY))
-        chosen = [place_of(position, seed, len(train.labels))[1] for position in range(first, first + batch)]
+        places = [place_of(position, seed, len(train.labels)) for position in range(first, first + batch)]
+        chosen = [index for _, index in places]
+        drawn = [augment(train.images[i], train.masks[i], (seed, epoch, i), SYMMETRY) for epoch, i in places]
         images, masks = (np.stack(part) for part in zip(*drawn, strict=True))
         yield Images(images, masks, train.labels[chosen])
         first += batch

@@ -137,8 +137,12 @@ def run_cells(folder: Path, specs: Iterable[Spec], jobs: int = 1, work: Callable
         return len(missing)
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
         running = [pool.submit(keep, folder, spec, work) for spec in missing]
-        for done in tqdm(as_completed(running), **bar):
-            done.result()
+        try:
+            for done in tqdm(as_completed(running), **bar):
+                done.result()
+        except BaseException:  # Ctrl-C too: what has not begun is left for the next time
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return len(missing)
 
 

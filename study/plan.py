@@ -45,7 +45,8 @@ def make_plan(folder: Path, preset: str) -> Plan:
     settings = SMOKE if preset == "smoke" else settings_of_pilot(folder)
     plan, path = Plan(preset, settings, tuple(range(SEEDS[preset]))), Path(folder) / "plan.json"
     if path.exists():
-        known = read_json(path).get("hash")
+        found = read_json(path)
+        known = found.get("hash") if isinstance(found, dict) else None
         if known != plan.hash:
             raise UserError(
                 f"{path} holds another plan ({str(known)[:12]}, not {plan.hash[:12]}): another preset, pilot or "

@@ -84,6 +84,9 @@ def test_shards():
 def test_mistakes_are_one_line(tmp_path):
     done = call("run", "--preset", "small", "--out", tmp_path)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    for flags in (("run", "--jobs", 0), ("pilot", "--steps", 0)):
+        done = call(*flags, "--out", tmp_path)
+        assert done.returncode == 1 and done.stderr == f"error: {flags[1]} 0: at least 1 is wanted\n"
 
 
 @pytest.mark.slow
