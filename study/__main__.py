@@ -1,8 +1,10 @@
 """Why are a few hundred masks enough? An experiment on generated scenes.
 
-    python -m study pilot --out DIR --jobs 2                  # learning rates, and whether the world is fit
-    python -m study run --preset small --out DIR --jobs 2     # the study; resumable at any time
     python -m study run --preset smoke --out DIR              # minutes, to see it work: not inferential
+    python -m study plan --preset small --out DIR             # what would be trained, and how long that takes
+    python -m study run --preset small --out DIR --jobs 2     # the study; resumable at any time
+    python -m study report --out DIR                          # its page, figures and study.json once more
+    python -m study pilot --out DIR --jobs 2                  # learning rates, and whether the world is fit
 
 What was trained is kept in DIR and not trained again.
 """
@@ -14,50 +16,73 @@ from typing import Literal
 
 from data_pipeline.command import UserError, run_command
 
+Name = Literal["smoke", "small", "medium", "full"]
+
 
 @dataclass(frozen=True)
 class Pilot:
     """Tune each arm on seeds of their own, and see whether the world is fit for the study."""
 
     out: Path
+    """The study's folder; its plan is then made from this pilot."""
+    preset: Literal["small", "full"] = "small"
+    """Whose world: medium's is small's."""
+    jobs: int = 1
+    """Processes, one thread each."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Write the plan, and say what it would take."""
+
+    out: Path
     """The study's folder."""
-    steps: int = 300
-    """Of every training, 8 images each."""
+    preset: Name = "smoke"
+    """smoke: one seed, minutes; small: four hypotheses, an hour; medium: all, some hours; full: larger, for a GPU."""
+    hypothesis: str = ""
+    """Only these, such as H2,H4; all of the preset's if empty."""
     jobs: int = 1
     """Processes, one thread each."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Train what is missing and print the verdicts."""
+    """Train what is missing, and report."""
 
     out: Path
     """The study's folder."""
-    preset: Literal["smoke", "small"] = "smoke"
-    """smoke: one seed, minutes; small: twelve seeds, after a pilot."""
+    preset: Name = "smoke"
+    """smoke: one seed, minutes; small: four hypotheses, an hour; medium: all, some hours; full: larger, for a GPU."""
+    hypothesis: str = ""
+    """Only these, such as H2,H4; all of the preset's if empty."""
     jobs: int = 1
     """Processes, one thread each."""
     shard: str = "1/1"
     """I/N: this machine takes every N-th seed, over a shared folder."""
 
 
-def main(config: Pilot | Run) -> None:
+@dataclass(frozen=True)
+class Report:
+    """Write the page, the figures and study.json from the cells that are there."""
+
+    out: Path
+    """The study's folder."""
+
+
+def main(config: Pilot | Plan | Run | Report) -> None:
     from .cells import one_thread
 
-    for name in ("jobs", "steps"):
-        if getattr(config, name, 1) < 1:
-            raise UserError(f"--{name} {getattr(config, name)}: at least 1 is wanted")
+    if getattr(config, "jobs", 1) < 1:
+        raise UserError(f"--jobs {config.jobs}: at least 1 is wanted")
     one_thread()
-    tune(config) if isinstance(config, Pilot) else run(config)
+    {Pilot: tune, Plan: tell, Run: run, Report: report}[type(config)](config)
 
 
 def tune(config: Pilot) -> None:
-    from .hypotheses import Settings
     from .pilot import run_pilot
-    from .plan import write_pilot
-    from .scenes import Knobs
+    from .plan import PRESETS, write_pilot
 
-    pilot = run_pilot(config.out, Settings(Knobs(), {}, balanced=False, steps=config.steps), config.jobs)
+    pilot = run_pilot(config.out, PRESETS[config.preset].base, config.jobs)
     for name, scores in pilot.scores.items():
         print(f"{name:<20} {'  '.join(f'{score:.3f}' for score in scores)}")
     write_pilot(config.out, pilot)
@@ -66,21 +91,47 @@ def tune(config: Pilot) -> None:
     print(f"above chance with fresh images: {ranges}; {said}. In {config.out / 'pilot.json'}")
 
 
+def tell(config: Plan) -> None:
+    from .cells import result_of, seconds_of
+    from .plan import make_plan
+
+    plan = make_plan(config.out, config.preset, names_of(config.hypothesis))
+    cells = [spec for each in plan.cells().values() for spec in each.values()]
+    missing = [spec for spec in dict.fromkeys(cells) if result_of(config.out, spec) is None]
+    for one in plan.hypotheses:
+        print(f"{one.name:<4} {one.claim}")
+    hours = seconds_of(missing) / config.jobs / 3600
+    print(
+        f"plan {plan.hash[:12]}: {len(plan.seeds)} seeds, {len(cells)} cells, {len(missing)} of them missing: about "
+        f"{hours:.1f} hours with --jobs {config.jobs}. Next: python -m study run --preset {config.preset} "
+        f"--out {config.out} --jobs {config.jobs}"
+    )
+
+
 def run(config: Run) -> None:
     from .cells import of_shard, result_of, run_cells
     from .plan import make_plan
 
     shard = parse_shard(config.shard)
-    plan = make_plan(config.out, config.preset)
-    cells = plan.cells()
-    run_cells(config.out, of_shard([spec for each in cells.values() for spec in each.values()], shard), config.jobs)
-    found = [{name: result_of(config.out, spec) for name, spec in each.items()} for each in cells.values()]
-    missing = sum(result is None for each in found for result in each.values())
+    plan = make_plan(config.out, config.preset, names_of(config.hypothesis))
+    cells = [spec for each in plan.cells().values() for spec in each.values()]
+    run_cells(config.out, of_shard(cells, shard), config.jobs)
+    missing = sum(result_of(config.out, spec) is None for spec in cells)
     if missing:
         print(f"this shard is done; {missing} cells of other shards are missing. Next: run them, then this again")
         return
-    print_verdicts(plan, found)
-    print(f"plan {plan.hash[:12]}, {len(plan.seeds)} seeds; cells and plan.json are in {config.out}")
+    report(Report(config.out))
+
+
+def report(config: Report) -> None:
+    from .report import write_report
+
+    for line in write_report(config.out):
+        print(line)
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.replace(" ", "").split(",") if name)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -90,21 +141,5 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def print_verdicts(plan, found: list[dict[str, dict]]) -> None:
-    from .hypotheses import HYPOTHESES
-    from .verdicts import judge
-
-    numbers = {one.name: one.numbers(found, plan.settings.knobs.num_classes) for one in HYPOTHESES}
-    if not plan.inferential:
-        for one in HYPOTHESES:
-            print(f"{one.name:<4} {one.statistic(numbers[one.name]):+.3f}  not inferential  ({one.claim})")
-        return
-    for one, verdict in zip(HYPOTHESES, judge([one.contrast for one in HYPOTHESES], numbers), strict=True):
-        about, said = verdict.estimate, f"{verdict.words}, adjusted p = {verdict.p_for_adjusted:.4f}"
-        print(f"{one.name:<4} {about.value:+.3f}  95% {about.low:+.3f} to {about.high:+.3f}  {said}  ({one.claim})")
-        if verdict.words == "inconclusive":
-            print(f"     detectable {verdict.detectable:.3f}; seeds that would settle it: {verdict.seeds_needed}")
-
-
 if __name__ == "__main__":
-    run_command(main, Pilot | Run, __doc__)
+    run_command(main, Pilot | Plan | Run | Report, __doc__)

@@ -11,6 +11,7 @@ along half a cosine, and the last step's weights: nothing is chosen on held-out 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import keras
@@ -20,7 +21,7 @@ from keras import layers, ops
 from data_pipeline.augment import Policy, augment
 from data_pipeline.dataset import place_of
 from data_pipeline.encoding import VOID
-from engine.confusion import balanced_accuracy, confusion_matrix, mean_iou
+from engine.confusion import balanced_accuracy, confusion_matrix, macro_f1, mean_iou
 from engine.losses import PixelLoss
 from models.classifier import unet_encoder
 from models.unet import unet
@@ -28,6 +29,7 @@ from models.unet import unet
 NORM = "group"  # batch statistics of eight images would make the arms differ in noise
 SYMMETRY = Policy(symmetry="d4", foreground=0)  # flips and turns of 90°: they neither drop nor double a pixel
 AT_A_TIME = 100  # images scored together
+LEAST_SHARE = 1e-7  # of probability: float32 has no smaller beside 1
 LAST_STEPS = 20  # whose mean loss is told
 
 
@@ -76,7 +78,17 @@ ARMS = {
 
 
 def trained(
-    arm: str, train: Images, *, steps: int, rate: float, seed: int, width: int, balanced: bool = False, batch: int = 8
+    arm: str,
+    train: Images,
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    width: int,
+    balanced: bool = False,
+    encoder: list[np.ndarray] | None = None,
+    frozen: bool = False,
+    batch: int = 8,
 ) -> tuple[keras.Model, dict]:
     """Train an arm.
 
@@ -88,21 +100,75 @@ def trained(
         seed: of the weights, and of the order and variation of the images.
         width: channels of U-Net's first level.
         balanced: of S: every class of the masks weighs alike, over the training set, in place of every pixel.
+        encoder: weights to begin with in the contracting path, from ``encoder_weights``; None: drawn ones.
+        frozen: whether the contracting path keeps its weights.
 
     Returns:
-        The network, and its facts: loss, the mean over the last training steps; parameters, those that trained.
+        The network, which the next training of its shape takes over, and its facts: loss, the mean over the last
+        training steps; parameters, those that trained; multiply_adds, of one image's forward pass.
     """
     num_classes, kind = int(train.labels.max()) + 1, ARMS[arm]
-    keras.utils.set_random_seed(seed)
-    model = kind.build(train.images.shape[1], num_classes, width)
-    model.compile(keras.optimizers.Adam(rate), loss=kind.loss)
+    model = fresh(arm, train.images.shape[1], num_classes, width, frozen, seed)
+    for layer, weights in zip(contracting(model), encoder or [], strict=False):
+        layer.set_weights(weights)
     losses, weigh = [], class_weights(train.masks, num_classes + 1) if balanced else np.ones(num_classes + 1)
     for step, (images, masks, labels) in zip(range(steps), batches(train, seed, batch), strict=False):
         model.optimizer.learning_rate.assign(rate * 0.5 * (1 + math.cos(math.pi * step / steps)))
         target = (masks, pixel_weights(masks, weigh)) if kind.on_masks else (labels, None)
         losses.append(float(model.train_on_batch(images, *target)))
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    return model, {"loss": float(np.mean(losses[-LAST_STEPS:])), "parameters": parameters}
+    return model, {
+        "loss": float(np.mean(losses[-LAST_STEPS:])),
+        "parameters": parameters,
+        "multiply_adds": multiply_adds(model),
+    }
+
+
+@cache
+def compiled(arm: str, size: int, num_classes: int, width: int, frozen: bool) -> keras.Model:
+    """One network for all trainings of its shape: to compile it takes as long as some hundred steps."""
+    model = ARMS[arm].build(size, num_classes, width)
+    for layer in contracting(model):
+        layer.trainable = not frozen
+    model.compile(keras.optimizers.Adam(), loss=ARMS[arm].loss)
+    return model
+
+
+def fresh(arm: str, size: int, num_classes: int, width: int, frozen: bool, seed: int) -> keras.Model:
+    """The compiled network with the seed's weights and an optimizer that has not begun."""
+    model = compiled(arm, size, num_classes, width, frozen)
+    keras.utils.set_random_seed(seed)
+    drawn = ARMS[arm].build(size, num_classes, width)
+    for ours, theirs in zip(model.layers, drawn.layers, strict=True):
+        ours.set_weights(theirs.get_weights())
+    for variable in model.optimizer.variables:
+        variable.assign(ops.zeros_like(variable))
+    return model
+
+
+def contracting(model: keras.Model) -> list[keras.Layer]:
+    """The layers with weights of the contracting path, in the order of all arms."""
+    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    layers_of = inner[0].layers if inner else model.layers
+    return [layer for layer in layers_of if layer.weights and layer.name.startswith(("down", "bottom"))]
+
+
+def encoder_weights(model: keras.Model) -> list[list[np.ndarray]]:
+    """Of each layer of the contracting path: what ``trained`` begins another arm with."""
+    return [layer.get_weights() for layer in contracting(model)]
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Of one image's forward pass, in convolutions and dense layers: each tap of a kernel, wherever it is laid."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            total += multiply_adds(layer)
+        elif isinstance(layer, layers.Conv2DTranspose):  # laid on each pixel of its input
+            total += math.prod(layer.kernel.shape) * math.prod(layer.input.shape[1:3])
+        elif isinstance(layer, (layers.Conv2D, layers.Dense)):
+            total += math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+    return total
 
 
 def batches(train: Images, seed: int, batch: int) -> Iterator[Images]:
@@ -154,15 +220,30 @@ def few_pixels(masks: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def score_on(arm: str, model: keras.Model, test: Images) -> dict:
-    """accuracy: balanced over the images' classes; miou: of an arm with masks, else None."""
+    """How well the images' classes are told, and the pixels'.
+
+    Returns:
+        accuracy: balanced over the images' classes. likelihood: the geometric mean of the probability that was given
+        to the right class, e to the power of minus the mean negative log-likelihood; 1/K for one who knows nothing.
+        miou, dice: means over background and classes, of an arm that paints, else None.
+    """
     num_classes, on_masks = int(test.labels.max()) + 1, ARMS[arm].on_masks
     told, pixels = [], np.zeros((num_classes + 1, num_classes + 1), np.int64)
     for first in range(0, len(test.labels), AT_A_TIME):
         part = slice(first, first + AT_A_TIME)
         logits = model.predict_on_batch(test.images[part])
+        shares = ops.convert_to_numpy(ops.softmax(logits)).astype(float)
         if on_masks:
             pixels += confusion_matrix(test.masks[part], logits.argmax(-1).astype(np.uint8), num_classes + 1)
-            logits = ops.convert_to_numpy(ops.softmax(logits))[..., 1:].sum((1, 2))
-        told.append(logits.argmax(-1))
-    table = confusion_matrix(test.labels, np.concatenate(told), num_classes)
-    return {"accuracy": float(balanced_accuracy(table)), "miou": float(mean_iou(pixels)) if on_masks else None}
+            sums = shares[..., 1:].sum((1, 2))
+            shares = sums / sums.sum(-1, keepdims=True)
+        told.append(shares)
+    shares = np.concatenate(told)
+    table = confusion_matrix(test.labels, shares.argmax(-1), num_classes)
+    right = shares[np.arange(len(shares)), test.labels]
+    return {
+        "accuracy": float(balanced_accuracy(table)),
+        "likelihood": float(np.exp(np.log(np.maximum(right, LEAST_SHARE)).mean())),
+        "miou": float(mean_iou(pixels)) if on_masks else None,
+        "dice": float(macro_f1(pixels)) if on_masks else None,
+    }

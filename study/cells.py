@@ -7,19 +7,25 @@ the same work write the same file.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from zipfile import BadZipFile
 
+import numpy as np
 from tqdm import tqdm
 
-from data_pipeline.files import write_json
+from data_pipeline.files import write_atomically, write_json
 
 from .scenes import Knobs
 
-CODE = 1  # raised whenever the same spec may give other numbers
+CODE = 2  # raised whenever the same spec may give other numbers
 TRAIN, TEST = 0, 1  # parts of a world
 BATCH = 8
 
@@ -30,6 +36,9 @@ class Spec:
 
     count: training images, so many of each class as of another; 0: fresh ones for every step, the ideal world.
     pixels: labelled in each mask; None: all.
+    on_key: of S, whether its masks are on the marker that holds the class, in place of the target.
+    start: the training whose contracting path this one begins with; None: drawn weights.
+    frozen: whether that path keeps its weights.
     tests: images of the test set.
     """
 
@@ -42,6 +51,9 @@ class Spec:
     width: int = 8
     balanced: bool = False
     pixels: int | None = None
+    on_key: bool = False
+    start: "Spec | None" = None
+    frozen: bool = False
     tests: int = 1000
 
     @property
@@ -63,28 +75,16 @@ def result_of(folder: Path, spec: Spec) -> dict | None:
         return None
 
 
-def compute(spec: Spec) -> dict:
+def compute(spec: Spec, folder: Path) -> dict:
     """Draw the world's images, train, and score on backgrounds as in training, independent and conflicting.
 
     Returns:
         tests: "independent", and where rho is not 0 also "matched" and "conflicting" → accuracy and miou;
         background: the share of it in the test set's pixels; loss; parameters.
     """
-    from .arms import few_pixels, score_on, trained  # imports TensorFlow
+    from .arms import score_on  # imports TensorFlow
 
-    train = draw(spec, TRAIN, spec.count or spec.steps * BATCH, spec.knobs.rho)
-    if spec.pixels is not None:
-        train = train._replace(masks=few_pixels(train.masks, spec.pixels, spec.seed))
-    model, facts = trained(
-        spec.arm,
-        train,
-        steps=spec.steps,
-        rate=spec.rate,
-        seed=spec.seed,
-        width=spec.width,
-        balanced=spec.balanced,
-        batch=BATCH,
-    )
+    model, facts = train(spec, folder)
     rhos = {"independent": 0.0}
     if spec.knobs.rho:
         rhos |= {"matched": spec.knobs.rho, "conflicting": -1 / (spec.knobs.num_classes - 1)}
@@ -94,23 +94,62 @@ def compute(spec: Spec) -> dict:
     return {"tests": scores, "background": background} | facts
 
 
+def train(spec: Spec, folder: Path):
+    """The cell's network and its facts."""
+    from .arms import few_pixels, trained
+
+    images = draw(spec, TRAIN, spec.count or spec.steps * BATCH, spec.knobs.rho)
+    if spec.pixels is not None:
+        images = images._replace(masks=few_pixels(images.masks, spec.pixels, spec.seed))
+    return trained(
+        spec.arm,
+        images,
+        steps=spec.steps,
+        rate=spec.rate,
+        seed=spec.seed,
+        width=spec.width,
+        balanced=spec.balanced,
+        encoder=encoder_of(spec.start, folder) if spec.start else None,
+        frozen=spec.frozen,
+        batch=BATCH,
+    )
+
+
+def encoder_of(parent: Spec, folder: Path) -> list[list[np.ndarray]]:
+    """The weights of a training's contracting path, by layer; trained and kept where they are missing or damaged."""
+    from .arms import encoder_weights
+
+    path = Path(folder) / "encoders" / f"{parent.id}.npz"
+    try:
+        with np.load(path) as kept:
+            flat = {name: kept[name] for name in kept.files}
+    except (OSError, ValueError, BadZipFile):
+        layers = encoder_weights(train(parent, folder)[0])
+        flat = {f"{layer}/{place}": w for layer, each in enumerate(layers) for place, w in enumerate(each)}
+        with write_atomically(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **flat)
+    layers = 1 + max(int(name.split("/")[0]) for name in flat)
+    return [[flat[name] for name in flat if name.startswith(f"{layer}/")] for layer in range(layers)]
+
+
 def draw(spec: Spec, part: int, count: int, rho: float):
     """The first images of a part of the seed's world, their classes in turn: smaller sets lie inside larger ones."""
-    import numpy as np
+    return drawn(spec.seed, part, count, replace(spec.knobs, rho=rho), spec.on_key)
 
+
+@lru_cache(maxsize=8)
+def drawn(seed: int, part: int, count: int, knobs: Knobs, on_key: bool):
     from .arms import Images
     from .scenes import scene
 
-    knobs = replace(spec.knobs, rho=rho)
-    drawn = [scene(spec.seed, part, i, knobs, label=i % knobs.num_classes) for i in range(count)]
-    return Images(*(np.array([getattr(one, name) for one in drawn]) for name in ("image", "mask", "label")))
+    scenes = [scene(seed, part, i, knobs, label=i % knobs.num_classes) for i in range(count)]
+    names = ("image", "key" if on_key else "mask", "label")
+    return Images(*(np.array([getattr(one, name) for one in scenes]) for name in names))
 
 
-def keep(folder: Path, spec: Spec, work: Callable[[Spec], dict]) -> None:
+def keep(folder: Path, spec: Spec, work: Callable[[Spec, Path], dict]) -> None:
     """Do a cell's work and write it."""
-    path = path_of(folder, spec)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"spec": asdict(spec), "code": CODE, "result": work(spec)})
+    write_json(path_of(folder, spec), {"spec": asdict(spec), "code": CODE, "result": work(spec, folder)})
 
 
 def of_shard(specs: Iterable[Spec], shard: tuple[int, int]) -> list[Spec]:
@@ -119,31 +158,72 @@ def of_shard(specs: Iterable[Spec], shard: tuple[int, int]) -> list[Spec]:
     return [spec for spec in specs if spec.seed % shards == number - 1]
 
 
-def run_cells(folder: Path, specs: Iterable[Spec], jobs: int = 1, work: Callable[[Spec], dict] = compute) -> int:
+def run_cells(folder: Path, specs: Iterable[Spec], jobs: int = 1, work: Callable = compute) -> int:
     """Do what is missing, seed by seed; how many that were.
 
     Args:
         folder: of the study.
         specs: the cells; one that is named twice is done once.
         jobs: processes, one thread each.
-        work: a cell's spec → its result, what JSON can hold.
+        work: a cell's spec and the folder → its result, what JSON can hold.
     """
     missing = [spec for spec in dict.fromkeys(specs) if result_of(folder, spec) is None]
     missing.sort(key=lambda spec: spec.seed)
-    bar = {"total": len(missing), "unit": "cell", "desc": "study", "disable": None}
-    if jobs == 1:
-        for spec in tqdm(missing, **bar):
-            keep(folder, spec, work)
-        return len(missing)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
-        running = [pool.submit(keep, folder, spec, work) for spec in missing]
-        try:
-            for done in tqdm(as_completed(running), **bar):
-                done.result()
-        except BaseException:  # Ctrl-C too: what has not begun is left for the next time
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with progress(missing) as done:
+        if jobs == 1:
+            for spec in missing:
+                keep(folder, spec, work)
+                done(spec)
+            return len(missing)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
+            running = {pool.submit(keep, folder, spec, work): spec for spec in missing}
+            try:
+                for each in as_completed(running):
+                    each.result()
+                    done(running[each])
+            except BaseException:  # Ctrl-C too: what has not begun is left for the next time
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     return len(missing)
+
+
+@contextmanager
+def progress(specs: list[Spec]) -> Iterator[Callable[[Spec], None]]:
+    """A bar that goes on with the work done, not with the number of cells; in a file, a line now and then."""
+    watched = sys.stderr.isatty()
+    with tqdm(
+        total=round(sum(map(cost, specs))),
+        desc="study",
+        smoothing=0.02,  # nearly the mean: cells differ, and the first compile
+        mininterval=0.5 if watched else 60,
+        bar_format=f"{{desc}}: {{percentage:3.0f}}% of {len(specs)} cells, {{elapsed}} gone, {{remaining}} left"
+        + ("" if watched else "\n"),
+        disable=not specs,
+    ) as bar:
+        yield lambda spec: bar.update(cost(spec))
+
+
+def cost(spec: Spec) -> float:
+    """What a cell takes, in steps of U-Net with width 8 at 48 × 48 pixels: measured on a CPU, roughly."""
+    step = (spec.width / 8) ** 1.5 * (spec.knobs.size / 48) ** 2 * (0.5 if spec.arm == "E" else 1)
+    drawn = 0.05 * spec.tests * (3 if spec.knobs.rho else 1) + (0.5 * spec.steps if spec.count == 0 else 0)
+    return spec.steps * step + drawn * (spec.knobs.size / 48) ** 2
+
+
+def seconds_of(specs: Iterable[Spec]) -> float:
+    """How long one process takes over these cells, from ten steps of a training like the first of them."""
+    specs = list(specs)
+    if not specs:
+        return 0.0
+    first = specs[0]
+    few, many = (replace(first, steps=steps, tests=first.knobs.num_classes) for steps in (1, 11))
+    train(few, Path())  # compiles
+    times = []
+    for trial in (few, many):
+        started = time.perf_counter()
+        train(trial, Path())
+        times.append(time.perf_counter() - started)
+    return sum(map(cost, specs)) * (times[1] - times[0]) / (cost(many) - cost(few))
 
 
 def one_thread() -> None:

@@ -1,11 +1,12 @@
-"""The hypotheses that the small study confirms or not: which cells each needs, and what it predicts of their scores.
+"""The hypotheses: which cells each needs, and what it predicts of their scores.
 
 Scores are put on a scale from chance to what the arm attains in the ideal world, where every step sees fresh images
 (Nakkiran, Neyshabur, Sedghi 2020, arXiv 2010.08127): A = (score − floor) / (ideal − floor), each the mean over seeds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,23 +17,38 @@ from .verdicts import Contrast
 ENOUGH = 0.8  # share of the gain from 1 pixel to the whole mask that 16 pixels must reach for bits not to be the reason
 RHO = 0.95  # how far background and class go together, for H4
 FEW, SOME = 1, 16  # labelled pixels of a mask, for H2
+FAR = 1 / 6  # of the image's side: how far the key is from the target, for H3
+OFF_THE_FLOOR = 0.05  # above chance
+
+SECOND = {
+    "accuracy": "likelihood",
+    "miou": "dice",
+    "blank miou": "blank dice",
+}  # the metrics that verdicts are redone on
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cells share. rates, and of S whether its classes are balanced: tuned on seeds of their own."""
+    """What all cells share. rates, and of S whether its classes are balanced: tuned on seeds of their own.
+
+    rates: of "S", "C", "E", and of "S" and "E" where they begin with another's encoder, "S moved" and "E moved".
+    count: images at which the hypotheses are put, N*. counts, widths, pixels: what is tried beside.
+    """
 
     knobs: Knobs
     rates: dict[str, float]
     balanced: bool
     count: int = 32
-    steps: int = 300
+    steps: int = 600
     width: int = 8
     tests: int = 1000
+    counts: tuple[int, ...] = (8, 16, 64, 128)
+    widths: tuple[int, ...] = (4, 16)
+    pixels: tuple[int, ...] = (FEW, 4, SOME, 64)
 
 
 def cells_of(settings: Settings, seed: int) -> dict[str, Spec]:
-    """The cells of one seed by name: an arm, and what is special about it."""
+    """All cells of one seed by name: an arm, and what is special about it."""
 
     def cell(arm: str, **special) -> Spec:
         plain = Spec(
@@ -48,48 +64,96 @@ def cells_of(settings: Settings, seed: int) -> dict[str, Spec]:
         )
         return replace(plain, **special)
 
-    tied = replace(settings.knobs, rho=RHO)
+    least, most = settings.counts[0], settings.counts[-1]
     return (
         {arm: cell(arm) for arm in "SCE"}
         | {f"{arm} ideal": cell(arm, count=0) for arm in "SCE"}
-        | {f"{arm} tied": cell(arm, knobs=tied) for arm in "SC"}
-        | {f"S {pixels} pixels": cell("S", pixels=pixels) for pixels in (FEW, SOME)}
+        | {f"{arm} tied": cell(arm, knobs=replace(settings.knobs, rho=RHO)) for arm in "SCE"}
+        | {f"S {pixels} pixels": cell("S", pixels=pixels) for pixels in settings.pixels}
+        | {f"S 64 pixels of {least}": cell("S", pixels=64, count=least)}
+        | {f"S 4 pixels of {most}": cell("S", pixels=4, count=most)}
+        | {f"{arm} of {count}": cell(arm, count=count) for count in settings.counts for arm in "SCE"}
+        | {f"{arm} width {width}": cell(arm, width=width) for width in settings.widths for arm in "SCE"}
+        | {f"E width {width} ideal": cell("E", width=width, count=0) for width in settings.widths}
+        | keyed(settings, cell)
+        | moved(settings, cell)
+        | {f"{arm} long": cell(arm, steps=2 * settings.steps) for arm in "SCE"}
+        | {f"{arm} long of {most}": cell(arm, steps=2 * settings.steps, count=most) for arm in "SCE"}
     )
+
+
+def keyed(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:
+    """The class in a marker, inside the target or far from it; masks on the target, or on the marker."""
+    cells = {}
+    for name, distance in (("near", 0), ("far", round(FAR * settings.knobs.size))):
+        knobs = replace(settings.knobs, cue="key", distance=distance)
+        cells |= {f"{arm} key {name}": cell(arm, knobs=knobs) for arm in "SC"}
+        cells[f"S on key {name}"] = cell("S", knobs=knobs, on_key=True)
+    return cells
+
+
+def moved(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:
+    """What begins with an encoder: that of a classifier of the sibling world's fresh images, or its own.
+
+    The second is the control of Yosinski et al. 2014 (arXiv 1411.1792), "selffer": the same images once more, with
+    all but the encoder drawn anew.
+    """
+    parent = cell("E", count=0, knobs=replace(settings.knobs, sibling=True))
+    cells = {}
+    for arm in "SE":
+        rate = settings.rates.get(f"{arm} moved", settings.rates[arm])
+        cells |= {
+            f"{arm} fine-tuned": cell(arm, start=parent, rate=rate),
+            f"{arm} frozen": cell(arm, start=parent, rate=rate, frozen=True),
+            f"{arm} selffer": cell(arm, start=cell(arm), rate=rate),
+        }
+    return cells
+
+
+class Column(NamedTuple):
+    """A number of each seed: a cell's measure on a test set."""
+
+    cell: str
+    measure: str = "accuracy"
+    test: str = "independent"
+
+    def read(self, results: dict[str, dict], num_classes: int) -> float:
+        result = results[self.cell]
+        background = result["background"]
+        blank = {  # floors: an image's class guessed, nothing painted
+            "chance": 1 / num_classes,
+            "blank miou": background / (num_classes + 1),
+            "blank dice": 2 * background / (1 + background) / (num_classes + 1),
+        }
+        return blank[self.measure] if self.measure in blank else result["tests"][self.test][self.measure]
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """claim: what is said to be true; columns: a cell's name and how a number is read from its result."""
+    """A claim, and what it says of the columns' statistic.
+
+    arms: that the statistic sets against each other: were twice the steps to move them apart, the verdict would be
+        one on training time. unfit: numbers → why they answer nothing, or "".
+    """
 
     name: str
     claim: str
-    columns: tuple[tuple[str, Callable[[dict, int], float]], ...]
+    columns: tuple[Column, ...]
     statistic: Callable[[np.ndarray], float]
+    arms: str
+    equal: bool = False
+    unfit: Callable[[np.ndarray], str] = lambda numbers: ""
 
     @property
     def contrast(self) -> Contrast:
-        return Contrast(self.name, self.statistic)
+        return Contrast(self.name, self.statistic, equal=self.equal)
 
-    def numbers(self, seeds: list[dict[str, dict]], num_classes: int) -> np.ndarray:
-        """float (seeds, columns), from each seed's results by the cells' names."""
-        return np.array([[read(results[cell], num_classes) for cell, read in self.columns] for results in seeds])
-
-
-def accuracy(test: str = "independent") -> Callable[[dict, int], float]:
-    return lambda result, num_classes: result["tests"][test]["accuracy"]
-
-
-def miou(result: dict, num_classes: int) -> float:
-    return result["tests"]["independent"]["miou"]
-
-
-def chance(result: dict, num_classes: int) -> float:
-    return 1 / num_classes
-
-
-def all_background(result: dict, num_classes: int) -> float:
-    """The mIoU of a network that paints nothing."""
-    return result["background"] / (num_classes + 1)
+    def numbers(self, seeds: Iterable[dict[str, dict]], num_classes: int, second: bool = False) -> np.ndarray:
+        """float (seeds, columns), from each seed's results by the cells' names. second: on the secondary metric."""
+        columns = self.columns
+        if second:
+            columns = [one._replace(measure=SECOND.get(one.measure, one.measure)) for one in columns]
+        return np.array([[column.read(results, num_classes) for column in columns] for results in seeds])
 
 
 def attained(score: np.ndarray, ideal: np.ndarray, floor: np.ndarray) -> float:
@@ -119,44 +183,91 @@ def further_fall(numbers: np.ndarray) -> float:
     return float((first - first_after) - (second - second_after))
 
 
-E_COLUMNS = (("E", accuracy()), ("E ideal", accuracy()), ("E", chance))
+def more_removed(numbers: np.ndarray) -> float:
+    """The share of the error that fine-tuning takes away: the first two columns' (after, before) less the last two's.
+
+    NaN where nothing was left to take away.
+    """
+    after, before, other_after, other_before = 1 - numbers.mean(axis=0)
+    return float((1 - after / before) - (1 - other_after / other_before)) if before * other_before > 0 else np.nan
+
+
+def fall_with_distance(numbers: np.ndarray) -> float:
+    """How far the lead of masks falls as the key goes away; the last column is chance."""
+    return further_fall(numbers[:, :4])
+
+
+def key_unfit(numbers: np.ndarray) -> str:
+    """Why the key's cells answer nothing: labels teach nothing there, or the change is theirs and not the masks'."""
+    s_near, s_far, c_near, c_far, chance = numbers.mean(axis=0)
+    if min(c_near, c_far) < chance + OFF_THE_FLOOR:
+        return f"labels alone are at chance: {c_near:.2f} near, {c_far:.2f} far"
+    if s_near - s_far < c_far - c_near:
+        return "the change is more the labels' than the masks'"
+    return ""
+
+
+S, C, E = (tuple(Column(*each) for each in ((arm,), (f"{arm} ideal",), (arm, "chance"))) for arm in "SCE")
+S_MIOU = (Column("S", "miou"), Column("S ideal", "miou"), Column("S", "blank miou"))
 
 HYPOTHESES = (
     Hypothesis(
         "H6a",
         "from so few images, trained from scratch, masks teach segmentation better than labels teach classification, "
         "each beside what it attains with fresh images without end",
-        (("S", miou), ("S ideal", miou), ("S", all_background), *E_COLUMNS),
+        (*S_MIOU, *E),
         lead,
+        arms="SE",
     ),
     Hypothesis(
         "H6b",
         "from so few images, trained from scratch, masks teach the image's class better than labels do",
-        (("S", accuracy()), ("S ideal", accuracy()), ("S", chance), *E_COLUMNS),
+        (*S, *E),
         lead,
+        arms="SE",
+    ),
+    Hypothesis(
+        "H1",
+        "parameters are the reason: with as many of them, masks and labels teach the image's class equally well",
+        (*S, *C),
+        lead,
+        arms="SC",
+        equal=True,
     ),
     Hypothesis(
         "H2",
         f"the many labelled pixels are the reason: {SOME} of them reach less than {ENOUGH:.0%} of what all gain over "
         f"{FEW}",
-        (
-            (f"S {FEW} pixels", accuracy()),
-            (f"S {SOME} pixels", accuracy()),
-            ("S", accuracy()),
-            ("S ideal", accuracy()),
-            ("S", chance),
-        ),
+        (Column(f"S {FEW} pixels"), Column(f"S {SOME} pixels"), *S),
         rest_of_the_mask,
+        arms="S",
+    ),
+    Hypothesis(
+        "H3",
+        "the place is the reason: masks lose their lead over labels where what holds the class is away from the mask",
+        (*map(Column, ("S key near", "S key far", "C key near", "C key far")), Column("C key far", "chance")),
+        fall_with_distance,
+        arms="SC",
+        unfit=key_unfit,
     ),
     Hypothesis(
         "H4",
         "labels teach the background where it goes with the class, and masks do so less",
         (
-            ("C tied", accuracy("matched")),
-            ("C tied", accuracy("conflicting")),
-            ("S tied", accuracy("matched")),
-            ("S tied", accuracy("conflicting")),
+            Column("C tied", test="matched"),
+            Column("C tied", test="conflicting"),
+            Column("S tied", test="matched"),
+            Column("S tied", test="conflicting"),
         ),
         further_fall,
+        arms="SC",
+    ),
+    Hypothesis(
+        "H5",
+        "transfer has more to give to classification: of the error that training from scratch for as long leaves, "
+        "fine-tuning takes away more",
+        (Column("E fine-tuned"), Column("E long"), Column("S fine-tuned"), Column("S long")),
+        more_removed,
+        arms="",
     ),
 )

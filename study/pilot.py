@@ -13,7 +13,7 @@ from .cells import Spec, result_of, run_cells
 from .hypotheses import Settings, cells_of
 
 SEEDS = (90_001, 90_002)
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.0003, 0.001, 0.003)
 LEAST_RANGE = 0.3  # between chance and the ideal world, in every arm
 
 
@@ -38,39 +38,39 @@ def run_pilot(folder: Path, settings: Settings, jobs: int = 1, seeds: tuple[int,
         settings: their rates and balance are replaced.
         jobs, how: of ``run_cells``.
     """
-    tried = {name_of(*key): key for key in candidates()}
-    specs = {name: [plain(settings, *key, seed) for seed in seeds] for name, key in tried.items()}
-    run_cells(folder, [spec for each in specs.values() for spec in each], jobs, **how)
-    scores = {name: [accuracy_of(folder, spec) for spec in each] for name, each in specs.items()}
-    best = {
-        arm: tried[max((n for n in tried if tried[n][0] == arm), key=lambda n: np.mean(scores[n]))] for arm in "SCE"
-    }
-    chosen = replace(settings, rates={arm: rate for arm, rate, _ in best.values()}, balanced=best["S"][2])
+    scores: dict[str, list[float]] = {}
 
-    ideal = {arm: [cells_of(chosen, seed)[f"{arm} ideal"] for seed in seeds] for arm in "SCE"}
-    run_cells(folder, [spec for each in ideal.values() for spec in each], jobs, **how)
-    scores |= {f"{arm} ideal": [accuracy_of(folder, spec) for spec in each] for arm, each in ideal.items()}
+    def best(trials: dict[str, Settings], cell: str) -> Settings:
+        """The settings with which a cell comes out best."""
+        found = scores_of({name: (trial, cell) for name, trial in trials.items()})
+        scores.update(found)
+        return trials[max(found, key=lambda name: np.mean(found[name]))]
+
+    def scores_of(tried: dict[str, tuple[Settings, str]]) -> dict[str, list[float]]:
+        specs = {name: [cells_of(trial, seed)[cell] for seed in seeds] for name, (trial, cell) in tried.items()}
+        run_cells(folder, [spec for each in specs.values() for spec in each], jobs, **how)
+        return {name: [accuracy_of(folder, spec) for spec in each] for name, each in specs.items()}
+
+    for arm in "SCE":
+        settings = best(grid(settings, arm), arm)
+    ideal = scores_of({f"{arm} ideal": (settings, f"{arm} ideal") for arm in "SCE"})
+    for arm in "SE":
+        settings = best(grid(settings, f"{arm} moved"), f"{arm} fine-tuned")
     chance = 1 / settings.knobs.num_classes
-    return Pilot(chosen, scores, {arm: float(np.mean(scores[f"{arm} ideal"])) - chance for arm in "SCE"})
+    ranges = {arm: float(np.mean(ideal[f"{arm} ideal"])) - chance for arm in "SCE"}
+    return Pilot(settings, scores | ideal, ranges)
 
 
-def candidates() -> list[tuple[str, float, bool]]:
-    """Arm, rate, and whether the classes of its pixels weigh alike: each arm's grid."""
-    return [
-        (arm, rate, balanced)
-        for arm in "SCE"
-        for rate in RATES
-        for balanced in ((False, True) if arm == "S" else (False,))
-    ]
-
-
-def name_of(arm: str, rate: float, balanced: bool) -> str:
-    return f"{arm} {rate:g}" + (" balanced" if balanced else "")
-
-
-def plain(settings: Settings, arm: str, rate: float, balanced: bool, seed: int) -> Spec:
-    trial = replace(settings, rates=dict.fromkeys("SCE", rate), balanced=balanced)
-    return cells_of(trial, seed)[arm]
+def grid(settings: Settings, name: str) -> dict[str, Settings]:
+    """What is tried of an arm: each rate, and of S from scratch also whether the classes of its pixels weigh alike."""
+    tried = {f"{name} {rate:g}": replace(settings, rates=settings.rates | {name: rate}) for rate in RATES}
+    if name != "S":
+        return tried
+    return {
+        told + words: replace(trial, balanced=balanced)
+        for told, trial in tried.items()
+        for words, balanced in (("", False), (" balanced", True))
+    }
 
 
 def accuracy_of(folder: Path, spec: Spec) -> float:

@@ -1,4 +1,4 @@
-"""The plan of a study: settings and seeds, fixed before a cell of it is seen, with the hash that says so."""
+"""The plan of a study: settings, seeds, hypotheses and cells, fixed before any is seen, with the hash of it all."""
 
 import hashlib
 import json
@@ -9,51 +9,132 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 
 from .cells import CODE, Spec
-from .hypotheses import Settings, cells_of
+from .hypotheses import HYPOTHESES, Hypothesis, Settings, cells_of
 from .pilot import LEAST_RANGE, Pilot
 from .scenes import Knobs
 
-SMOKE = Settings(Knobs(), {"S": 0.003, "C": 0.003, "E": 0.003}, balanced=True, count=16, steps=30, width=4, tests=100)
-SEEDS = {"smoke": 1, "small": 12}
+PILOTS = Path(__file__).parent / "pilots"  # of the presets' own worlds
+
+
+@dataclass(frozen=True)
+class Preset:
+    """base: settings that a pilot tunes, or that need none. wide: whether all cells are wanted, or the primaries'."""
+
+    base: Settings
+    seeds: int
+    names: tuple[str, ...] = tuple(one.name for one in HYPOTHESES)
+    wide: bool = False
+    tuned: bool = True
+
+
+UNTUNED = dict.fromkeys(("S", "C", "E"), 0.003)
+USUAL = Settings(Knobs(), UNTUNED, balanced=True)
+LARGE = Settings(
+    Knobs(size=128),
+    UNTUNED,
+    balanced=True,
+    steps=2000,
+    width=16,
+    counts=(8, 16, 64, 128, 256, 512),
+    widths=(4, 8, 32),
+    pixels=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+FIRST = ("H6a", "H6b", "H2", "H4")
+PRESETS = {
+    "smoke": Preset(replace(USUAL, count=16, steps=30, width=4, tests=100), seeds=1, names=FIRST, tuned=False),
+    "small": Preset(USUAL, seeds=12, names=FIRST),
+    "medium": Preset(USUAL, seeds=12, wide=True),
+    "full": Preset(LARGE, seeds=20, wide=True),
+}
 
 
 @dataclass(frozen=True)
 class Plan:
+    """names: of the hypotheses; wide: whether the cells of secondary analyses and guards are among them."""
+
     preset: str
     settings: Settings
     seeds: tuple[int, ...]
+    names: tuple[str, ...]
+    wide: bool
 
     @property
     def inferential(self) -> bool:
         return len(self.seeds) > 1
 
     @property
+    def hypotheses(self) -> list[Hypothesis]:
+        return [one for one in HYPOTHESES if one.name in self.names]
+
+    @property
     def hash(self) -> str:
-        text = json.dumps({"code": CODE, **asdict(self)}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.told(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def told(self) -> dict:
+        """What is fixed: the settings, the contrasts by their columns, and every cell."""
+        contrasts = {one.name: [list(column) for column in one.columns] for one in self.hypotheses}
+        cells = {str(seed): {name: spec.id for name, spec in each.items()} for seed, each in self.cells().items()}
+        return {"code": CODE, **asdict(self), "contrasts": contrasts, "cells": cells}
 
     def cells(self) -> dict[int, dict[str, Spec]]:
-        return {seed: cells_of(self.settings, seed) for seed in self.seeds}
+        needed = {column.cell for one in self.hypotheses for column in one.columns}
+        return {
+            seed: {name: spec for name, spec in cells_of(self.settings, seed).items() if self.wide or name in needed}
+            for seed in self.seeds
+        }
 
 
-def make_plan(folder: Path, preset: str) -> Plan:
-    """The folder's plan; a new one where it has none. ``small`` takes its settings from the folder's pilot.
+def make_plan(folder: Path, preset: str, names: tuple[str, ...] = ()) -> Plan:
+    """The folder's plan; a new one where it has none.
+
+    Args:
+        folder: of the study.
+        preset: a key of PRESETS.
+        names: of the hypotheses, a part of the preset's; (): all of them, and what is shown beside.
 
     Raises:
-        UserError: for a folder with another plan, and for ``small`` without a pilot that found the world fit.
+        UserError: for a folder with another plan, an unknown hypothesis, a world that no pilot found fit.
     """
-    settings = SMOKE if preset == "smoke" else settings_of_pilot(folder)
-    plan, path = Plan(preset, settings, tuple(range(SEEDS[preset]))), Path(folder) / "plan.json"
+    chosen = PRESETS[preset]
+    unknown = [name for name in names if name not in chosen.names]
+    if unknown:
+        raise UserError(f"--hypothesis {','.join(unknown)}: {preset} has {', '.join(chosen.names)}")
+    settings = settings_of_pilot(folder, preset) if chosen.tuned else chosen.base
+    wanted = tuple(name for name in chosen.names if name in names or not names)
+    plan = Plan(preset, settings, tuple(range(chosen.seeds)), wanted, chosen.wide and not names)
+    path = Path(folder) / "plan.json"
     if path.exists():
         found = read_json(path)
         known = found.get("hash") if isinstance(found, dict) else None
         if known != plan.hash:
             raise UserError(
-                f"{path} holds another plan ({str(known)[:12]}, not {plan.hash[:12]}): another preset, pilot or "
-                "version; name another folder with --out"
+                f"{path} holds another plan ({str(known)[:12]}, not {plan.hash[:12]}): another preset, part, pilot or "
+                f"version. Name another folder with --out; cells copied into its cells/ are not trained again"
             )
         return plan
-    write_json(path, {"hash": plan.hash, "code": CODE, **asdict(plan)})
+    write_json(path, {"hash": plan.hash, **plan.told()})
+    return plan
+
+
+def plan_from(found: dict, path: Path) -> Plan:
+    """Of plan.json.
+
+    Raises:
+        UserError: where it is none, or another version's.
+    """
+    try:
+        plan = Plan(
+            found["preset"],
+            settings_from(found["settings"]),
+            tuple(found["seeds"]),
+            tuple(found["names"]),
+            found["wide"],
+        )
+        known = found["hash"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no plan ({error})") from None
+    if known != plan.hash:
+        raise UserError(f"{path} was changed, or made by another version; name another folder with --out")
     return plan
 
 
@@ -61,16 +142,31 @@ def write_pilot(folder: Path, pilot: Pilot) -> None:
     write_json(Path(folder) / "pilot.json", {"fit": pilot.fit, **asdict(pilot)})
 
 
-def settings_of_pilot(folder: Path) -> Settings:
-    path = Path(folder) / "pilot.json"
+def settings_of_pilot(folder: Path, preset: str) -> Settings:
+    """Of the folder's own pilot, else of the one that comes with the preset's world."""
+    own, shipped = Path(folder) / "pilot.json", PILOTS / f"{'full' if preset == 'full' else 'small'}.json"
+    path = own if own.exists() else shipped
     if not path.exists():
-        raise UserError(f"{path} is missing; first: python -m study pilot --out {folder}")
+        raise UserError(f"{preset} needs a pilot; first: python -m study pilot --preset {preset} --out {folder}")
     found = read_json(path)
-    if not found["fit"]:
-        ranges = ", ".join(f"{arm} {value:.2f}" for arm, value in found["ranges"].items())
+    try:
+        settings, fit, ranges = settings_from(found["settings"]), found["fit"], found["ranges"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no pilot's file ({error}); remove it, or run the pilot again") from None
+    if not fit:
+        told = ", ".join(f"{arm} {value:.2f}" for arm, value in ranges.items())
         raise UserError(
-            f"{path}: with fresh images the arms come {ranges} above chance, {LEAST_RANGE} is wanted of each; "
+            f"{path}: with fresh images the arms come {told} above chance, {LEAST_RANGE} is wanted of each; "
             "another world or more steps first"
         )
-    knobs = found["settings"]["knobs"]
-    return replace(Settings(**found["settings"]), knobs=Knobs(**knobs | {"area": tuple(knobs["area"])}))
+    return settings
+
+
+def settings_from(found: dict) -> Settings:
+    """Of what JSON made of them."""
+    return Settings(**tuples(found) | {"knobs": Knobs(**tuples(found["knobs"]))})
+
+
+def tuples(found: dict) -> dict:
+    """With tuples for JSON's lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}

@@ -19,6 +19,7 @@ GRAIN = 8.0  # standard deviation of the ground's fine noise, in grey levels
 SUNWARDS = np.array([0.6, -0.8])  # (x, y)
 MARKER = 2  # radius of the key in pixels
 BEYOND = 3  # pixels between the key's middle and the image's edge, at least
+PARTS = 2  # of a world: training and test; those that follow are its sibling's
 WORLD = 0x301D  # sets a world's stream apart from its scenes'
 
 
@@ -31,11 +32,12 @@ class Knobs:
     cue: str = "texture"  # where the class stands: the target's texture, its outline (shape), or a marker (key)
     distance: int = 0  # of the key: 0: inside the target; else pixels from its border
     rho: float = 0.0  # P(background = class) = rho + (1 − rho)/K; −1/(K − 1): never
-    snr: float = 1.5  # amplitude of the texture over the standard deviation of the ground's noise
+    snr: float = 3.0  # amplitude of the texture over the standard deviation of the ground's noise
     hue_jitter: float = 8.0  # standard deviation of each colour from scene to scene, in grey levels
     raggedness: float = 0.12  # of the target's outline
     decoys: int = 3  # patches with the classes' textures that are no targets
     area: tuple[float, float] = (0.08, 0.15)  # least and most of the image that the target covers
+    sibling: bool = False  # the seed's other world, with textures, colours and images that this one has not
 
     def __post_init__(self):
         lowest = -1 / (self.num_classes - 1)
@@ -49,30 +51,39 @@ class Knobs:
 class World(NamedTuple):
     grounds: np.ndarray  # (K, 2, 3): rough and fairway of each background, RGB
     surface: np.ndarray  # (3,): the target's colour
-    periods: np.ndarray  # (K,): of each class's texture, in pixels
+    period: float  # of the textures, in pixels
+    flecks: np.ndarray  # (K, 3): of each class's texture, the colour that is added
     markers: np.ndarray  # (K, 3): of each class, the key's colour
 
 
 class Scene(NamedTuple):
     image: np.ndarray  # uint8 (size, size, 3) RGB
     mask: np.ndarray  # uint8 (size, size): label + 1 on the target, else 0
+    key: np.ndarray  # uint8 (size, size): label + 1 on the marker, else 0; 0 throughout where the cue is another
     label: int  # 0…K−1
     background: int  # 0…K−1
 
 
-def world(seed: int, num_classes: int = 4) -> World:
-    """What the scenes of one seed have in common."""
-    rng = np.random.default_rng([WORLD, seed])
-    periods = np.geomspace(3, 9, num_classes) * rng.uniform(0.95, 1.05, num_classes)
+def world(seed: int, knobs: Knobs = Knobs()) -> World:
+    """What the scenes of one seed have in common. The sibling's textures lie half way between the world's own."""
+    num_classes = knobs.num_classes
+    turn = np.random.default_rng([WORLD, seed, 0]).uniform()
+    rng = np.random.default_rng([WORLD, seed, 1 + knobs.sibling])
+    flecks = 2 * np.pi * (np.arange(num_classes) + turn + knobs.sibling / 2) / num_classes
     rough = rng.uniform((70, 90, 50), (130, 130, 90), (num_classes, 3))
-    hues = (np.arange(num_classes) + rng.uniform()) / num_classes
-    marker = 150 + 90 * np.cos(2 * np.pi * (hues[:, None] + np.arange(3) / 3))
+    markers = 2 * np.pi * (np.arange(num_classes) + rng.uniform()) / num_classes
     return World(
         np.stack([rough, rough + rng.uniform(15, 35, (num_classes, 3))], axis=1),
         rng.uniform((115, 145, 75), (140, 170, 100)),
-        rng.permutation(periods),
-        rng.permutation(marker),
+        rng.uniform(3.5, 5),
+        2**0.5 * rng.permutation(hues(flecks)),
+        150 + 90 * rng.permutation(hues(markers)),
     )
+
+
+def hues(angles: np.ndarray) -> np.ndarray:
+    """Colours without grey at angles of the colour circle, (n, 3): red at 0, their negatives at π from them."""
+    return np.cos(angles[:, None] - 2 * np.pi * np.arange(3) / 3)
 
 
 def scene(seed: int, part: int, i: int, knobs: Knobs = Knobs(), label: int | None = None) -> Scene:
@@ -81,8 +92,9 @@ def scene(seed: int, part: int, i: int, knobs: Knobs = Knobs(), label: int | Non
     label: the class, in place of the one that is drawn; nothing but the cue, and the background as far as rho ties it
         to the class, depends on it.
     """
+    part += PARTS * knobs.sibling
     shape, cue, ground, scatter, sensor = (np.random.default_rng([seed, part, i, stream]) for stream in range(5))
-    here, size = world(seed, knobs.num_classes), knobs.size
+    here, size = world(seed, knobs), knobs.size
     drawn = int(shape.integers(knobs.num_classes))
     label = drawn if label is None else label
     background = draw_background(label, knobs, ground)
@@ -95,10 +107,10 @@ def scene(seed: int, part: int, i: int, knobs: Knobs = Knobs(), label: int | Non
     image = paint_target(image, target, label, here, knobs, cue)
     crowns = place_crowns(size, target, ground, course)
     image, _ = paint_crowns(image, crowns, SUNWARDS, ground, ground, course)
-    if knobs.cue == "key":
-        paint_key(image, target, here.markers[label], knobs, cue)
-    image = image * light + sensor.normal(0, 4, image.shape)
-    return Scene(np.clip(np.rint(image), 0, 255).astype(np.uint8), target * np.uint8(label + 1), label, background)
+    key = place_key(target, knobs, cue) if knobs.cue == "key" else np.zeros_like(target)
+    image = np.where(key[..., None] == 1, here.markers[label], image) * light + sensor.normal(0, 4, image.shape)
+    masks = target * np.uint8(label + 1), key * np.uint8(label + 1)
+    return Scene(np.clip(np.rint(image), 0, 255).astype(np.uint8), *masks, label, background)
 
 
 def draw_background(label: int, knobs: Knobs, ground) -> int:
@@ -130,38 +142,43 @@ def paint_ground(colors: np.ndarray, knobs: Knobs, ground) -> np.ndarray:
     stripes = 5 * np.sign(np.sin(along * ground.uniform(20, 34)))
     rough, fairway = colors + ground.normal(0, knobs.hue_jitter / 2, 3)
     image = np.where(on_fairway[..., None], fairway + stripes[..., None], rough)
-    return image + (GRAIN * band_noise(knobs.size, 1.2, ground) + 5 * band_noise(knobs.size, 6, ground))[..., None]
+    return image + grain(knobs.size, ground) + 5 * band_noise(knobs.size, 6, ground)[..., None]
+
+
+def grain(size: int, rng) -> np.ndarray:
+    """Fine noise of every colour, (size, size, 3)."""
+    return GRAIN * np.dstack([band_noise(size, 1.2, rng) for _ in range(3)])
 
 
 def paint_decoy(image: np.ndarray, target: np.ndarray, here: World, knobs: Knobs, scatter) -> np.ndarray:
     """A patch of the ground with the texture of any class."""
     patch = blob(knobs.size, scatter.uniform(0, 1, 2), scatter.uniform(0.08, 0.14), 0.2, scatter) & (target == 0)
-    period = here.periods[scatter.integers(knobs.num_classes)]
-    return image + np.where(patch, texture(period, knobs, scatter), 0)[..., None]
+    fleck = here.flecks[scatter.integers(knobs.num_classes)]
+    return image + np.where(patch[..., None], texture(here.period, fleck, knobs, scatter), 0)
 
 
 def paint_target(image: np.ndarray, target: np.ndarray, label: int, here: World, knobs: Knobs, cue) -> np.ndarray:
-    """Its colour, and its class's texture where that is the cue, else one between them all."""
-    period = here.periods[label] if knobs.cue == "texture" else here.periods.mean()
+    """Its colour, and its class's texture where that is the cue, else a grey one."""
+    fleck = here.flecks[label] if knobs.cue == "texture" else np.ones(3)
     color = here.surface + cue.normal(0, knobs.hue_jitter, 3)
-    painted = color + texture(period, knobs, cue)[..., None] + GRAIN * band_noise(knobs.size, 1.2, cue)[..., None]
+    painted = color + texture(here.period, fleck, knobs, cue) + grain(knobs.size, cue)
     return np.where(target[..., None] == 1, painted, image)
 
 
-def texture(period: float, knobs: Knobs, rng) -> np.ndarray:
-    """An egg box, turned and shifted at random: (size, size)."""
+def texture(period: float, fleck: np.ndarray, knobs: Knobs, rng) -> np.ndarray:
+    """Flecks of a colour on an egg box's heights, turned and shifted at random: (size, size, 3)."""
     y, x = np.mgrid[: knobs.size, : knobs.size]
     angle, (right, down) = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2)
     along, across = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
     waves = np.sin(2 * np.pi * along / period + right) * np.sin(2 * np.pi * across / period + down)
-    return GRAIN * knobs.snr * 2 * waves  # its standard deviation is that of the ground's noise times snr
+    return GRAIN * knobs.snr / 0.29 * np.maximum(waves, 0)[..., None] * fleck  # 0.29: deviation of the heights
 
 
-def paint_key(image: np.ndarray, target: np.ndarray, color: np.ndarray, knobs: Knobs, cue) -> None:
-    """The marker: inside the target, or so far from its border that its nearest pixel is ``distance`` away."""
+def place_key(target: np.ndarray, knobs: Knobs, cue) -> np.ndarray:
+    """The marker, uint8 (size, size) of 0 and 1: inside the target, or its nearest pixel ``distance`` from it."""
     rows, columns = np.nonzero(key_places(target, knobs))
     place = int(cue.integers(len(rows)))
-    cv2.circle(image, (int(columns[place]), int(rows[place])), MARKER, color.tolist(), -1)
+    return cv2.circle(np.zeros_like(target), (int(columns[place]), int(rows[place])), MARKER, 1, -1)
 
 
 def key_places(target: np.ndarray, knobs: Knobs) -> np.ndarray:

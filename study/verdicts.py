@@ -5,11 +5,12 @@ seeds, or a ratio of such averages; either way the jackknife's pseudo-values (Tu
 of: for an average they are the seeds' own numbers. The hypotheses' p-values are adjusted together by Holm (1979).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import nctdtr, stdtr, stdtrit
 
 from engine.intervals import holm
 
@@ -96,38 +97,48 @@ def estimate(contrast: Contrast, numbers: np.ndarray) -> Estimate:
     if not np.isfinite(each).all() or not np.isfinite(value):
         raise ValueError(f"{contrast.name}: no number for these seeds")
     n, error = len(each), max(float(each.std(ddof=1) / np.sqrt(len(each))), np.finfo(float).tiny)
-    t = stats.t(n - 1)
-    reach = t.ppf(1 - LEVEL / 2) * error
+    reach = stdtrit(n - 1, 1 - LEVEL / 2) * error
     if contrast.equal:  # two one-sided tests (Schuirmann 1987)
-        p_for = t.sf((contrast.smallest - abs(value)) / error)
-        p_against = t.sf((abs(value) - contrast.smallest) / error)
+        p_for = above((contrast.smallest - abs(value)) / error, n - 1)
+        p_against = above((abs(value) - contrast.smallest) / error, n - 1)
     else:
-        p_for = 2 * min(t.sf(value / error), 0.5) if value > 0 else 1.0  # of two sides, in the predicted direction
-        p_against = t.cdf((value - contrast.smallest) / error)
-    return Estimate(contrast.name, value, error, n, value - reach, value + reach, float(p_for), float(p_against))
+        p_for = 2 * min(above(value / error, n - 1), 0.5) if value > 0 else 1.0  # two sides, predicted direction
+        p_against = 1 - above((value - contrast.smallest) / error, n - 1)
+    return Estimate(contrast.name, value, error, n, value - reach, value + reach, p_for, p_against)
+
+
+def above(t: float, df: int) -> float:
+    """Student's survival function."""
+    return float(stdtr(df, -t))
 
 
 def judge(contrasts: list[Contrast], numbers: dict[str, np.ndarray]) -> list[Verdict]:
-    """The verdicts on a family of hypotheses.
-
-    Supported: adjusted p_for below LEVEL, and an effect of interest (or, for ``equal``, none). Not supported: adjusted
-    p_against below LEVEL. Else inconclusive.
+    """The verdicts on a family of hypotheses, with what its seeds could have told.
 
     Args:
         contrasts: the primaries, one for each hypothesis.
         numbers: of each contrast, by its name.
     """
+    return [
+        Verdict(
+            *one,
+            detectable_effect(one[0].error * np.sqrt(one[0].seeds), one[0].seeds, len(contrasts)),
+            seeds_that_settle(contrast, one[0], len(contrasts)),
+        )
+        for contrast, one in zip(contrasts, decide(contrasts, numbers), strict=True)
+    ]
+
+
+def decide(contrasts: list[Contrast], numbers: dict[str, np.ndarray]) -> list[tuple[Estimate, float, float, str]]:
+    """Of each contrast: its estimate, adjusted p for and against, and the verdict in words.
+
+    Supported: adjusted p_for below LEVEL, and an effect of interest (or, for ``equal``, none). Not supported: adjusted
+    p_against below LEVEL. Else inconclusive.
+    """
     found = [estimate(one, numbers[one.name]) for one in contrasts]
     for_it, against = holm([one.p_for for one in found]), holm([one.p_against for one in found])
     return [
-        Verdict(
-            one,
-            p_for,
-            p_against,
-            in_words(contrast, one, p_for, p_against),
-            detectable_effect(one.error * np.sqrt(one.seeds), one.seeds, len(found)),
-            seeds_that_settle(contrast, one, len(found)),
-        )
+        (one, p_for, p_against, in_words(contrast, one, p_for, p_against))
         for contrast, one, p_for, p_against in zip(contrasts, found, for_it, against, strict=True)
     ]
 
@@ -152,14 +163,12 @@ def detectable_effect(deviation: float, seeds: int, family: int) -> float:
 
 def power(effect: float, deviation: float, seeds: int, family: int) -> float:
     """How often an effect is found: noncentral t."""
-    bound = stats.t.ppf(1 - LEVEL / family / 2, seeds - 1)
-    return float(stats.nct.sf(bound, seeds - 1, effect * np.sqrt(seeds) / deviation))
+    bound = stdtrit(seeds - 1, 1 - LEVEL / family / 2)
+    return 1 - float(nctdtr(seeds - 1, effect * np.sqrt(seeds) / deviation, bound))
 
 
 def seeds_that_settle(contrast: Contrast, found: Estimate, family: int) -> int | None:
     """The fewest seeds with which the smallest effect of interest is detectable; None beyond MOST_SEEDS."""
-    deviation = found.error * np.sqrt(found.seeds)
-    for seeds in range(2, MOST_SEEDS + 1):
-        if power(contrast.smallest, deviation, seeds, family) >= POWER:
-            return seeds
-    return None
+    deviation, numbers = found.error * np.sqrt(found.seeds), range(2, MOST_SEEDS + 1)
+    place = bisect_left(numbers, POWER, key=lambda seeds: power(contrast.smallest, deviation, seeds, family))
+    return numbers[place] if place < len(numbers) else None

@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from study.cells import TEST, TRAIN, Spec, compute, draw, of_shard, path_of, result_of, run_cells
+from study.arms import encoder_weights
+from study.cells import TEST, TRAIN, Spec, compute, draw, encoder_of, of_shard, path_of, result_of, run_cells, train
 from study.scenes import Knobs
 
 SPEC = Spec("E", seed=1, count=8, steps=4, rate=0.002, knobs=Knobs(), tests=40, width=4)
 SPECS = [replace(SPEC, seed=seed, arm=arm) for seed in range(6) for arm in "SCE"]
 
 
-def stand_in(spec: Spec) -> dict:
+def stand_in(spec: Spec, folder=None) -> dict:
     """Numbers that depend on the spec alone, and a process that takes a while."""
     time.sleep(0.02)
     return {"number": int(spec.id[:8], 16) / 2**32}
 
 
-def broken(spec: Spec) -> dict:
+def broken(spec: Spec, folder) -> dict:
     raise AssertionError("this cell was done already")
 
 
@@ -45,6 +46,9 @@ def test_every_field_of_a_spec_is_part_of_its_name():
         "width": 8,
         "balanced": True,
         "pixels": 4,
+        "on_key": True,
+        "start": SPEC,
+        "frozen": True,
         "tests": 44,
     }
     assert set(changed) == set(SPEC.__dataclass_fields__)
@@ -116,16 +120,41 @@ def test_test_sets_share_their_foregrounds():
     assert not np.array_equal(own.images, other.images)
 
 
-def test_a_cell_is_the_same_again_and_json_holds_it():
+def test_a_cell_is_the_same_again_and_json_holds_it(tmp_path):
+    """The second time in a network that another training has used."""
     spec = replace(SPEC, knobs=Knobs(rho=0.95))
-    found = compute(spec)
+    found = compute(spec, tmp_path)
     assert set(found["tests"]) == {"independent", "matched", "conflicting"}
     assert all(0 <= scores["accuracy"] <= 1 for scores in found["tests"].values())
-    assert json.loads(json.dumps(found)) == found == compute(spec)
+    assert json.loads(json.dumps(found)) == found == compute(spec, tmp_path)
+
+
+PARENT = replace(SPEC, knobs=Knobs(sibling=True), count=0)
+
+
+@pytest.mark.parametrize("arm", ["S", "C", "E"])
+def test_a_transferred_encoder_is_its_parents(tmp_path, arm):
+    spec = replace(SPEC, arm=arm, start=PARENT, rate=0.0)
+    parents = encoder_weights(train(PARENT, tmp_path)[0])
+    for child in (replace(spec, frozen=True, rate=0.01), spec):
+        same(encoder_weights(train(child, tmp_path)[0]), parents)
+    kept = list((tmp_path / "encoders").iterdir())
+    assert [path.name for path in kept] == [f"{PARENT.id}.npz"]
+    kept[0].write_bytes(kept[0].read_bytes()[:1000])  # a damaged file is made again
+    same(encoder_of(PARENT, tmp_path), parents)
+    own, moved = (
+        encoder_weights(train(each, tmp_path)[0]) for each in (replace(SPEC, arm=arm), replace(spec, rate=0.01))
+    )
+    assert not np.array_equal(own[0][0], parents[0][0]) and not np.array_equal(moved[0][0], parents[0][0])
+
+
+def same(some, others):
+    for ours, theirs in zip(some, others, strict=True):
+        assert len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
 
 
 @pytest.mark.slow
-def test_permuted_labels_stay_at_chance(monkeypatch):
+def test_permuted_labels_stay_at_chance(tmp_path, monkeypatch):
     """Nothing but the labels tells the classes apart: with labels in disorder, no arm is better than chance."""
     from study import cells
 
@@ -137,5 +166,9 @@ def test_permuted_labels_stay_at_chance(monkeypatch):
 
     monkeypatch.setattr(cells, "draw", disordered)
     for arm in "CE":
-        accuracy = compute(replace(SPEC, arm=arm, count=32, steps=200, tests=400))["tests"]["independent"]["accuracy"]
+        accuracy = score_of(replace(SPEC, arm=arm, count=32, steps=200, tests=400), tmp_path)
         assert accuracy == pytest.approx(0.25, abs=0.09)
+
+
+def score_of(spec, folder) -> float:
+    return compute(spec, folder)["tests"]["independent"]["accuracy"]

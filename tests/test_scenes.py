@@ -121,17 +121,41 @@ def test_the_background_tells_the_class_only_where_rho_ties_them(rho):
 
 
 def test_the_texture_is_as_loud_as_snr_says():
-    waves = [texture(5.0, Knobs(snr=2.0), np.random.default_rng(i)).std() for i in range(20)]
-    assert np.mean(waves) == pytest.approx(2 * 8, rel=0.05)
+    heights = [texture(5.0, np.ones(3), Knobs(snr=2.0), np.random.default_rng(i)).std() for i in range(20)]
+    assert np.mean(heights) == pytest.approx(2 * 8, rel=0.05)
+    for one in (world(0), world(1)):
+        assert (one.flecks**2).mean(1) == pytest.approx(1) and one.flecks.sum(1) == pytest.approx(0)
 
 
 def test_worlds_differ_and_their_classes_can_be_told():
     here, there = world(0), world(1)
     assert not np.allclose(here.grounds, there.grounds) and not np.allclose(here.markers, there.markers)
     for one in (here, there):
-        assert np.diff(np.sort(one.periods)).min() > 0.8
-        apart = np.linalg.norm(one.markers[:, None] - one.markers[None], axis=-1)[~np.eye(K, dtype=bool)]
-        assert apart.min() > 60
+        assert apart(one.markers, one.markers)[~np.eye(K, dtype=bool)].min() > 60
+        assert apart(one.flecks, one.flecks)[~np.eye(K, dtype=bool)].min() > 1.5
+
+
+def test_a_sibling_world_has_other_images_and_textures():
+    own, sibling = Knobs(), Knobs(sibling=True)
+    here, there = world(0, own), world(0, sibling)
+    assert apart(here.flecks, there.flecks).min() > 0.8 and not np.allclose(here.grounds, there.grounds)
+    for i in range(5):
+        assert not np.array_equal(scene(0, 0, i, own).mask > 0, scene(0, 0, i, sibling).mask > 0)
+        assert not np.array_equal(scene(0, 1, i, own).mask > 0, scene(0, 0, i, sibling).mask > 0)
+
+
+def apart(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(some[:, None] - others[None], axis=-1)
+
+
+def test_the_key_has_a_mask_of_its_own():
+    for knobs in (Knobs(cue="key"), FAR):
+        for i in range(20):
+            one = scene(0, 0, i, knobs)
+            where, _ = changed(knobs, i)
+            assert set(np.unique(one.key)) == {0, one.label + 1} and not where[one.key == 0].any()
+            assert (one.key > 0)[one.mask > 0].any() == (knobs.distance == 0)
+    assert not scene(0, 0, 0).key.any()
 
 
 @pytest.mark.parametrize("wrong", [{"cue": "smell"}, {"distance": -1}, {"rho": 1.2}, {"rho": -0.5}])

@@ -1,0 +1,307 @@
+"""From the cells of a plan to what is said: verdicts with their guards, and the tables behind the figures.
+
+Everything here is arithmetic on what the cells hold, so that the same cells give the same words.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from data_pipeline.command import UserError
+from data_pipeline.files import read_json
+
+from .cells import result_of
+from .hypotheses import Column, Hypothesis, attained
+from .pilot import LEAST_RANGE
+from .plan import Plan, plan_from
+from .verdicts import INCONCLUSIVE, LEVEL, NOT_SUPPORTED, SUPPORTED, Contrast, Verdict, decide, judge, pseudo_values
+
+SHIFT = 0.05  # by which twice the steps may move two arms apart before a verdict is one on training time
+FLIPS = 400
+OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
+WAYS = ("", "long", "selffer", "frozen", "fine-tuned")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan, and each seed's results by the cells' names, in the plan's order."""
+
+    plan: Plan
+    results: list[dict[str, dict]]
+
+    @property
+    def num_classes(self) -> int:
+        return self.plan.settings.knobs.num_classes
+
+    @property
+    def count(self) -> int:
+        return self.plan.settings.count
+
+    def has(self, *cells: str) -> bool:
+        return all(cell in self.results[0] for cell in cells)
+
+    def values(self, cell: str, measure: str = "accuracy", test: str = "independent") -> np.ndarray:
+        """float (seeds,)."""
+        return np.array([Column(cell, measure, test).read(one, self.num_classes) for one in self.results])
+
+
+def load(folder: Path) -> Study:
+    """The study of a folder.
+
+    Raises:
+        UserError: where the plan or a cell is missing.
+    """
+    path = Path(folder) / "plan.json"
+    if not path.exists():
+        raise UserError(f"{path} is missing; first: python -m study run --preset smoke --out {folder}")
+    plan = plan_from(read_json(path), path)
+    found = [{name: result_of(folder, spec) for name, spec in each.items()} for each in plan.cells().values()]
+    missing = sum(result is None for each in found for result in each.values())
+    if missing:
+        raise UserError(
+            f"{folder}: {missing} of {sum(map(len, found))} cells are missing, and a verdict needs them all; next: "
+            f"python -m study run --preset {plan.preset} --out {folder}"
+        )
+    return Study(plan, found)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A hypothesis with its verdict; of one seed, value alone. reasons: why the verdict is not what its p says.
+
+    second: the verdict's words on the secondary metric; second_value: the statistic's.
+    """
+
+    hypothesis: Hypothesis
+    value: float | None
+    words: str
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    second: str = ""
+    second_value: float | None = None
+
+
+def findings(study: Study) -> list[Finding]:
+    """The verdict on each of the plan's hypotheses."""
+    asked = study.plan.hypotheses
+    numbers, second = (
+        {one.name: one.numbers(study.results, study.num_classes, second) for one in asked} for second in (False, True)
+    )
+    if not study.plan.inferential:
+        return [Finding(one, number(one.statistic(numbers[one.name])), "not inferential") for one in asked]
+    verdicts, others = judged(asked, numbers), judged(asked, second)
+    return [
+        Finding(one, None, INCONCLUSIVE, reasons=("one of its scores has no range to be measured in",))
+        if one.name not in verdicts
+        else finding(study, one, numbers[one.name], verdicts[one.name], others.get(one.name))
+        for one in asked
+    ]
+
+
+def judged(asked: list[Hypothesis], numbers: dict[str, np.ndarray]) -> dict[str, Verdict]:
+    """Verdicts by name, of the hypotheses whose statistic is a number."""
+    able = [one for one in asked if np.isfinite(pseudo_values(numbers[one.name], one.statistic)).all()]
+    return {one.name: each for one, each in zip(able, judge([one.contrast for one in able], numbers), strict=True)}
+
+
+def finding(study: Study, one: Hypothesis, numbers: np.ndarray, verdict: Verdict, other: Verdict | None) -> Finding:
+    capped = [*too_little_range(study, one), *too_few_steps(study, one)]
+    unfit = one.unfit(numbers)
+    capped += [unfit] if unfit else []
+    second = other.words if other else ""
+    words = INCONCLUSIVE if capped else verdict.words
+    if second and second == OPPOSITE.get(words):
+        capped.append(f"metric-dependent: {second} on the secondary metric")
+    return Finding(
+        one, verdict.estimate.value, words, verdict, tuple(capped), second, other.estimate.value if other else None
+    )
+
+
+def too_little_range(study: Study, one: Hypothesis) -> list[str]:
+    """The arms that training on fresh images does not bring far enough above chance, where they are measured by it."""
+    arms = dict.fromkeys(column.cell for column in one.columns if column.cell.endswith(" ideal"))
+    ranges = {cell: float(study.values(cell).mean()) - 1 / study.num_classes for cell in arms}
+    return [
+        f"{cell}: {value:.2f} above chance, {LEAST_RANGE} is wanted"
+        for cell, value in ranges.items()
+        if value < LEAST_RANGE
+    ]
+
+
+def too_few_steps(study: Study, one: Hypothesis) -> list[str]:
+    """The numbers of images at which twice the steps move the hypothesis's arms apart."""
+    return [
+        f"twice the steps move {' and '.join(one.arms)} by {moved:+.2f} with {count} images"
+        for count, moved in shifts(study, one.arms).items()
+        if abs(moved) > SHIFT
+    ]
+
+
+def shifts(study: Study, arms: str) -> dict[int, float]:
+    """By how much twice the steps move accuracy, of one arm, or of the first beside the second; by images."""
+    most = study.plan.settings.counts[-1]
+    places = {study.count: ("", " long"), most: (f" of {most}", f" long of {most}")}
+    return {
+        count: float(
+            np.subtract.reduce([(study.values(arm + long) - study.values(arm + plain)).mean() for arm in arms])
+        )
+        for count, (plain, long) in places.items()
+        if arms and study.has(*(arm + long for arm in arms))
+    }
+
+
+def false_verdicts(study: Study, flips: int = FLIPS) -> float | None:
+    """The share of sign-flips of the seeds' own numbers after which any hypothesis is supported.
+
+    Under the truth of no effect a seed's number is as likely as its negative. Where equality is the claim, the flipped
+    numbers lie about the smallest effect of interest.
+    """
+    asked = [one for one in study.plan.hypotheses if study.plan.inferential]
+    pseudo = {one.name: pseudo_values(one.numbers(study.results, study.num_classes), one.statistic) for one in asked}
+    able = [one for one in asked if np.isfinite(pseudo[one.name]).all()]
+    if not able:
+        return None
+    rng, false = np.random.default_rng(0), 0
+    family = [Contrast(one.name, lambda numbers: float(numbers.mean()), equal=one.equal) for one in able]
+    for _ in range(flips):
+        signs = rng.choice([-1, 1], len(study.results))
+        flipped = {
+            one.name: signs * (pseudo[one.name] - one.equal * pseudo[one.name].mean()) + one.equal * contrast.smallest
+            for one, contrast in zip(able, family, strict=True)
+        }
+        false += any(words == SUPPORTED for *_, words in decide(family, flipped))
+    return false / flips
+
+
+# What the figures show
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mean over seeds with its 95% interval, None for one seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def point(values: np.ndarray) -> Point:
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return Point(mean, None, None)
+    reach = float(stats.t.ppf(1 - LEVEL / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return Point(mean, mean - reach, mean + reach)
+
+
+def curves(study: Study) -> dict[str, dict[int, Point]]:
+    """Of each arm: its accuracy by training images; 0 for the ideal world."""
+    settings = study.plan.settings
+    cells = {count: f" of {count}" for count in settings.counts} | {settings.count: "", 0: " ideal"}
+    return {
+        arm: {
+            count: point(study.values(arm + cells[count])) for count in sorted(cells) if study.has(arm + cells[count])
+        }
+        for arm in "SCE"
+    }
+
+
+def pixel_rows(study: Study) -> list[dict]:
+    """Of S by labelled pixels and images: accuracy and mIoU; None for all pixels."""
+    settings = study.plan.settings
+    least, most = settings.counts[0], settings.counts[-1]
+    cells = [(settings.count, k, f"S {k} pixels") for k in settings.pixels]
+    cells += [(settings.count, None, "S"), (least, 64, f"S 64 pixels of {least}"), (most, 4, f"S 4 pixels of {most}")]
+    cells += [(count, None, f"S of {count}") for count in settings.counts]
+    return [
+        {"images": count, "pixels": k, "accuracy": point(study.values(cell)), "miou": point(study.values(cell, "miou"))}
+        for count, k, cell in cells
+        if study.has(cell)
+    ]
+
+
+def table_of(study: Study, cells: Iterable[tuple], measure: str = "accuracy") -> dict[tuple, Point]:
+    """(key…, cell) or (key…, cell, test) → key → point, of the cells that there are."""
+    found = {}
+    for *key, cell, test in cells:
+        if study.has(cell):
+            found[tuple(key)] = point(study.values(cell, measure, test))
+    return found
+
+
+def widths(study: Study) -> dict[tuple, Point]:
+    """(arm, width) → accuracy."""
+    settings = study.plan.settings
+    cells = [(arm, settings.width, arm, "independent") for arm in "SCE"]
+    cells += [(arm, width, f"{arm} width {width}", "independent") for arm in "SCE" for width in settings.widths]
+    return table_of(study, sorted(cells))
+
+
+def attained_by_width(study: Study) -> dict[int, float]:
+    """A of E by width: whether fewer parameters help the classifier."""
+    settings = study.plan.settings
+    cells = {width: (f"E width {width}", f"E width {width} ideal") for width in settings.widths}
+    cells |= {settings.width: ("E", "E ideal")}
+    return {
+        width: attained(study.values(plain), study.values(ideal), study.values(plain, "chance"))
+        for width, (plain, ideal) in sorted(cells.items())
+        if study.has(plain, ideal)
+    }
+
+
+def keys(study: Study) -> dict[tuple, Point]:
+    """(arm, near or far) → accuracy."""
+    cells = [(arm, name, f"{arm} key {name}", "independent") for arm in ("S", "S on", "C") for name in ("near", "far")]
+    return table_of(study, cells)
+
+
+def backgrounds(study: Study) -> dict[tuple, Point]:
+    """(arm, test set) → accuracy, of what was trained where background and class go together."""
+    return table_of(
+        study, [(arm, t, f"{arm} tied", t) for arm in "SCE" for t in ("matched", "independent", "conflicting")]
+    )
+
+
+def transfers(study: Study) -> dict[tuple, Point]:
+    """(arm, way) → accuracy."""
+    return table_of(study, [(arm, way, f"{arm} {way}".strip(), "independent") for arm in "SE" for way in WAYS])
+
+
+def worth(study: Study) -> tuple[float, bool] | None:
+    """R = N_E / N_S: how many labels reach what the study's masks reach, for each mask; and whether that is a bound.
+
+    N_E is read off E's mean curve, made to rise, straight between its points over the logarithm of the images. Where E
+    never gets there, R is at least its largest number of images over the masks'.
+    """
+    curve = curves(study)["E"]
+    counts = [count for count in curve if count]
+    if len(counts) < 2:
+        return None
+    scores = np.maximum.accumulate([curve[count].mean for count in counts])
+    wanted = float(study.values("S").mean())
+    if wanted > scores[-1]:
+        return counts[-1] / study.count, True
+    return float(np.exp(np.interp(wanted, scores, np.log(counts)))) / study.count, False
+
+
+def parity(study: Study) -> list[dict]:
+    """What the arms share and what not: steps, rate, parameters, multiply-adds, the loss that training ended with."""
+    settings = study.plan.settings
+    return [
+        {
+            "arm": arm,
+            "steps": settings.steps,
+            "rate": settings.rates[arm],
+            "parameters": study.results[0][arm]["parameters"],
+            "multiply_adds": study.results[0][arm]["multiply_adds"],
+            "loss": float(np.mean([one[arm]["loss"] for one in study.results])),
+        }
+        for arm in "SCE"
+        if study.has(arm)
+    ]
+
+
+def number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,182 @@
+"""The study's report: study.html, figures/, and study.json, which holds every cell and from which all else follows."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_pipeline.files import write_json
+from data_pipeline.label_bits import class_bits, mask_bits
+from engine.page import Cell, Plot, Section, Table, write_page
+from engine.run import environment
+
+from . import findings as found
+from .cells import TRAIN, draw
+from .figures import ARM_WORDS
+from .figures import draw as draw_figures
+from .findings import Finding, Point, Study, findings, load
+from .words import NOT_TESTED, QUESTION, answer, line, settled_by
+
+PAGE, DATA = "study.html", "study.json"
+SENTENCE = {
+    "images": "The more images, the nearer the arms come to what fresh images without end would give (dotted).",
+    "pixels": "The same images with ever fewer labelled pixels, half of them on the target.",
+    "parameters": "The same arms, narrower and wider.",
+    "distance": "The class in a marker: inside the target, or away from it.",
+    "backgrounds": "Trained where background and class go together.",
+    "transfer": "From scratch, from the arm's own encoder, and from that of a classifier of a sibling world.",
+    "verdicts": "Points: the effect; lines: its 95% interval, not adjusted for the number of hypotheses.",
+    "samples": "Each row the same scenes, but for what its name says.",
+}
+
+
+def write_report(folder: Path) -> list[str]:
+    """Write all of it; what to print.
+
+    Raises:
+        UserError: where cells are missing.
+    """
+    folder = Path(folder)
+    study = load(folder)
+    said, flips = findings(study), found.false_verdicts(study)
+    write_json(folder / DATA, {**told(study, said, flips), "environment": environment()})
+    figures = draw_figures(study, said, folder / "figures")
+    plan = study.plan
+    facts = [
+        f"preset {plan.preset}",
+        f"plan {plan.hash[:12]}",
+        f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) != 1)}",
+        f"{sum(map(len, study.results))} trainings",
+        f"{study.count} images, {plan.settings.steps} steps of 8",
+        f"{plan.settings.knobs.size} × {plan.settings.knobs.size} pixels, width {plan.settings.width}",
+    ]
+    verdict = " ".join(answer(study, said))
+    write_page(folder / PAGE, QUESTION, verdict, not plan.inferential, facts, sections(study, said, flips, figures))
+    settled = {one.hypothesis.name: settled_by(one) for one in said}
+    lines = [text for one in said for text in (line(one), "     " + settled[one.hypothesis.name]) if text.strip()]
+    return [*lines, f"plan {plan.hash[:12]}, {len(plan.seeds)} seeds. Next: open {folder / PAGE}"]
+
+
+def told(study: Study, said: list[Finding], flips: float | None) -> dict:
+    """What study.json holds beside the environment."""
+    return {
+        "plan": {"hash": study.plan.hash, **study.plan.told()},
+        "verdicts": {
+            one.hypothesis.name: {
+                "claim": one.hypothesis.claim,
+                "value": one.value,
+                "words": one.words,
+                "reasons": one.reasons,
+                "secondary": {"words": one.second, "value": one.second_value},
+                "verdict": asdict(one.verdict) if one.verdict else None,
+            }
+            for one in said
+        },
+        "guards": {
+            "false_verdicts_of_sign_flips": flips,
+            "shift_with_twice_the_steps": {arms: found.shifts(study, arms) for arms in ("S", "SE", "SC")},
+        },
+        "results": dict(zip(map(str, study.plan.seeds), study.results, strict=True)),
+    }
+
+
+def sections(study: Study, said: list[Finding], flips: float | None, figures: dict) -> list[Section]:
+    plots = {name: Plot(svg, words, SENTENCE[name]) for name, (svg, words) in figures.items()}
+
+    def held(*names: str) -> list[Plot]:
+        return [plots[name] for name in names if name in plots]
+
+    made = [
+        Section("Verdicts", [], [verdict_table(said)], held("verdicts")),
+        Section("Few images", [], [curve_table(study)], held("images")),
+        Section("Label information", [], [*pixel_tables(study), ledger(study)], held("pixels")),
+        Section("Parameters", [], point_tables(found.widths(study), "width"), held("parameters")),
+        Section("Place", [], point_tables(found.keys(study), "marker"), held("distance")),
+        Section("Background", [], point_tables(found.backgrounds(study), "test set"), held("backgrounds")),
+        Section("Transfer", [], point_tables(found.transfers(study), "encoder"), held("transfer")),
+        Section("Guards", [], guard_tables(study, said, flips)),
+        Section("The scenes", [], [], held("samples")),
+        Section("What was not tested", [f"{text[0].upper()}{text[1:]}." for text in NOT_TESTED]),
+    ]
+    return [one for one in made if one.text or one.tables or one.plots]
+
+
+def verdict_table(said: list[Finding]) -> Table:
+    rows = []
+    for one in said:
+        about = one.verdict.estimate if one.verdict else None
+        effect = Cell(one.value, (about.low, about.high) if about else None, "; ".join(one.reasons))
+        adjusted = one.verdict.p_for_adjusted if one.verdict else None
+        detectable = one.verdict.detectable if one.verdict else None
+        needed = one.verdict.seeds_needed if one.verdict else None
+        rows.append([one.hypothesis.name, one.hypothesis.claim, one.words, effect, adjusted, detectable, needed])
+    head = ["hypothesis", "claim", "verdict", "effect, 95%", "adjusted p", "detectable", "seeds that settle 0.05"]
+    return Table(head, rows, "Primary contrasts")
+
+
+def curve_table(study: Study) -> Table:
+    table = found.curves(study)
+    counts = sorted({count for curve in table.values() for count in curve if count})
+    ideal = [0] if any(0 in curve for curve in table.values()) else []
+    rows = [
+        [ARM_WORDS[arm], *(cell(curve.get(count)) for count in [*counts, *ideal])]
+        for arm, curve in table.items()
+        if curve
+    ]
+    return Table(["arm", *map(str, counts), *["ideal world"] * len(ideal)], rows, "Accuracy by training images")
+
+
+def pixel_tables(study: Study) -> list[Table]:
+    rows = [
+        [str(row["pixels"] or "all"), row["images"], cell(row["accuracy"]), cell(row["miou"])]
+        for row in found.pixel_rows(study)
+    ]
+    return [Table(["labelled pixels", "images", "accuracy", "mIoU"], rows, "S by what is labelled")] if rows else []
+
+
+def ledger(study: Study) -> Table:
+    """What labels say, in bits per image: an image's label, few pixels at most, a mask coded without loss, as PNG."""
+    spec = next(iter(study.plan.cells().values()))["S"]
+    images = draw(spec, TRAIN, spec.count, 0.0)
+    size = study.plan.settings.knobs.size
+    place_and_class = np.log2(study.num_classes + 1)
+    png = np.mean([8 * len(cv2.imencode(".png", mask)[1]) for mask in images.masks])
+    rows = [["label of the image", class_bits(images.labels, study.num_classes)["uniform"], 1]]
+    rows += [[f"{k} labelled pixels, at most", float(k * place_and_class), k] for k in study.plan.settings.pixels]
+    rows += [
+        ["mask, coded by its neighbours", mask_bits(images.masks) / len(images.masks), size**2],
+        ["mask, as PNG", float(png), size**2],
+    ]
+    return Table(["what is labelled", "bits per image", "labels per image"], rows, "Label information")
+
+
+def point_tables(table: dict[tuple, Point], head: str) -> list[Table]:
+    if not table:
+        return []
+    columns = list(dict.fromkeys(name for _, name in table))
+    arms = list(dict.fromkeys(arm for arm, _ in table))
+    rows = [[ARM_WORDS[arm], *(cell(table.get((arm, name))) for name in columns)] for arm in arms]
+    return [Table([head, *(str(name) or "scratch" for name in columns)], rows, "Accuracy")]
+
+
+def guard_tables(study: Study, said: list[Finding], flips: float | None) -> list[Table]:
+    rows = [[arms, *(Cell(moved) for moved in found.shifts(study, arms).values())] for arms in ("S", "SC", "SE")]
+    counts = list(found.shifts(study, "S"))
+    second = [[one.hypothesis.name, one.words, one.second or "–", one.second_value] for one in said]
+    steps = [
+        Table(
+            ["arms", *(f"{count} images" for count in counts)], rows, "What twice the steps change, first less second"
+        )
+    ]
+    parity = [[ARM_WORDS[row.pop("arm")], *row.values()] for row in found.parity(study)]
+    return [
+        Table(["arm", "steps", "rate", "parameters", "multiply-adds", "final loss"], parity, "Parity"),
+        *(steps if counts else []),
+        Table(["hypothesis", "verdict", "on the secondary metric", "effect there"], second, "Metrics"),
+        Table(["", "share"], [["sign-flips with a false verdict", flips]], "False verdicts"),
+    ]
+
+
+def cell(point: Point | None) -> Cell | None:
+    return point and Cell(point.mean, None if point.low is None else (point.low, point.high))
