@@ -5,6 +5,7 @@
     python -m study run --preset small --out DIR --jobs 2     # the study; resumable at any time
     python -m study report --out DIR                          # its page, figures and study.json once more
     python -m study pilot --out DIR --jobs 2                  # learning rates, and whether the world is fit
+    python -m study run --preset small --data FOLDER --out DIR   # on your own images and masks
 
 What was trained is kept in DIR and not trained again.
 """
@@ -27,6 +28,10 @@ class Pilot:
     """The study's folder; its plan is then made from this pilot."""
     preset: Literal["small", "full"] = "small"
     """Whose world: medium's is small's."""
+    data: Path | None = None
+    """A folder of your own images and masks, in place of drawn scenes."""
+    size: int = 64
+    """Pixels of a side that they are shrunk to; a multiple of 16."""
     jobs: int = 1
     """Processes, one thread each."""
 
@@ -41,6 +46,10 @@ class Plan:
     """smoke: one seed, minutes; small: four hypotheses, an hour; medium: all, some hours; full: larger, for a GPU."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
+    data: Path | None = None
+    """A folder of your own images and masks, in place of drawn scenes."""
+    size: int = 64
+    """Pixels of a side that they are shrunk to; a multiple of 16."""
     jobs: int = 1
     """Processes, one thread each."""
 
@@ -55,6 +64,10 @@ class Run:
     """smoke: one seed, minutes; small: four hypotheses, an hour; medium: all, some hours; full: larger, for a GPU."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
+    data: Path | None = None
+    """A folder of your own images and masks, in place of drawn scenes."""
+    size: int = 64
+    """Pixels of a side that they are shrunk to; a multiple of 16."""
     jobs: int = 1
     """Processes, one thread each."""
     shard: str = "1/1"
@@ -74,15 +87,19 @@ def main(config: Pilot | Plan | Run | Report) -> None:
 
     if getattr(config, "jobs", 1) < 1:
         raise UserError(f"--jobs {config.jobs}: at least 1 is wanted")
+    if getattr(config, "size", 16) < 16 or getattr(config, "size", 16) % 16:
+        raise UserError(f"--size {config.size}: a multiple of 16 is wanted, which U-Net halves four times")
     one_thread()
     {Pilot: tune, Plan: tell, Run: run, Report: report}[type(config)](config)
 
 
 def tune(config: Pilot) -> None:
-    from .pilot import run_pilot
-    from .plan import PRESETS, write_pilot
+    from .pilot import SEEDS, run_pilot
+    from .plan import PRESETS, with_own, write_pilot
 
-    pilot = run_pilot(config.out, PRESETS[config.preset].base, config.jobs)
+    base = PRESETS[config.preset].base
+    own = own_of(config, SEEDS)
+    pilot = run_pilot(config.out, with_own(base, own) if own else base, config.jobs)
     for name, scores in pilot.scores.items():
         print(f"{name:<20} {'  '.join(f'{score:.3f}' for score in scores)}")
     write_pilot(config.out, pilot)
@@ -93,9 +110,8 @@ def tune(config: Pilot) -> None:
 
 def tell(config: Plan) -> None:
     from .cells import result_of, seconds_of
-    from .plan import make_plan
 
-    plan = make_plan(config.out, config.preset, names_of(config.hypothesis))
+    plan = plan_of(config)
     cells = [spec for each in plan.cells().values() for spec in each.values()]
     missing = [spec for spec in dict.fromkeys(cells) if result_of(config.out, spec) is None]
     for one in plan.hypotheses:
@@ -110,10 +126,9 @@ def tell(config: Plan) -> None:
 
 def run(config: Run) -> None:
     from .cells import of_shard, result_of, run_cells
-    from .plan import make_plan
 
     shard = parse_shard(config.shard)
-    plan = make_plan(config.out, config.preset, names_of(config.hypothesis))
+    plan = plan_of(config)
     cells = [spec for each in plan.cells().values() for spec in each.values()]
     run_cells(config.out, of_shard(cells, shard), config.jobs)
     missing = sum(result_of(config.out, spec) is None for spec in cells)
@@ -128,6 +143,20 @@ def report(config: Report) -> None:
 
     for line in write_report(config.out):
         print(line)
+
+
+def plan_of(config: Plan | Run):
+    from .plan import PRESETS, make_plan
+
+    own = own_of(config, tuple(range(PRESETS[config.preset].seeds)))
+    return make_plan(config.out, config.preset, names_of(config.hypothesis), own)
+
+
+def own_of(config: Pilot | Plan | Run, seeds: tuple[int, ...]):
+    """The user's images, read and kept in the study's folder; None where scenes are to be drawn."""
+    from .own import prepare
+
+    return prepare(config.data, config.out, config.size, seeds) if config.data else None
 
 
 def names_of(text: str) -> tuple[str, ...]:

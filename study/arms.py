@@ -200,22 +200,23 @@ def pixel_weights(masks: np.ndarray, weigh: np.ndarray) -> np.ndarray:
 def few_pixels(masks: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Masks with ``count`` labelled pixels each, void elsewhere: half on the target, half on the background.
 
-    Of an odd number the odd one falls to either by a coin; with a single one, so does it. Drawn once, for each image by
-    its place, so that the smaller count's pixels are among the larger's.
+    Of an odd number the odd one falls to either by a coin; with a single one, so does it. Where one side has too few,
+    the other gives more. Drawn once, for each image by its place, so that the smaller count's pixels are among the
+    larger's.
 
     Raises:
-        ValueError: where target or background has fewer pixels.
+        ValueError: where a mask has fewer labelled pixels.
     """
     kept = np.full_like(masks, VOID)
     for i, mask in enumerate(masks):
         rng = np.random.default_rng([seed, i])
         odd = rng.integers(2)
-        for target in (0, 1):
-            places = rng.permutation(np.flatnonzero((mask > 0) == target))
-            wanted = count // 2 + (count % 2) * (odd == target)
-            if wanted > len(places):
-                raise ValueError(f"image {i} has {len(places)} pixels of {'target' if target else 'background'}")
-            kept[i].flat[places[:wanted]] = mask.flat[places[:wanted]]
+        ground, target = (rng.permutation(np.flatnonzero(side)) for side in (mask == 0, (mask > 0) & (mask != VOID)))
+        if count > len(ground) + len(target):
+            raise ValueError(f"image {i} has {len(ground) + len(target)} labelled pixels, {count} are wanted")
+        on_ground = max(count - len(target), min(count // 2 + (count % 2) * (odd == 0), len(ground)))
+        for places in (ground[:on_ground], target[: count - on_ground]):
+            kept[i].flat[places] = mask.flat[places]
     return kept
 
 

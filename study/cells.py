@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from data_pipeline.files import write_atomically, write_json
 
+from .own import Own, part_of
 from .scenes import Knobs
 
 CODE = 2  # raised whenever the same spec may give other numbers
@@ -34,7 +35,9 @@ BATCH = 8
 class Spec:
     """One training and its scores.
 
-    count: training images, so many of each class as of another; 0: fresh ones for every step, the ideal world.
+    knobs: of the scenes, or a user's own images.
+    count: training images, so many of each class as of another; 0: fresh ones for every step, the ideal world, or all
+        that there are of a user's own.
     pixels: labelled in each mask; None: all.
     on_key: of S, whether its masks are on the marker that holds the class, in place of the target.
     start: the training whose contracting path this one begins with; None: drawn weights.
@@ -47,7 +50,7 @@ class Spec:
     count: int
     steps: int
     rate: float
-    knobs: Knobs
+    knobs: Knobs | Own
     width: int = 8
     balanced: bool = False
     pixels: int | None = None
@@ -88,7 +91,7 @@ def compute(spec: Spec, folder: Path) -> dict:
     rhos = {"independent": 0.0}
     if spec.knobs.rho:
         rhos |= {"matched": spec.knobs.rho, "conflicting": -1 / (spec.knobs.num_classes - 1)}
-    sets = {name: draw(spec, TEST, spec.tests, rho) for name, rho in rhos.items()}
+    sets = {name: draw(spec, TEST, spec.tests, rho, folder) for name, rho in rhos.items()}
     background = float((sets["independent"].masks == 0).mean())
     scores = {name: score_on(spec.arm, model, test) for name, test in sets.items()}
     return {"tests": scores, "background": background} | facts
@@ -98,7 +101,8 @@ def train(spec: Spec, folder: Path):
     """The cell's network and its facts."""
     from .arms import few_pixels, trained
 
-    images = draw(spec, TRAIN, spec.count or spec.steps * BATCH, spec.knobs.rho)
+    every = spec.knobs.pool if isinstance(spec.knobs, Own) else spec.steps * BATCH
+    images = draw(spec, TRAIN, spec.count or every, spec.knobs.rho, folder)
     if spec.pixels is not None:
         images = images._replace(masks=few_pixels(images.masks, spec.pixels, spec.seed))
     return trained(
@@ -132,8 +136,15 @@ def encoder_of(parent: Spec, folder: Path) -> list[list[np.ndarray]]:
     return [[flat[name] for name in flat if name.startswith(f"{layer}/")] for layer in range(layers)]
 
 
-def draw(spec: Spec, part: int, count: int, rho: float):
-    """The first images of a part of the seed's world, their classes in turn: smaller sets lie inside larger ones."""
+def draw(spec: Spec, part: int, count: int, rho: float, folder: Path = Path()):
+    """The first images of a part of the seed's world, their classes in turn: smaller sets lie inside larger ones.
+
+    Of a user's own images, the test set is all of the seed's.
+    """
+    if isinstance(spec.knobs, Own):
+        from .arms import Images
+
+        return Images(*part_of(folder, spec.seed, part == TEST, count))
     return drawn(spec.seed, part, count, replace(spec.knobs, rho=rho), spec.on_key)
 
 

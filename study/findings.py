@@ -15,6 +15,7 @@ from data_pipeline.files import read_json
 
 from .cells import result_of
 from .hypotheses import Column, Hypothesis, attained
+from .own import Own
 from .pilot import LEAST_RANGE
 from .plan import Plan, plan_from
 from .verdicts import INCONCLUSIVE, LEVEL, NOT_SUPPORTED, SUPPORTED, Contrast, Verdict, decide, judge, pseudo_values
@@ -108,7 +109,7 @@ def judged(asked: list[Hypothesis], numbers: dict[str, np.ndarray]) -> dict[str,
 
 
 def finding(study: Study, one: Hypothesis, numbers: np.ndarray, verdict: Verdict, other: Verdict | None) -> Finding:
-    capped = [*too_little_range(study, one), *too_few_steps(study, one)]
+    capped = [*no_place(study, one), *too_little_range(study, one), *too_few_steps(study, one)]
     unfit = one.unfit(numbers)
     capped += [unfit] if unfit else []
     second = other.words if other else ""
@@ -118,6 +119,14 @@ def finding(study: Study, one: Hypothesis, numbers: np.ndarray, verdict: Verdict
     return Finding(
         one, verdict.estimate.value, words, verdict, tuple(capped), second, other.estimate.value if other else None
     )
+
+
+def no_place(study: Study, one: Hypothesis) -> list[str]:
+    """Of a user's own: masks of one class each hold no more than the label, so that no lead is one of masks."""
+    knobs = study.plan.settings.knobs
+    if isinstance(knobs, Own) and not knobs.located:
+        return ["each mask is of one class alone, and says no more than the image's label"]
+    return []
 
 
 def too_little_range(study: Study, one: Hypothesis) -> list[str]:

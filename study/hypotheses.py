@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .cells import Spec
+from .own import Own
 from .scenes import Knobs
 from .verdicts import Contrast
 
@@ -35,11 +36,11 @@ class Settings:
     count: images at which the hypotheses are put, N*. counts, widths, pixels: what is tried beside.
     """
 
-    knobs: Knobs
+    knobs: Knobs | Own
     rates: dict[str, float]
     balanced: bool
     count: int = 32
-    steps: int = 600
+    steps: int = 800
     width: int = 8
     tests: int = 1000
     counts: tuple[int, ...] = (8, 16, 64, 128)
@@ -65,21 +66,28 @@ def cells_of(settings: Settings, seed: int) -> dict[str, Spec]:
         return replace(plain, **special)
 
     least, most = settings.counts[0], settings.counts[-1]
-    return (
+    cells = (
         {arm: cell(arm) for arm in "SCE"}
         | {f"{arm} ideal": cell(arm, count=0) for arm in "SCE"}
-        | {f"{arm} tied": cell(arm, knobs=replace(settings.knobs, rho=RHO)) for arm in "SCE"}
         | {f"S {pixels} pixels": cell("S", pixels=pixels) for pixels in settings.pixels}
         | {f"S 64 pixels of {least}": cell("S", pixels=64, count=least)}
         | {f"S 4 pixels of {most}": cell("S", pixels=4, count=most)}
         | {f"{arm} of {count}": cell(arm, count=count) for count in settings.counts for arm in "SCE"}
         | {f"{arm} width {width}": cell(arm, width=width) for width in settings.widths for arm in "SCE"}
         | {f"E width {width} ideal": cell("E", width=width, count=0) for width in settings.widths}
-        | keyed(settings, cell)
-        | moved(settings, cell)
         | {f"{arm} long": cell(arm, steps=2 * settings.steps) for arm in "SCE"}
         | {f"{arm} long of {most}": cell(arm, steps=2 * settings.steps, count=most) for arm in "SCE"}
     )
+    return (
+        cells
+        if isinstance(settings.knobs, Own)
+        else cells | tied(settings, cell) | keyed(settings, cell) | moved(settings, cell)
+    )
+
+
+def tied(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:
+    """Backgrounds that go with the class."""
+    return {f"{arm} tied": cell(arm, knobs=replace(settings.knobs, rho=RHO)) for arm in "SCE"}
 
 
 def keyed(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:

@@ -10,6 +10,7 @@ from data_pipeline.files import read_json, write_json
 
 from .cells import CODE, Spec
 from .hypotheses import HYPOTHESES, Hypothesis, Settings, cells_of
+from .own import Own
 from .pilot import LEAST_RANGE, Pilot
 from .scenes import Knobs
 
@@ -39,6 +40,7 @@ LARGE = Settings(
     widths=(4, 8, 32),
     pixels=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
+OF_OWN = ("H6a", "H6b", "H1", "H2")  # what a user's folder can be asked
 FIRST = ("H6a", "H6b", "H2", "H4")
 PRESETS = {
     "smoke": Preset(replace(USUAL, count=16, steps=30, width=4, tests=100), seeds=1, names=FIRST, tuned=False),
@@ -60,7 +62,8 @@ class Plan:
 
     @property
     def inferential(self) -> bool:
-        return len(self.seeds) > 1
+        knobs = self.settings.knobs
+        return len(self.seeds) > 1 and not (isinstance(knobs, Own) and knobs.groups == 1)
 
     @property
     def hypotheses(self) -> list[Hypothesis]:
@@ -84,23 +87,26 @@ class Plan:
         }
 
 
-def make_plan(folder: Path, preset: str, names: tuple[str, ...] = ()) -> Plan:
+def make_plan(folder: Path, preset: str, names: tuple[str, ...] = (), own: Own | None = None) -> Plan:
     """The folder's plan; a new one where it has none.
 
     Args:
         folder: of the study.
         preset: a key of PRESETS.
         names: of the hypotheses, a part of the preset's; (): all of them, and what is shown beside.
+        own: a user's images, in place of scenes; of those alone, some hypotheses cannot be asked.
 
     Raises:
         UserError: for a folder with another plan, an unknown hypothesis, a world that no pilot found fit.
     """
     chosen = PRESETS[preset]
-    unknown = [name for name in names if name not in chosen.names]
+    able = tuple(name for name in chosen.names if own is None or name in OF_OWN)
+    unknown = [name for name in names if name not in able]
     if unknown:
-        raise UserError(f"--hypothesis {','.join(unknown)}: {preset} has {', '.join(chosen.names)}")
+        raise UserError(f"--hypothesis {','.join(unknown)}: {preset} has {', '.join(able)}")
     settings = settings_of_pilot(folder, preset) if chosen.tuned else chosen.base
-    wanted = tuple(name for name in chosen.names if name in names or not names)
+    settings = with_own(settings, own) if own else settings
+    wanted = tuple(name for name in able if name in names or not names)
     plan = Plan(preset, settings, tuple(range(chosen.seeds)), wanted, chosen.wide and not names)
     path = Path(folder) / "plan.json"
     if path.exists():
@@ -114,6 +120,13 @@ def make_plan(folder: Path, preset: str, names: tuple[str, ...] = ()) -> Plan:
         return plan
     write_json(path, {"hash": plan.hash, **plan.told()})
     return plan
+
+
+def with_own(settings: Settings, own: Own) -> Settings:
+    """Settings for a user's images: at most half of them where the hypotheses are put, and more and fewer beside."""
+    count = max(n for n in (own.num_classes, 8, 16, 32) if n <= max(own.pool // 2, own.num_classes))
+    counts = tuple(n for n in (8, 16, 32, 64, 128, 256, 512) if n <= own.pool and n != count)
+    return replace(settings, knobs=own, count=count, counts=counts or (own.pool,))
 
 
 def plan_from(found: dict, path: Path) -> Plan:
@@ -164,7 +177,8 @@ def settings_of_pilot(folder: Path, preset: str) -> Settings:
 
 def settings_from(found: dict) -> Settings:
     """Of what JSON made of them."""
-    return Settings(**tuples(found) | {"knobs": Knobs(**tuples(found["knobs"]))})
+    knobs = (Own if "fingerprint" in found["knobs"] else Knobs)(**tuples(found["knobs"]))
+    return Settings(**tuples(found) | {"knobs": knobs})
 
 
 def tuples(found: dict) -> dict:

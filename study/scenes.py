@@ -33,9 +33,9 @@ class Knobs:
     distance: int = 0  # of the key: 0: inside the target; else pixels from its border
     rho: float = 0.0  # P(background = class) = rho + (1 − rho)/K; −1/(K − 1): never
     snr: float = 3.0  # amplitude of the texture over the standard deviation of the ground's noise
-    hue_jitter: float = 8.0  # standard deviation of each colour from scene to scene, in grey levels
+    hue_jitter: float = 14.0  # standard deviation of each colour from scene to scene, in grey levels
     raggedness: float = 0.12  # of the target's outline
-    decoys: int = 3  # patches with the classes' textures that are no targets
+    decoys: int = 5  # patches with the classes' textures that are no targets
     area: tuple[float, float] = (0.08, 0.15)  # least and most of the image that the target covers
     sibling: bool = False  # the seed's other world, with textures, colours and images that this one has not
 

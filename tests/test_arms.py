@@ -86,8 +86,16 @@ def test_augmentation_neither_drops_nor_doubles_a_labelled_pixel(images):
 
 
 def test_more_pixels_than_there_are_is_refused(images):
-    with pytest.raises(ValueError, match="pixels of target"):
-        few_pixels(images.masks, 48 * 48, seed=0)
+    with pytest.raises(ValueError, match="image 0 has 2304 labelled pixels, 2305 are wanted"):
+        few_pixels(images.masks, 48 * 48 + 1, seed=0)
+    assert np.array_equal(few_pixels(images.masks, 48 * 48, seed=0), images.masks)
+
+
+def test_where_one_side_has_too_few_pixels_the_other_gives_more():
+    masks = np.full((1, 4, 4), 2, np.uint8)
+    masks[0, 0, :3] = 0, 0, VOID
+    kept = few_pixels(masks, 10, seed=0)[0]
+    assert (kept == 0).sum() == 2 and (kept == 2).sum() == 8 and kept[0, 2] == VOID
 
 
 def test_class_weights_by_hand():

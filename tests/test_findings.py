@@ -44,13 +44,13 @@ def written(folder, truth: dict, plan: Plan = PLAN) -> Study:
 def test_planted_truths_come_out():
     assert said(ALL_TRUE) == dict.fromkeys(NAMES, (SUPPORTED, ()))
     nothing = {name: words for name, (words, _) in said(NOTHING).items()}
-    assert nothing.pop("H1") != NOT_SUPPORTED and set(nothing.values()) == {NOT_SUPPORTED}
+    assert nothing.pop("H1") != NOT_SUPPORTED and SUPPORTED not in nothing.values() and nothing["H4"] == NOT_SUPPORTED
 
 
 def test_an_arm_without_range_settles_nothing():
-    words, reasons = said(ALL_TRUE | {"E ideal": 0.52})["H6b"]
+    words, reasons = said(ALL_TRUE | {"E ideal": 0.53})["H6b"]
     assert words == INCONCLUSIVE and len(reasons) == 1 and reasons[0].startswith("E ideal: 0.2")
-    assert said(ALL_TRUE | {"E ideal": 0.52})["H2"] == (SUPPORTED, ())
+    assert said(ALL_TRUE | {"E ideal": 0.53})["H2"] == (SUPPORTED, ())
 
 
 def test_arms_that_more_steps_move_apart_settle_nothing():
