@@ -126,11 +126,13 @@ def tell(config: Plan) -> None:
 
 def run(config: Run) -> None:
     from .cells import of_shard, result_of, run_cells
+    from .report import sitting
 
     shard = parse_shard(config.shard)
     plan = plan_of(config)
     cells = [spec for each in plan.cells().values() for spec in each.values()]
-    run_cells(config.out, of_shard(cells, shard), config.jobs)
+    with sitting(config.out, config.jobs):
+        run_cells(config.out, of_shard(cells, shard), config.jobs)
     missing = sum(result_of(config.out, spec) is None for spec in cells)
     if missing:
         print(f"this shard is done; {missing} cells of other shards are missing. Next: run them, then this again")

@@ -30,7 +30,7 @@ SAMPLES = 6  # of each knob
 def figures(study: Study, said: list[Finding]) -> dict[str, tuple[Callable, tuple[float, float], str]]:
     """Name → what draws it on a figure, its size in inches, and what it shows in words; those that have cells."""
     made = {
-        "samples": (samples, (7.2, 7.2), "Scenes of one world, one knob turned in each row"),
+        "samples": (samples, (5.4, 6.6), "Scenes of one world, one knob turned in each row"),
         "verdicts": (lambda f, s: forest(f, said), (6.8, 0.9 + 0.34 * len(said)), "Each hypothesis's effect"),
     }
     if len([count for count in found.curves(study)["S"] if count]) > 1:

@@ -69,6 +69,12 @@ def load(folder: Path) -> Study:
     return Study(plan, found)
 
 
+def study_from(kept: dict, path: Path) -> Study:
+    """Of study.json."""
+    plan = plan_from(kept["plan"], path)
+    return Study(plan, [kept["results"][str(seed)] for seed in plan.seeds])
+
+
 @dataclass(frozen=True)
 class Finding:
     """A hypothesis with its verdict; of one seed, value alone. reasons: why the verdict is not what its p says.

@@ -1,5 +1,9 @@
 """The study's report: study.html, figures/, and study.json, which holds every cell and from which all else follows."""
 
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,9 +20,9 @@ from .cells import TRAIN, draw
 from .figures import ARM_WORDS
 from .figures import draw as draw_figures
 from .findings import Finding, Point, Study, findings, load
-from .words import NOT_TESTED, QUESTION, answer, line, settled_by
+from .words import NOT_TESTED, QUESTION, answer, at_least, line, settled_by
 
-PAGE, DATA = "study.html", "study.json"
+PAGE, DATA, SITTINGS = "study.html", "study.json", "sittings.jsonl"
 SENTENCE = {
     "images": "The more images, the nearer the arms come to what fresh images without end would give (dotted).",
     "pixels": "The same images with ever fewer labelled pixels, half of them on the target.",
@@ -40,7 +44,7 @@ def write_report(folder: Path) -> list[str]:
     folder = Path(folder)
     study = load(folder)
     said, flips = findings(study), found.false_verdicts(study)
-    write_json(folder / DATA, {**told(study, said, flips), "environment": environment()})
+    write_json(folder / DATA, {**told(study, said, flips), "sittings": sittings(folder)})
     figures = draw_figures(study, said, folder / "figures")
     plan = study.plan
     facts = [
@@ -58,8 +62,26 @@ def write_report(folder: Path) -> list[str]:
     return [*lines, f"plan {plan.hash[:12]}, {len(plan.seeds)} seeds. Next: open {folder / PAGE}"]
 
 
+@contextmanager
+def sitting(folder: Path, jobs: int) -> Iterator[None]:
+    """Add to FOLDER/sittings.jsonl what trained the cells, and for how long; also when it is interrupted."""
+    started = time.monotonic()
+    about = {**environment(), "jobs": jobs}
+    try:
+        yield
+    finally:
+        with open(Path(folder) / SITTINGS, "a", encoding="utf-8") as file:
+            file.write(json.dumps({**about, "seconds": round(time.monotonic() - started, 1)}) + "\n")
+
+
+def sittings(folder: Path) -> list[dict]:
+    """What ``sitting`` added; a killed one is missing."""
+    path = Path(folder) / SITTINGS
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
 def told(study: Study, said: list[Finding], flips: float | None) -> dict:
-    """What study.json holds beside the environment."""
+    """What study.json holds beside what trained it."""
     return {
         "plan": {"hash": study.plan.hash, **study.plan.told()},
         "verdicts": {
@@ -107,7 +129,7 @@ def verdict_table(said: list[Finding]) -> Table:
     for one in said:
         about = one.verdict.estimate if one.verdict else None
         effect = Cell(one.value, (about.low, about.high) if about else None, "; ".join(one.reasons))
-        adjusted = one.verdict.p_for_adjusted if one.verdict else None
+        adjusted = at_least(one.verdict.p_for_adjusted).removeprefix("= ") if one.verdict else None
         detectable = one.verdict.detectable if one.verdict else None
         needed = one.verdict.seeds_needed if one.verdict else None
         rows.append([one.hypothesis.name, one.hypothesis.claim, one.words, effect, adjusted, detectable, needed])

@@ -55,6 +55,8 @@ ANSWERS = {
     },
 }
 
+LEAST_P = 0.001  # that is told
+
 NOT_TESTED = (
     "photographs: the scenes are drawn, small, with one target each, and their class stands in one cue",
     "ImageNet: the encoder that was transferred was trained in a sibling world of drawn scenes",
@@ -94,8 +96,13 @@ def line(one: Finding) -> str:
     """A hypothesis on one line of the terminal."""
     told = effect(one)
     if one.verdict:
-        told += f", adjusted p = {one.verdict.p_for_adjusted:.4f}"
+        told += f", adjusted p {at_least(one.verdict.p_for_adjusted)}"
     return f"{told}: {one.words}" + "".join(f" ({reason})" for reason in one.reasons) + f" - {one.hypothesis.claim}"
+
+
+def at_least(p: float) -> str:
+    """A p-value as people write it."""
+    return f"= {p:.3f}" if p >= LEAST_P else f"< {LEAST_P}"
 
 
 def settled_by(one: Finding) -> str:

@@ -67,6 +67,7 @@ def reduced(source: str) -> str:
         (r"--count \d+", "--count 24 --size 64"),
         (r"in 35 70 140;", "in 4 8 12;"),
         (r"in 35 140;", "in 8;"),
+        (r"--preset smoke", "--preset smoke --hypothesis H4"),
     ):
         source = re.sub(what, by, source)
     return source
@@ -88,6 +89,6 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     said = "".join(out.get("text", "") for cell in made.cells if cell.cell_type == "code" for out in cell.outputs)
     assert "Report: runs/trees/evaluation/test/report.html" in said
     written = ["preview.jpg", "strong.jpg", "progress.jpg", "unet.svg", "fc_densenet56.svg", "masks/uncertainty.csv"]
-    written += ["compared/report.html", "forecast/report.html", "both/report.html"]
+    written += ["compared/report.html", "forecast/report.html", "both/report.html", "study/study.html"]
     assert [name for name in written if not (copy / "out" / name).is_file()] == []
     assert sum(cell.source.count("--steps 2") for cell in made.cells if cell.cell_type == "code") >= 7

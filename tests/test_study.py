@@ -134,7 +134,8 @@ def test_smoke_ends_in_four_minutes_and_goes_on_where_it_was_killed(tmp_path):
     for name in ("study.html", "figures/verdicts.svg", "figures/samples.png"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     ours, theirs = (json.loads((folder / "study.json").read_text()) for folder in (killed, tmp_path / "whole"))
-    assert ours | {"environment": 0} == theirs | {"environment": 0}
+    assert ours | {"sittings": 0} == theirs | {"sittings": 0}
+    assert [one["jobs"] for one in theirs["sittings"]] == [2]
 
 
 @pytest.mark.slow

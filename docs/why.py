@@ -1,0 +1,167 @@
+"""docs/why.md, its figures and every number in it, from the cells of a finished study.
+
+python -m docs.why                       # from docs/why.json.gz
+python -m docs.why STUDY/study.json      # takes over another study's cells first
+"""
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from data_pipeline.command import UserError, run_command
+
+HERE = Path(__file__).parent
+KEPT, PAGE, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "images" / "why"
+COLORS = 200  # of a figure's palette, which keeps it small
+
+INTRODUCTION = """\
+# Why are a few hundred masks enough?
+
+*{question}* ([Cross Validated, question 370726](https://stats.stackexchange.com/q/370726))
+
+This page is made by `python -m docs.why` from the cells of a study that `python -m study` ran, kept in
+`docs/why.json.gz`; a test makes it again and compares. [The tutorial's last chapter](tutorial.md) runs a small one, on
+drawn scenes or on your own images.
+"""
+
+METHOD = """\
+## What was compared
+
+**S** is U-Net, trained on masks; **C** is the same U-Net, trained on the image's label alone (the mean of its pixels'
+logits); **E** is the same network's encoder with global pooling and a dense layer, the usual classifier. S and C have
+the same weights to train; all three see the same images in the same order, for as many steps, from the same first
+weights, with cross-entropy. The image's label follows from its mask, so that all three can be asked for it: S answers
+with the class that has most probability, summed over the pixels. The *ideal world* gives each of them fresh images in
+every step; A is the share of the way from chance to there. Each seed is a world: its own colours, textures, training
+and test images.
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    cells: Positional[Path | None] = None
+    """A finished study's study.json; its cells replace those that are kept."""
+
+
+def main(config: Config) -> None:
+    if config.cells:
+        take_over(config.cells)
+    if not KEPT.exists():
+        raise UserError(f"{KEPT} is missing; first: python -m study run, then python -m docs.why STUDY/study.json")
+    write()
+    print(f"written from {KEPT.name}. Next: read {PAGE}")
+
+
+def take_over(path: Path) -> None:
+    """Keep a study's cells and environment; the same bytes from the same study."""
+    if not path.exists():
+        raise UserError(f"{path} is missing; python -m study report --out {path.parent} writes it")
+    text = json.dumps(json.loads(path.read_text(encoding="utf-8")), separators=(",", ":"), sort_keys=True)
+    KEPT.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def write() -> None:
+    """The page and its figures."""
+    from study.figures import draw
+
+    study, said, kept = read()
+    for name in draw(study, said, IMAGES):
+        (IMAGES / f"{name}.svg").unlink()
+        smaller(IMAGES / f"{name}.png")
+    PAGE.write_text(page(study, said, kept), encoding="utf-8")
+
+
+def read() -> tuple:
+    """The study, its findings, and all that its file holds."""
+    from study.findings import findings, study_from
+
+    kept = json.loads(gzip.decompress(KEPT.read_bytes()))
+    study = study_from(kept, KEPT)
+    return study, findings(study), kept
+
+
+def smaller(path: Path) -> None:
+    """The same PNG in few colours."""
+    from PIL import Image
+
+    image = Image.open(path).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
+
+
+def page(study, said, kept: dict) -> str:
+    """The text of why.md."""
+    from study.figures import figures
+    from study.findings import false_verdicts
+    from study.report import SENTENCE, sections
+    from study.words import QUESTION, answer
+
+    shows = {name: (name, words) for name, (_, _, words) in figures(study, said).items()}
+    answers = "\n".join(f"- {one}" for one in answer(study, said))
+    parts = [INTRODUCTION.format(question=QUESTION), "## The answer", answers, METHOD]
+    for section in sections(study, said, false_verdicts(study), shows):
+        tables = "\n\n".join(markdown(table) for table in section.tables)
+        pictures = "\n\n".join(
+            f"![{shows[plot.svg][1]}](images/why/{plot.svg}.png)\n\n{SENTENCE[plot.svg]}" for plot in section.plots
+        )
+        text = "\n".join(f"- {one}" for one in section.text)
+        parts.append("\n\n".join(part for part in (f"## {section.title}", text, tables, pictures) if part))
+    parts.append(how(study, kept))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def markdown(table) -> str:
+    """A table of the page as Markdown, its intervals in brackets, its notes below."""
+    from engine.page import Cell, shown
+
+    def text(value) -> str:
+        if not isinstance(value, Cell):
+            return shown(value)
+        marked = shown(value.value, value.digits) + (f" ({value.range})" if value.interval else "")
+        return marked + (f" [{1 + table.notes.index(value.note)}]" if value.note else "")
+
+    rows = [table.head, ["---"] * len(table.head), *([text(value) for value in row] for row in table.rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, start=1)]
+    return "\n".join([f"**{table.caption}**", "", *lines, *([""] if notes else []), *notes])
+
+
+def how(study, kept: dict) -> str:
+    """Commands, commits, seeds, device and hours."""
+    plan, sat = study.plan, kept["sittings"]
+    hours = sum(one["seconds"] for one in sat) / 3600
+    commits = ", ".join(dict.fromkeys(f"`{one['git_commit'][:7]}`" for one in sat))
+    jobs = ", ".join(dict.fromkeys(str(one["jobs"]) for one in sat))
+    devices = ", ".join(dict.fromkeys(one["device"] for one in sat))
+    packages = ", ".join(f"{name} {version}" for name, version in sat[-1]["packages"].items() if version)
+    weighed = "balanced by class" if plan.settings.balanced else "all alike"
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in plan.settings.rates.items())
+    pilot = json.loads((HERE.parent / "study" / "pilots" / "small.json").read_text(encoding="utf-8"))
+    ranges = ", ".join(f"{arm} {value:.2f}" for arm, value in pilot["ranges"].items())
+    return f"""\
+## How it was run
+
+```bash
+python -m study pilot --out STUDY --jobs 2
+python -m study run --preset {plan.preset} --out STUDY --jobs {jobs}
+python -m docs.why STUDY/study.json
+```
+
+Plan `{plan.hash[:12]}`, written before any of its cells was trained: seeds {plan.seeds[0]} to {plan.seeds[-1]},
+{sum(map(len, study.results))} trainings of {plan.settings.steps} steps of 8 images. Learning rates ({rates}; S's pixels
+{weighed}) and the world were chosen on seeds 90001 and 90002, which the study does not use; there, with
+fresh images in every step, the arms came this far above chance: {ranges}.
+
+Commit {commits}; {hours:.1f} hours in {len(sat)} sitting{"s" * (len(sat) != 1)}, {jobs} processes of one thread;
+{devices}; {packages}. Intervals are 95%, over seeds, and not adjusted for the number of hypotheses; p-values are
+adjusted (Holm).
+
+Real photographs: [results](results.md) has U-Net on CamVid by sequence, from ever fewer masks, and the transfer-learning
+classifier beside it.
+"""
+
+
+if __name__ == "__main__":
+    run_command(main, Config, __doc__)

@@ -1,0 +1,140 @@
+"""A user's own folder: labels read off masks, splits that keep groups together, and what it cannot be asked."""
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from test_hypotheses import ALL_TRUE, SETTINGS, results
+
+from data_pipeline.command import UserError
+from data_pipeline.encoding import VOID
+from study.cells import TEST, TRAIN, Spec, draw, run_cells
+from study.findings import Study, findings
+from study.own import Own, part_of, prepare, split, stored, to_rgb
+from study.plan import Plan, make_plan
+from study.verdicts import INCONCLUSIVE, SUPPORTED
+
+SEEDS = (0, 1, 2)
+
+
+def folder(path, masks, images=None, names=None):
+    """images/ and masks/ of grey values 0…; an image is its mask with noise unless given."""
+    rng = np.random.default_rng(0)
+    path.mkdir(parents=True)
+    classes = [{"name": f"class_{value}", "value": value} for value in range(4)]
+    (path / "classes.json").write_text(json.dumps({"classes": classes, "void": [VOID]}))
+    for part in ("images", "masks"):
+        (path / part).mkdir(parents=True)
+    for i, mask in enumerate(masks):
+        name = names[i] if names else f"{i:03}"
+        image = images[i] if images is not None else 60 * mask[..., None] + rng.integers(0, 50, (*mask.shape, 3))
+        cv2.imwrite(str(path / "images" / f"{name}.png"), image.astype(np.uint8))
+        cv2.imwrite(str(path / "masks" / f"{name}.png"), mask.astype(np.uint8))
+    return path
+
+
+def square(label: int, i: int, side: int = 12) -> np.ndarray:
+    mask = np.zeros((32, 40), np.uint8)
+    top, left = i % (32 - side), (3 * i) % (40 - side)
+    mask[top : top + side, left : left + side] = label
+    return mask
+
+
+def test_the_label_is_the_largest_class_of_the_mask(tmp_path):
+    masks = [square(1 + i % 2, i) for i in range(40)]
+    masks[0][:3, :3] = 3 - masks[0].max()  # a little of the other
+    masks += [np.zeros((32, 40), np.uint8), square(3, 0)]  # nothing to be told; a class of one image
+    own = prepare(folder(tmp_path / "data", masks), tmp_path, 32, SEEDS)
+    images, kept, labels, groups = stored(tmp_path / "data.npz")
+    assert labels.tolist() == [i % 2 for i in range(40)] and images.shape == (40, 32, 32, 3) and len(set(groups)) == 40
+    assert set(np.unique(kept)) == {0, 1, 2} and own.num_classes == 2 and own.located and own.groups == 40
+    train, test = split(labels, groups, 0)
+    assert len(test) == 13 and not set(train) & set(test) and len(train) + len(test) == 40
+    assert not np.array_equal(split(labels, groups, 1)[1], test)
+    assert own.pool == 2 * min(np.bincount(labels[split(labels, groups, seed)[0]]).min() for seed in SEEDS)
+
+
+def test_training_images_are_nested_and_in_turn_and_never_tested(tmp_path):
+    own = prepare(folder(tmp_path / "data", [square(1 + i % 2, i) for i in range(40)]), tmp_path, 32, SEEDS)
+    spec = Spec("S", 0, 8, 4, 0.001, own, width=4)
+    few, many = (draw(spec, TRAIN, count, 0.0, tmp_path) for count in (8, 16))
+    assert many.labels.tolist() == [0, 1] * 8 and np.array_equal(few.images, many.images[:8])
+    test = draw(spec, TEST, 1000, 0.0, tmp_path)
+    assert len(test.labels) == 13 and not any(np.array_equal(a, b) for a in many.images for b in test.images)
+    assert len(part_of(tmp_path, 0, False, own.pool)[2]) == own.pool
+
+
+def test_films_are_not_cut(tmp_path):
+    rows = ["image,mask,group"]
+    path = folder(tmp_path / "data", [square(1 + i % 2, i) for i in range(60)])
+    rows += [f"images/{i:03}.png,masks/{i:03}.png,film{i // 10}" for i in range(60)]
+    (path / "list.csv").write_text("\n".join(rows))
+    own = prepare(path / "list.csv", tmp_path, 32, SEEDS)
+    _, _, labels, groups = stored(tmp_path / "data.npz")
+    assert own.groups == 6
+    for seed in SEEDS:
+        train, test = split(labels, groups, seed)
+        assert len(test) == 20 and not set(groups[train]) & set(groups[test])
+
+
+def test_too_little_to_label_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"two foreground classes .* the largest are: class_1 20, class_2 0"):
+        prepare(folder(tmp_path / "one", [square(1, i) for i in range(20)]), tmp_path, 32, SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted"),
+    [
+        (np.full((2, 2), 7, np.uint8), 7),
+        (np.full((2, 2, 1), 65535, np.uint16), 255),
+        (np.full((2, 2, 4), 9, np.uint8), 9),
+    ],
+)
+def test_images_of_any_kind_become_rgb(image, wanted):
+    made = to_rgb(image)
+    assert made.shape == (2, 2, 3) and made.dtype == np.uint8 and (made == wanted).all()
+
+
+def test_a_folder_is_asked_what_it_can_answer(tmp_path):
+    own = Own("abc", 32, 2, pool=24, groups=40, located=True)
+    plan = make_plan(tmp_path, "medium", (), own)
+    assert plan.names == ("H6a", "H6b", "H1", "H2") and plan.inferential
+    assert plan.settings.count == 8 and plan.settings.counts == (16,)
+    assert not [name for name in plan.cells()[0] if any(word in name for word in ("key", "tied", "fine-tuned"))]
+    assert make_plan(tmp_path, "medium", (), own) == plan
+    with pytest.raises(UserError, match="--hypothesis H4: small has H6a, H6b, H2"):
+        make_plan(tmp_path / "other", "small", ("H4",), own)
+    assert not make_plan(tmp_path / "film", "medium", (), replace(own, groups=1)).inferential
+
+
+def test_masks_that_say_no_more_than_the_label_support_no_lead(tmp_path):
+    masks = [np.full((32, 40), 1 + i % 2, np.uint8) for i in range(40)]
+    for i in range(0, 40, 4):
+        masks[i][0, 0] = VOID  # which says nothing
+    masks += [np.zeros((32, 40), np.uint8)] * 2  # the background's own
+    own = prepare(folder(tmp_path / "data", masks), tmp_path, 32, SEEDS)
+    assert not own.located
+    plan = Plan("medium", replace(SETTINGS, knobs=own), tuple(range(12)), ("H6a", "H6b"), wide=True)
+    found = findings(Study(plan, [results(ALL_TRUE, seed, settings=plan.settings) for seed in plan.seeds]))
+    assert [one.words for one in found] == [INCONCLUSIVE] * 2 and all("no more than" in one.reasons[0] for one in found)
+
+
+@pytest.mark.slow
+def test_masks_of_other_images_support_nothing(tmp_path):
+    """The whole study on a folder whose images and masks were shuffled: six seeds, real trainings."""
+    rng = np.random.default_rng(0)
+    masks = [square(1 + i % 2, i) for i in range(120)]
+    images = [60 * mask[..., None] + rng.integers(0, 50, (*mask.shape, 3)) for mask in masks]
+    order = rng.permutation(120)
+    own = prepare(folder(tmp_path / "data", [masks[i] for i in order], images), tmp_path, 32, tuple(range(6)))
+    settings = replace(make_plan(tmp_path, "small", (), own).settings, steps=60, width=4, count=16)
+    plan = Plan("small", settings, tuple(range(6)), ("H6a", "H6b", "H2"), wide=False)
+    cells = plan.cells()
+    run_cells(tmp_path, [spec for each in cells.values() for spec in each.values()], jobs=2)
+    from study.cells import result_of
+
+    study = Study(plan, [{name: result_of(tmp_path, spec) for name, spec in each.items()} for each in cells.values()])
+    assert SUPPORTED not in [one.words for one in findings(study)]
+    assert study.values("E").mean() == pytest.approx(0.5, abs=0.1) and study.values("S").mean() < 0.6
