@@ -136,6 +136,7 @@ def how(study, kept: dict) -> str:
     jobs = ", ".join(dict.fromkeys(str(one["jobs"]) for one in sat))
     devices = ", ".join(dict.fromkeys(one["device"] for one in sat))
     packages = ", ".join(f"{name} {version}" for name, version in sat[-1]["packages"].items() if version)
+    sittings = f"{len(sat)} sitting{'s' * (len(sat) != 1)}"
     weighed = "balanced by class" if plan.settings.balanced else "all alike"
     rates = ", ".join(f"{name} {rate:g}" for name, rate in plan.settings.rates.items())
     pilot = json.loads((HERE.parent / "study" / "pilots" / "small.json").read_text(encoding="utf-8"))
@@ -154,9 +155,8 @@ Plan `{plan.hash[:12]}`, written before any of its cells was trained: seeds {pla
 {weighed}) and the world were chosen on seeds 90001 and 90002, which the study does not use; there, with
 fresh images in every step, the arms came this far above chance: {ranges}.
 
-Commit {commits}; {hours:.1f} hours in {len(sat)} sitting{"s" * (len(sat) != 1)}, {jobs} processes of one thread;
-{devices}; {packages}. Intervals are 95%, over seeds, and not adjusted for the number of hypotheses; p-values are
-adjusted (Holm).
+Commit {commits}; {hours:.1f} hours in {sittings}, {jobs} processes of one thread; {devices}; {packages}.
+Intervals are 95%, over seeds, and not adjusted for the number of hypotheses; p-values are adjusted (Holm).
 
 Real photographs: [results](results.md) has U-Net on CamVid by sequence, from ever fewer masks, and the transfer-learning
 classifier beside it.
