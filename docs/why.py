@@ -96,11 +96,10 @@ def page(study, said, kept: dict) -> str:
     from study.figures import figures
     from study.findings import false_verdicts
     from study.report import SENTENCE, sections
-    from study.words import QUESTION, answer
+    from study.words import QUESTION
 
     shows = {name: (name, words) for name, (_, _, words) in figures(study, said).items()}
-    answers = "\n".join(f"- {one}" for one in answer(study, said))
-    parts = [INTRODUCTION.format(question=QUESTION), "## The answer", answers, METHOD]
+    parts = [INTRODUCTION.format(question=QUESTION)]
     for section in sections(study, said, false_verdicts(study), shows):
         tables = "\n\n".join(markdown(table) for table in section.tables)
         pictures = "\n\n".join(
@@ -108,6 +107,8 @@ def page(study, said, kept: dict) -> str:
         )
         text = "\n".join(f"- {one}" for one in section.text)
         parts.append("\n\n".join(part for part in (f"## {section.title}", text, tables, pictures) if part))
+        if section.title == "The answer":
+            parts.append(METHOD)
     parts.append(how(study, kept))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -158,8 +159,8 @@ fresh images in every step, the arms came this far above chance: {ranges}.
 Commit {commits}; {hours:.1f} hours in {sittings}, {jobs} processes of one thread; {devices}; {packages}.
 Intervals are 95%, over seeds, and not adjusted for the number of hypotheses; p-values are adjusted (Holm).
 
-Real photographs: [results](results.md) has U-Net on CamVid by sequence, from ever fewer masks, and the transfer-learning
-classifier beside it.
+Real photographs: [results](results.md) has U-Net on CamVid by sequence, from ever fewer masks, and the
+transfer-learning classifier beside it.
 """
 
 

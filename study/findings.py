@@ -237,6 +237,37 @@ def pixel_rows(study: Study) -> list[dict]:
     ]
 
 
+def collapse(study: Study, mask_bits: float) -> dict[str, float]:
+    """How well one number orders S's errors over images and labelled pixels: R² of a falling curve through the points.
+
+    Of N images with k labelled pixels: N; N·k; N·bits, what the labels say at most; N·k_eff, with k_eff = k/(1+(k−1)ρ)
+    and ρ the correlation within an image of its pixels' classes, half of them the target's.
+
+    Args:
+        mask_bits: of a whole mask, coded without loss.
+    """
+    rows, every = pixel_rows(study), study.plan.settings.knobs.size**2
+    if len({(row["images"], row["pixels"]) for row in rows}) < 5:
+        return {}
+    images = np.array([row["images"] for row in rows], float)
+    pixels = np.array([row["pixels"] or every for row in rows], float)
+    bits = np.minimum(pixels * np.log2(study.num_classes + 1), mask_bits)
+    between = (1 - 1 / study.num_classes) / 4
+    within = between / (1 - 1 / 4 - 1 / (4 * study.num_classes))
+    tried = {"N": images, "N·k": images * pixels, "N·bits": images * bits}
+    tried["N·k_eff"] = images * pixels / (1 + (pixels - 1) * within)
+    errors = np.array([1 - row["accuracy"].mean for row in rows])
+    return {name: falling(np.log(x), errors) for name, x in tried.items()}
+
+
+def falling(x: np.ndarray, y: np.ndarray) -> float:
+    """R² of the best curve that never rises."""
+    from sklearn.isotonic import IsotonicRegression
+
+    told = IsotonicRegression(increasing=False).fit_transform(x, y)
+    return float(1 - ((y - told) ** 2).sum() / ((y - y.mean()) ** 2).sum())
+
+
 def table_of(study: Study, cells: Iterable[tuple], measure: str = "accuracy") -> dict[tuple, Point]:
     """(key…, cell) or (key…, cell, test) → key → point, of the cells that there are."""
     found = {}

@@ -20,7 +20,8 @@ from .cells import TRAIN, draw
 from .figures import ARM_WORDS
 from .figures import draw as draw_figures
 from .findings import Finding, Point, Study, findings, load
-from .words import NOT_TESTED, QUESTION, answer, at_least, line, settled_by
+from .own import Own
+from .words import NOT_TESTED, QUESTION, answer, at_least, headline, line, settled_by
 
 PAGE, DATA, SITTINGS = "study.html", "study.json", "sittings.jsonl"
 SENTENCE = {
@@ -55,8 +56,9 @@ def write_report(folder: Path) -> list[str]:
         f"{study.count} images, {plan.settings.steps} steps of 8",
         f"{plan.settings.knobs.size} × {plan.settings.knobs.size} pixels, width {plan.settings.width}",
     ]
-    verdict = " ".join(answer(study, said))
-    write_page(folder / PAGE, QUESTION, verdict, not plan.inferential, facts, sections(study, said, flips, figures))
+    write_page(
+        folder / PAGE, QUESTION, headline(said), not plan.inferential, facts, sections(study, said, flips, figures)
+    )
     settled = {one.hypothesis.name: settled_by(one) for one in said}
     lines = [text for one in said for text in (line(one), "     " + settled[one.hypothesis.name]) if text.strip()]
     return [*lines, f"plan {plan.hash[:12]}, {len(plan.seeds)} seeds. Next: open {folder / PAGE}"]
@@ -109,10 +111,12 @@ def sections(study: Study, said: list[Finding], flips: float | None, figures: di
     def held(*names: str) -> list[Plot]:
         return [plots[name] for name in names if name in plots]
 
+    claims = [f"{one.hypothesis.name}: {one.hypothesis.claim}." for one in said]
     made = [
-        Section("Verdicts", [], [verdict_table(said)], held("verdicts")),
+        Section("The answer", answer(study, said)),
+        Section("Verdicts", claims, [verdict_table(said)], held("verdicts")),
         Section("Few images", [], [curve_table(study)], held("images")),
-        Section("Label information", [], [*pixel_tables(study), ledger(study)], held("pixels")),
+        Section("Label information", [], [*pixel_tables(study), *ledger(study)], held("pixels")),
         Section("Parameters", [], point_tables(found.widths(study), "width"), held("parameters")),
         Section("Place", [], point_tables(found.keys(study), "marker"), held("distance")),
         Section("Background", [], point_tables(found.backgrounds(study), "test set"), held("backgrounds")),
@@ -132,8 +136,8 @@ def verdict_table(said: list[Finding]) -> Table:
         adjusted = at_least(one.verdict.p_for_adjusted).removeprefix("= ") if one.verdict else None
         detectable = one.verdict.detectable if one.verdict else None
         needed = one.verdict.seeds_needed if one.verdict else None
-        rows.append([one.hypothesis.name, one.hypothesis.claim, one.words, effect, adjusted, detectable, needed])
-    head = ["hypothesis", "claim", "verdict", "effect, 95%", "adjusted p", "detectable", "seeds that settle 0.05"]
+        rows.append([one.hypothesis.name, one.words, effect, adjusted, detectable, needed])
+    head = ["hypothesis", "verdict", "effect, 95%", "adjusted p", "detectable", "seeds that settle 0.05"]
     return Table(head, rows, "Primary contrasts")
 
 
@@ -157,8 +161,13 @@ def pixel_tables(study: Study) -> list[Table]:
     return [Table(["labelled pixels", "images", "accuracy", "mIoU"], rows, "S by what is labelled")] if rows else []
 
 
-def ledger(study: Study) -> Table:
-    """What labels say, in bits per image: an image's label, few pixels at most, a mask coded without loss, as PNG."""
+def ledger(study: Study) -> list[Table]:
+    """What labels say, in bits per image: an image's label, few pixels at most, a mask coded without loss, as PNG.
+
+    Below: which of these orders the errors best.
+    """
+    if isinstance(study.plan.settings.knobs, Own):
+        return []
     spec = next(iter(study.plan.cells().values()))["S"]
     images = draw(spec, TRAIN, spec.count, 0.0)
     size = study.plan.settings.knobs.size
@@ -166,11 +175,12 @@ def ledger(study: Study) -> Table:
     png = np.mean([8 * len(cv2.imencode(".png", mask)[1]) for mask in images.masks])
     rows = [["label of the image", class_bits(images.labels, study.num_classes)["uniform"], 1]]
     rows += [[f"{k} labelled pixels, at most", float(k * place_and_class), k] for k in study.plan.settings.pixels]
-    rows += [
-        ["mask, coded by its neighbours", mask_bits(images.masks) / len(images.masks), size**2],
-        ["mask, as PNG", float(png), size**2],
-    ]
-    return Table(["what is labelled", "bits per image", "labels per image"], rows, "Label information")
+    coded = mask_bits(images.masks) / len(images.masks)
+    rows += [["mask, coded by its neighbours", coded, size**2], ["mask, as PNG", float(png), size**2]]
+    tables = [Table(["what is labelled", "bits per image", "labels per image"], rows, "Label information")]
+    ordered = [[name, value] for name, value in found.collapse(study, coded).items()]
+    caption = "How well one number orders the errors above (N images, k labelled pixels)"
+    return [*tables, Table(["", "R² of a falling curve"], ordered, caption)] if ordered else tables
 
 
 def point_tables(table: dict[tuple, Point], head: str) -> list[Table]:

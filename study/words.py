@@ -66,6 +66,14 @@ NOT_TESTED = (
 )
 
 
+def headline(said: list[Finding]) -> str:
+    """The verdicts in a breath."""
+    names = [(one.words, one.hypothesis.name) for one in said]
+    verdicts = {words: [name for each, name in names if each == words] for words, _ in names}
+    text = "; ".join(f"{words}: {', '.join(each)}" for words, each in verdicts.items())
+    return text[0].upper() + text[1:]
+
+
 def answer(study: Study, said: list[Finding]) -> list[str]:
     """The composed answer, in sentences."""
     sentences = []

@@ -12,7 +12,7 @@ from data_pipeline.files import write_json
 from study import findings as found
 from study.cells import CODE, path_of
 from study.findings import Study, false_verdicts, findings, load, shifts, worth
-from study.hypotheses import HYPOTHESES
+from study.hypotheses import HYPOTHESES, cells_of
 from study.plan import Plan
 from study.report import write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
@@ -103,6 +103,17 @@ def test_tables_hold_the_planted_numbers():
     assert found.keys(made)["S", "far"].mean == pytest.approx(0.5)
     few = {(row["images"], row["pixels"]): row["accuracy"].mean for row in found.pixel_rows(made)}
     assert few[32, 1] == pytest.approx(0.4) and few[8, None] == pytest.approx(0.3) and (128, 4) in few
+
+
+def test_what_orders_the_errors_is_found():
+    """Errors that follow the number of labelled pixels, whatever the images."""
+    settings, truth = SETTINGS, dict(ALL_TRUE)
+    for name, spec in cells_of(settings, 0).items():
+        if name == "S" or name.startswith("S of ") or " pixels" in name:
+            truth[name] = 0.3 + 0.04 * np.log2(spec.count * (spec.pixels or 48**2))
+    found_out = found.collapse(study(truth, noise=0), mask_bits=133)
+    assert found_out["N·k"] == pytest.approx(1) and found_out["N"] < 0.5
+    assert found.falling(np.array([1, 2, 3.0]), np.array([3, 1, 2.0])) == pytest.approx(1 - 0.5 / 2)
 
 
 def test_a_report_holds_every_cell(tmp_path):
