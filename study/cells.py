@@ -148,7 +148,7 @@ def draw(spec: Spec, part: int, count: int, rho: float, folder: Path = Path()):
     return drawn(spec.seed, part, count, replace(spec.knobs, rho=rho), spec.on_key)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=5)
 def drawn(seed: int, part: int, count: int, knobs: Knobs, on_key: bool):
     from .arms import Images
     from .scenes import scene

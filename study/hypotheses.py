@@ -39,11 +39,11 @@ class Settings:
     knobs: Knobs | Own
     rates: dict[str, float]
     balanced: bool
-    count: int = 32
+    count: int = 16
     steps: int = 800
     width: int = 8
     tests: int = 1000
-    counts: tuple[int, ...] = (8, 16, 64, 128)
+    counts: tuple[int, ...] = (8, 32, 64, 128)
     widths: tuple[int, ...] = (4, 16)
     pixels: tuple[int, ...] = (FEW, 4, SOME, 64)
 

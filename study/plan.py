@@ -36,7 +36,7 @@ LARGE = Settings(
     balanced=True,
     steps=2000,
     width=16,
-    counts=(8, 16, 64, 128, 256, 512),
+    counts=(8, 32, 64, 128, 256, 512),
     widths=(4, 8, 32),
     pixels=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
