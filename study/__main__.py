@@ -116,11 +116,10 @@ def tell(config: Plan) -> None:
     missing = [spec for spec in dict.fromkeys(cells) if result_of(config.out, spec) is None]
     for one in plan.hypotheses:
         print(f"{one.name:<4} {one.claim}")
-    hours = seconds_of(missing) / config.jobs / 3600
+    minutes = seconds_of(missing, config.out) / config.jobs / 60
     print(
         f"plan {plan.hash[:12]}: {len(plan.seeds)} seeds, {len(cells)} cells, {len(missing)} of them missing: about "
-        f"{hours:.1f} hours with --jobs {config.jobs}. Next: python -m study run --preset {config.preset} "
-        f"--out {config.out} --jobs {config.jobs}"
+        f"{minutes:.0f} minutes with --jobs {config.jobs}. Next: python -m study run with the same flags"
     )
 
 

@@ -144,7 +144,7 @@ def draw(spec: Spec, part: int, count: int, rho: float, folder: Path = Path()):
     if isinstance(spec.knobs, Own):
         from .arms import Images
 
-        return Images(*part_of(folder, spec.seed, part == TEST, count))
+        return Images(*part_of(folder, spec.knobs, spec.seed, part == TEST, count))
     return drawn(spec.seed, part, count, replace(spec.knobs, rho=rho), spec.on_key)
 
 
@@ -221,18 +221,18 @@ def cost(spec: Spec) -> float:
     return spec.steps * step + drawn * (spec.knobs.size / 48) ** 2
 
 
-def seconds_of(specs: Iterable[Spec]) -> float:
+def seconds_of(specs: Iterable[Spec], folder: Path) -> float:
     """How long one process takes over these cells, from ten steps of a training like the first of them."""
     specs = list(specs)
     if not specs:
         return 0.0
-    first = specs[0]
+    first = replace(specs[0], start=None, frozen=False)  # no parent has to be trained for it
     few, many = (replace(first, steps=steps, tests=first.knobs.num_classes) for steps in (1, 11))
-    train(few, Path())  # compiles
+    train(few, folder)  # compiles
     times = []
     for trial in (few, many):
         started = time.perf_counter()
-        train(trial, Path())
+        train(trial, folder)
         times.append(time.perf_counter() - started)
     return sum(map(cost, specs)) * (times[1] - times[0]) / (cost(many) - cost(few))
 

@@ -13,7 +13,9 @@ from . import findings as found
 from .cells import TRAIN
 from .findings import Finding, Point, Study
 from .hypotheses import FAR, RHO
+from .own import Own
 from .scenes import Knobs, scene
+from .verdicts import SMALLEST
 
 ARM_COLORS = dict(zip(("S", "C", "E", "S on"), COLORS, strict=False))
 ARM_WORDS = {
@@ -29,10 +31,9 @@ SAMPLES = 6  # of each knob
 
 def figures(study: Study, said: list[Finding]) -> dict[str, tuple[Callable, tuple[float, float], str]]:
     """Name → what draws it on a figure, its size in inches, and what it shows in words; those that have cells."""
-    made = {
-        "samples": (samples, (5.4, 6.6), "Scenes of one world, one knob turned in each row"),
-        "verdicts": (lambda f, s: forest(f, said), (6.8, 0.9 + 0.34 * len(said)), "Each hypothesis's effect"),
-    }
+    made = {"verdicts": (lambda f, s: forest(f, said), (6.8, 0.9 + 0.34 * len(said)), "Each hypothesis's effect")}
+    if not isinstance(study.plan.settings.knobs, Own):
+        made["samples"] = (samples, (5.4, 6.6), "Scenes of one world, one knob turned in each row")
     if len([count for count in found.curves(study)["S"] if count]) > 1:
         made["images"] = (images, (6.4, 3.6), "Accuracy over training images, with the ideal world's")
     if len(found.pixel_rows(study)) > 1:
@@ -66,8 +67,7 @@ def forest(figure, said: list[Finding]) -> None:
     """Effects with their 95% intervals, and the smallest effect of interest."""
     axes = figure.subplots()
     axes.axvline(0, color="black", lw=0.8, alpha=0.6)
-    smallest = said[0].hypothesis.contrast.smallest
-    axes.axvspan(-smallest, smallest, color="black", alpha=0.06, lw=0)
+    axes.axvspan(-SMALLEST, SMALLEST, color="black", alpha=0.06, lw=0)
     for row, one in enumerate(said):
         if one.verdict:
             about = one.verdict.estimate

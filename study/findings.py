@@ -14,13 +14,12 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json
 
 from .cells import result_of
-from .hypotheses import Column, Hypothesis, attained
+from .hypotheses import LEAST_RANGE, SHIFT, Column, Hypothesis, attained
 from .own import Own
-from .pilot import LEAST_RANGE
 from .plan import Plan, plan_from
 from .verdicts import INCONCLUSIVE, LEVEL, NOT_SUPPORTED, SUPPORTED, Contrast, Verdict, decide, judge, pseudo_values
 
-SHIFT = 0.05  # by which twice the steps may move two arms apart before a verdict is one on training time
+LEAST_LOCATED = 0.5  # of a user's masks that say where in the image their class is
 FLIPS = 400
 OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
 WAYS = ("", "long", "selffer", "frozen", "fine-tuned")
@@ -63,8 +62,8 @@ def load(folder: Path) -> Study:
     missing = sum(result is None for each in found for result in each.values())
     if missing:
         raise UserError(
-            f"{folder}: {missing} of {sum(map(len, found))} cells are missing, and a verdict needs them all; next: "
-            f"python -m study run --preset {plan.preset} --out {folder}"
+            f"{folder}: {missing} of {sum(map(len, found))} cells are missing, and a verdict needs them all; next: the "
+            f"same python -m study run --preset {plan.preset} with which they were begun"
         )
     return Study(plan, found)
 
@@ -99,7 +98,7 @@ def findings(study: Study) -> list[Finding]:
     )
     if not study.plan.inferential:
         return [Finding(one, number(one.statistic(numbers[one.name])), "not inferential") for one in asked]
-    verdicts, others = judged(asked, numbers), judged(asked, second)
+    verdicts, others = judged(study, numbers), judged(study, second)
     return [
         Finding(one, None, INCONCLUSIVE, reasons=("one of its scores has no range to be measured in",))
         if one.name not in verdicts
@@ -108,15 +107,17 @@ def findings(study: Study) -> list[Finding]:
     ]
 
 
-def judged(asked: list[Hypothesis], numbers: dict[str, np.ndarray]) -> dict[str, Verdict]:
+def judged(study: Study, numbers: dict[str, np.ndarray]) -> dict[str, Verdict]:
     """Verdicts by name, of the hypotheses whose statistic is a number."""
+    asked = study.plan.hypotheses
     able = [one for one in asked if np.isfinite(pseudo_values(numbers[one.name], one.statistic)).all()]
-    return {one.name: each for one, each in zip(able, judge([one.contrast for one in able], numbers), strict=True)}
+    contrasts = [one.contrast(study.plan.overlap) for one in able]
+    return {one.name: each for one, each in zip(contrasts, judge(contrasts, numbers), strict=True)}
 
 
 def finding(study: Study, one: Hypothesis, numbers: np.ndarray, verdict: Verdict, other: Verdict | None) -> Finding:
     capped = [*no_place(study, one), *too_little_range(study, one), *too_few_steps(study, one)]
-    unfit = one.unfit(numbers)
+    unfit = one.unfit(numbers, verdict.words == SUPPORTED)
     capped += [unfit] if unfit else []
     second = other.words if other else ""
     words = INCONCLUSIVE if capped else verdict.words
@@ -130,17 +131,20 @@ def finding(study: Study, one: Hypothesis, numbers: np.ndarray, verdict: Verdict
 def no_place(study: Study, one: Hypothesis) -> list[str]:
     """Of a user's own: masks of one class each hold no more than the label, so that no lead is one of masks."""
     knobs = study.plan.settings.knobs
-    if isinstance(knobs, Own) and not knobs.located:
-        return ["each mask is of one class alone, and says no more than the image's label"]
+    if isinstance(knobs, Own) and knobs.located < LEAST_LOCATED:
+        return [f"{1 - knobs.located:.0%} of the masks are of one class alone, and say no more than the image's label"]
     return []
 
 
 def too_little_range(study: Study, one: Hypothesis) -> list[str]:
-    """The arms that training on fresh images does not bring far enough above chance, where they are measured by it."""
-    arms = dict.fromkeys(column.cell for column in one.columns if column.cell.endswith(" ideal"))
-    ranges = {cell: float(study.values(cell).mean()) - 1 / study.num_classes for cell in arms}
+    """The arms that the ideal world does not bring far enough above their floor, where they are measured by it."""
+    ranges = {}
+    for ideal, floor in zip(one.columns, one.columns[1:], strict=False):  # a floor stands behind its ideal
+        if ideal.cell.endswith(" ideal"):
+            above = study.values(ideal.cell, ideal.measure) - study.values(floor.cell, floor.measure)
+            ranges[ideal.cell] = float(above.mean())
     return [
-        f"{cell}: {value:.2f} above chance, {LEAST_RANGE} is wanted"
+        f"{cell}: {value:.2f} above its floor, {LEAST_RANGE} is wanted"
         for cell, value in ranges.items()
         if value < LEAST_RANGE
     ]
@@ -148,24 +152,22 @@ def too_little_range(study: Study, one: Hypothesis) -> list[str]:
 
 def too_few_steps(study: Study, one: Hypothesis) -> list[str]:
     """The numbers of images at which twice the steps move the hypothesis's arms apart."""
+    arms = " and ".join(arm for arm, _ in one.arms)
     return [
-        f"twice the steps move {' and '.join(one.arms)} by {moved:+.2f} with {count} images"
+        f"twice the steps move {arms} by {moved:+.2f} with {count} images"
         for count, moved in shifts(study, one.arms).items()
         if abs(moved) > SHIFT
     ]
 
 
-def shifts(study: Study, arms: str) -> dict[int, float]:
-    """By how much twice the steps move accuracy, of one arm, or of the first beside the second; by images."""
-    most = study.plan.settings.counts[-1]
-    places = {study.count: ("", " long"), most: (f" of {most}", f" long of {most}")}
-    return {
-        count: float(
-            np.subtract.reduce([(study.values(arm + long) - study.values(arm + plain)).mean() for arm in arms])
-        )
-        for count, (plain, long) in places.items()
-        if arms and study.has(*(arm + long for arm in arms))
-    }
+def shifts(study: Study, arms: tuple[tuple[str, str], ...]) -> dict[int, float]:
+    """By how much twice the steps move one arm's measure, or the first's beside the second's; by training images."""
+    most, moved = study.plan.settings.counts[-1], {}
+    for count, (plain, long) in {study.count: ("", " long"), most: (f" of {most}", f" long of {most}")}.items():
+        if arms and study.has(*(arm + steps for arm, _ in arms for steps in (plain, long))):
+            each = [(study.values(arm + long, by) - study.values(arm + plain, by)).mean() for arm, by in arms]
+            moved[count] = float(np.subtract.reduce(each))
+    return moved
 
 
 def false_verdicts(study: Study, flips: int = FLIPS) -> float | None:
@@ -180,7 +182,10 @@ def false_verdicts(study: Study, flips: int = FLIPS) -> float | None:
     if not able:
         return None
     rng, false = np.random.default_rng(0), 0
-    family = [Contrast(one.name, lambda numbers: float(numbers.mean()), equal=one.equal) for one in able]
+    family = [
+        Contrast(one.name, lambda numbers: float(numbers.mean()), equal=one.equal, overlap=study.plan.overlap)
+        for one in able
+    ]
     for _ in range(flips):
         signs = rng.choice([-1, 1], len(study.results))
         flipped = {
@@ -315,11 +320,11 @@ def transfers(study: Study) -> dict[tuple, Point]:
     return table_of(study, [(arm, way, f"{arm} {way}".strip(), "independent") for arm in "SE" for way in WAYS])
 
 
-def worth(study: Study) -> tuple[float, bool] | None:
-    """R = N_E / N_S: how many labels reach what the study's masks reach, for each mask; and whether that is a bound.
+def worth(study: Study) -> tuple[float, str] | None:
+    """R = N_E / N_S: how many labels reach what the study's masks reach, for each mask; and "at least" or "at most".
 
-    N_E is read off E's mean curve, made to rise, straight between its points over the logarithm of the images. Where E
-    never gets there, R is at least its largest number of images over the masks'.
+    N_E is read off E's mean curve, made to rise, straight between its points over the logarithm of the images. Beyond
+    the curve's ends there is a bound alone.
     """
     curve = curves(study)["E"]
     counts = [count for count in curve if count]
@@ -328,8 +333,9 @@ def worth(study: Study) -> tuple[float, bool] | None:
     scores = np.maximum.accumulate([curve[count].mean for count in counts])
     wanted = float(study.values("S").mean())
     if wanted > scores[-1]:
-        return counts[-1] / study.count, True
-    return float(np.exp(np.interp(wanted, scores, np.log(counts)))) / study.count, False
+        return counts[-1] / study.count, "at least "
+    bound = "at most " if wanted < scores[0] else ""
+    return float(np.exp(np.interp(wanted, scores, np.log(counts)))) / study.count, bound
 
 
 def parity(study: Study) -> list[dict]:

@@ -20,6 +20,9 @@ RHO = 0.95  # how far background and class go together, for H4
 FEW, SOME = 1, 16  # labelled pixels of a mask, for H2
 FAR = 1 / 6  # of the image's side: how far the key is from the target, for H3
 OFF_THE_FLOOR = 0.05  # above chance
+LEFT = 0.05  # of error that must be left before transfer, for H5
+SHIFT = 0.05  # by which twice the steps may move two arms apart before a verdict is one on training time
+LEAST_RANGE = 0.3  # between chance and the ideal world
 
 SECOND = {
     "accuracy": "likelihood",
@@ -118,6 +121,9 @@ def moved(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:
     return cells
 
 
+STEPS = ("", " long")  # a cell, and the same with twice the steps
+
+
 class Column(NamedTuple):
     """A number of each seed: a cell's measure on a test set."""
 
@@ -140,21 +146,27 @@ class Column(NamedTuple):
 class Hypothesis:
     """A claim, and what it says of the columns' statistic.
 
-    arms: that the statistic sets against each other: were twice the steps to move them apart, the verdict would be
-        one on training time. unfit: numbers → why they answer nothing, or "".
+    arms: that the statistic sets against each other, each with its measure: were twice the steps to move them apart,
+        the verdict would be one on training time. unfit: numbers, and whether they support the claim → why they answer
+        nothing, or "".
     """
 
     name: str
     claim: str
     columns: tuple[Column, ...]
     statistic: Callable[[np.ndarray], float]
-    arms: str
+    arms: tuple[tuple[str, str], ...]
     equal: bool = False
-    unfit: Callable[[np.ndarray], str] = lambda numbers: ""
+    unfit: Callable[[np.ndarray, bool], str] = lambda numbers, supported: ""
+
+    def contrast(self, overlap: float = 0.0) -> Contrast:
+        """overlap: of the seeds' images, as in ``Contrast``."""
+        return Contrast(self.name, self.statistic, equal=self.equal, overlap=overlap)
 
     @property
-    def contrast(self) -> Contrast:
-        return Contrast(self.name, self.statistic, equal=self.equal)
+    def cells(self) -> set[str]:
+        """What its verdict needs, with the guard of twice the steps."""
+        return {column.cell for column in self.columns} | {f"{arm}{steps}" for arm, _ in self.arms for steps in STEPS}
 
     def numbers(self, seeds: Iterable[dict[str, dict]], num_classes: int, second: bool = False) -> np.ndarray:
         """float (seeds, columns), from each seed's results by the cells' names. second: on the secondary metric."""
@@ -205,17 +217,26 @@ def fall_with_distance(numbers: np.ndarray) -> float:
     return further_fall(numbers[:, :4])
 
 
-def key_unfit(numbers: np.ndarray) -> str:
+def key_unfit(numbers: np.ndarray, supported: bool) -> str:
     """Why the key's cells answer nothing: labels teach nothing there, or the change is theirs and not the masks'."""
     s_near, s_far, c_near, c_far, chance = numbers.mean(axis=0)
     if min(c_near, c_far) < chance + OFF_THE_FLOOR:
         return f"labels alone are at chance: {c_near:.2f} near, {c_far:.2f} far"
-    if s_near - s_far < c_far - c_near:
+    if supported and s_near - s_far < c_far - c_near:
         return "the change is more the labels' than the masks'"
     return ""
 
 
+def transfer_unfit(numbers: np.ndarray, supported: bool) -> str:
+    """Why transfer's cells answer nothing: no error was left to take away, or none was taken from the classifier."""
+    e_after, e_before, _, s_before = numbers.mean(axis=0)
+    if min(1 - e_before, 1 - s_before) < LEFT:
+        return f"training from scratch leaves too little error: E {1 - e_before:.2f}, S {1 - s_before:.2f}"
+    return "fine-tuning takes none of the classifier's error away" if supported and e_after <= e_before else ""
+
+
 S, C, E = (tuple(Column(*each) for each in ((arm,), (f"{arm} ideal",), (arm, "chance"))) for arm in "SCE")
+BOTH, PAIR = (("S", "accuracy"), ("E", "accuracy")), (("S", "accuracy"), ("C", "accuracy"))
 S_MIOU = (Column("S", "miou"), Column("S ideal", "miou"), Column("S", "blank miou"))
 
 HYPOTHESES = (
@@ -225,21 +246,23 @@ HYPOTHESES = (
         "each beside what it attains with fresh images without end",
         (*S_MIOU, *E),
         lead,
-        arms="SE",
+        arms=(("S", "miou"), ("E", "accuracy")),
     ),
     Hypothesis(
         "H6b",
-        "from so few images, trained from scratch, masks teach the image's class better than labels do",
+        "from so few images, trained from scratch, masks bring the image's class nearer to what can be attained than "
+        "labels do",
         (*S, *E),
         lead,
-        arms="SE",
+        arms=BOTH,
     ),
     Hypothesis(
         "H1",
-        "parameters are the reason: with as many of them, masks and labels teach the image's class equally well",
+        "parameters are the reason: with as many of them, masks and labels bring the image's class equally near to "
+        "what can be attained",
         (*S, *C),
         lead,
-        arms="SC",
+        arms=PAIR,
         equal=True,
     ),
     Hypothesis(
@@ -248,14 +271,14 @@ HYPOTHESES = (
         f"{FEW}",
         (Column(f"S {FEW} pixels"), Column(f"S {SOME} pixels"), *S),
         rest_of_the_mask,
-        arms="S",
+        arms=BOTH[:1],
     ),
     Hypothesis(
         "H3",
         "the place is the reason: masks lose their lead over labels where what holds the class is away from the mask",
         (*map(Column, ("S key near", "S key far", "C key near", "C key far")), Column("C key far", "chance")),
         fall_with_distance,
-        arms="SC",
+        arms=PAIR,
         unfit=key_unfit,
     ),
     Hypothesis(
@@ -268,7 +291,7 @@ HYPOTHESES = (
             Column("S tied", test="conflicting"),
         ),
         further_fall,
-        arms="SC",
+        arms=PAIR,
     ),
     Hypothesis(
         "H5",
@@ -276,6 +299,7 @@ HYPOTHESES = (
         "fine-tuning takes away more",
         (Column("E fine-tuned"), Column("E long"), Column("S fine-tuned"), Column("S long")),
         more_removed,
-        arms="",
+        arms=(),
+        unfit=transfer_unfit,
     ),
 )

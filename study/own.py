@@ -1,7 +1,7 @@
 """A user's own folder in place of drawn scenes: one label for each image, read off its mask, and its own splits.
 
 An image's label is the foreground class with most pixels in its mask, of those that so many images have: the rule by
-which a segmenter's answer is read, too. The folder is read once, into data.npz; a cell's name holds that file's hash.
+which a segmenter's answer is read, too. The folder is read once, into a file that is named by its hash.
 """
 
 import hashlib
@@ -18,7 +18,10 @@ from data_pipeline.files import write_atomically
 
 LEAST_IMAGES = 10  # of a class
 TESTED = 1 / 3  # of the images
-FILE = "data.npz"
+
+
+def path_of(folder: Path, fingerprint: str) -> Path:
+    return Path(folder) / f"images-{fingerprint[:16]}.npz"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Own:
     """A folder as the cells' names hold it, in the place of a scene's knobs.
 
     pool: training images that every seed has, so many of each class. groups: of images that are kept together, such as
-    films; one has no others to be tested on. located: whether any mask says where in the image its class is.
+    films; one has no others to be tested on. located: share of the masks that hold more than one class, and so say
+    where in the image theirs is.
     """
 
     fingerprint: str
@@ -34,27 +38,33 @@ class Own:
     num_classes: int
     pool: int
     groups: int
-    located: bool
+    located: float
     rho: float = 0.0
 
 
 def prepare(source: Path, folder: Path, size: int, seeds: tuple[int, ...]) -> Own:
-    """Read a folder of images and masks, shrink them to size × size pixels, and keep them in FOLDER/data.npz.
+    """Read a folder of images and masks, shrink them to size × size pixels, and keep them in the study's folder.
 
     Raises:
         UserError: where there are not two classes with ten images each, or a seed's split would lack one.
     """
     images, masks, labels, groups = read(source, size)
     fingerprint = hashlib.sha256(b"".join(part.tobytes() for part in (images, masks, labels, groups))).hexdigest()
-    with write_atomically(Path(folder) / FILE) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, images=images, masks=masks, labels=labels, groups=groups)
     num_classes = int(labels.max()) + 1
-    pools = [np.bincount(labels[split(labels, groups, seed)[0]], minlength=num_classes).min() for seed in seeds]
-    if min(pools) < 4:
-        raise UserError(f"{source}: a split leaves {min(pools)} training images of a class; more images are wanted")
-    single = [len(np.unique(mask[mask != VOID])) == 1 for mask in masks]
-    count = int(min(pools)) * num_classes
-    return Own(fingerprint, size, num_classes, count, len(np.unique(groups)), not all(single))
+    held = [
+        [np.bincount(labels[part], minlength=num_classes).min() for part in split(labels, groups, s)] for s in seeds
+    ]
+    train, test = np.min(held, axis=0)
+    if not train or not test:
+        raise UserError(
+            f"{source}: a split into training and test images lacks a class in one of them; more images, or groups "
+            "that hold each class, are wanted"
+        )
+    if not path_of(folder, fingerprint).exists():
+        with write_atomically(path_of(folder, fingerprint)) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, images=images, masks=masks, labels=labels, groups=groups)
+    located = float(np.mean([len(np.unique(mask[mask != VOID])) > 1 for mask in masks]))
+    return Own(fingerprint, size, num_classes, int(train) * num_classes, len(np.unique(groups)), located)
 
 
 def read(source: Path, size: int) -> tuple[np.ndarray, ...]:
@@ -114,9 +124,9 @@ def stored(path: Path) -> tuple[np.ndarray, ...]:
         return tuple(kept[name] for name in ("images", "masks", "labels", "groups"))
 
 
-def part_of(folder: Path, seed: int, testing: bool, count: int) -> tuple[np.ndarray, ...]:
+def part_of(folder: Path, own: Own, seed: int, testing: bool, count: int) -> tuple[np.ndarray, ...]:
     """Images, masks and labels of a seed's split: its tests, or the first of its training images, classes in turn."""
-    images, masks, labels, groups = stored(Path(folder) / FILE)
+    images, masks, labels, groups = stored(path_of(folder, own.fingerprint))
     places = split(labels, groups, seed)[testing]
     if not testing:
         order = np.random.default_rng([seed, 3]).permutation(places)

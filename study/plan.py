@@ -9,11 +9,14 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 
 from .cells import CODE, Spec
-from .hypotheses import HYPOTHESES, Hypothesis, Settings, cells_of
-from .own import Own
-from .pilot import LEAST_RANGE, Pilot
+from .hypotheses import ENOUGH, HYPOTHESES, LEAST_RANGE, LEFT, OFF_THE_FLOOR, SHIFT, Hypothesis, Settings, cells_of
+from .own import TESTED, Own
+from .pilot import Pilot
 from .scenes import Knobs
+from .verdicts import LEVEL, SMALLEST
 
+RULES = 1  # raised whenever the same cells may give other verdicts
+LEAST_GROUPS = 6  # of a user's own images, for splits that differ
 PILOTS = Path(__file__).parent / "pilots"  # of the presets' own worlds
 
 
@@ -63,7 +66,12 @@ class Plan:
     @property
     def inferential(self) -> bool:
         knobs = self.settings.knobs
-        return len(self.seeds) > 1 and not (isinstance(knobs, Own) and knobs.groups == 1)
+        return len(self.seeds) > 1 and not (isinstance(knobs, Own) and knobs.groups < LEAST_GROUPS)
+
+    @property
+    def overlap(self) -> float:
+        """Test images over training images, where the seeds split a user's own; 0 where each draws its own."""
+        return TESTED / (1 - TESTED) if isinstance(self.settings.knobs, Own) else 0.0
 
     @property
     def hypotheses(self) -> list[Hypothesis]:
@@ -74,13 +82,16 @@ class Plan:
         return hashlib.sha256(json.dumps(self.told(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def told(self) -> dict:
-        """What is fixed: the settings, the contrasts by their columns, and every cell."""
+        """What is fixed: the settings, the contrasts by their columns, the margins, and every cell."""
         contrasts = {one.name: [list(column) for column in one.columns] for one in self.hypotheses}
         cells = {str(seed): {name: spec.id for name, spec in each.items()} for seed, each in self.cells().items()}
-        return {"code": CODE, **asdict(self), "contrasts": contrasts, "cells": cells}
+        margins = {"enough": ENOUGH, "left": LEFT, "off_the_floor": OFF_THE_FLOOR, "shift": SHIFT}
+        margins |= {"least_range": LEAST_RANGE, "level": LEVEL, "smallest": SMALLEST}
+        fixed = {"code": CODE, "rules": RULES, "margins": margins, "contrasts": contrasts}
+        return {**fixed, **asdict(self), "cells": cells}
 
     def cells(self) -> dict[int, dict[str, Spec]]:
-        needed = {column.cell for one in self.hypotheses for column in one.columns}
+        needed = set().union(*(one.cells for one in self.hypotheses))
         return {
             seed: {name: spec for name, spec in cells_of(self.settings, seed).items() if self.wide or name in needed}
             for seed in self.seeds
@@ -104,7 +115,7 @@ def make_plan(folder: Path, preset: str, names: tuple[str, ...] = (), own: Own |
     unknown = [name for name in names if name not in able]
     if unknown:
         raise UserError(f"--hypothesis {','.join(unknown)}: {preset} has {', '.join(able)}")
-    settings = settings_of_pilot(folder, preset) if chosen.tuned else chosen.base
+    settings = settings_of_pilot(folder, preset, own) if chosen.tuned else chosen.base
     settings = with_own(settings, own) if own else settings
     wanted = tuple(name for name in able if name in names or not names)
     plan = Plan(preset, settings, tuple(range(chosen.seeds)), wanted, chosen.wide and not names)
@@ -124,9 +135,14 @@ def make_plan(folder: Path, preset: str, names: tuple[str, ...] = (), own: Own |
 
 def with_own(settings: Settings, own: Own) -> Settings:
     """Settings for a user's images: at most half of them where the hypotheses are put, and more and fewer beside."""
-    count = max(n for n in (own.num_classes, 8, 16, 32) if n <= max(own.pool // 2, own.num_classes))
-    counts = tuple(n for n in (8, 16, 32, 64, 128, 256, 512) if n <= own.pool and n != count)
-    return replace(settings, knobs=own, count=count, counts=counts or (own.pool,))
+    able = [n for n in (8, 16, 32, 64, 128, 256, 512) if own.num_classes <= n <= own.pool]
+    if not able or able[0] > own.pool // 2:
+        raise UserError(
+            f"each split leaves {own.pool} training images, as many of one class as of another; at least twice "
+            f"{max(8, own.num_classes)} are wanted"
+        )
+    count = max(n for n in able if n <= min(own.pool // 2, 32))
+    return replace(settings, knobs=own, count=count, counts=tuple(n for n in able if n != count))
 
 
 def plan_from(found: dict, path: Path) -> Plan:
@@ -155,10 +171,14 @@ def write_pilot(folder: Path, pilot: Pilot) -> None:
     write_json(Path(folder) / "pilot.json", {"fit": pilot.fit, **asdict(pilot)})
 
 
-def settings_of_pilot(folder: Path, preset: str) -> Settings:
-    """Of the folder's own pilot, else of the one that comes with the preset's world."""
-    own, shipped = Path(folder) / "pilot.json", PILOTS / f"{'full' if preset == 'full' else 'small'}.json"
-    path = own if own.exists() else shipped
+def settings_of_pilot(folder: Path, preset: str, own: Own | None = None) -> Settings:
+    """Of the folder's own pilot, else of the one that comes with the preset's world.
+
+    Raises:
+        UserError: where there is none, or it was of another world or found it unfit.
+    """
+    own_pilot, shipped = Path(folder) / "pilot.json", PILOTS / f"{'full' if preset == 'full' else 'small'}.json"
+    path = own_pilot if own_pilot.exists() else shipped
     if not path.exists():
         raise UserError(f"{preset} needs a pilot; first: python -m study pilot --preset {preset} --out {folder}")
     found = read_json(path)
@@ -166,6 +186,10 @@ def settings_of_pilot(folder: Path, preset: str) -> Settings:
         settings, fit, ranges = settings_from(found["settings"]), found["fit"], found["ranges"]
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is no pilot's file ({error}); remove it, or run the pilot again") from None
+    base = PRESETS[preset].base
+    wanted = with_own(base, own) if own and path == own_pilot else base
+    if replace(settings, rates=wanted.rates, balanced=wanted.balanced) != wanted:
+        raise UserError(f"{path} tuned another world or other images than {preset}'s; remove it, or name another --out")
     if not fit:
         told = ", ".join(f"{arm} {value:.2f}" for arm, value in ranges.items())
         raise UserError(

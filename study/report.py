@@ -21,7 +21,8 @@ from .figures import ARM_WORDS
 from .figures import draw as draw_figures
 from .findings import Finding, Point, Study, findings, load
 from .own import Own
-from .words import NOT_TESTED, QUESTION, answer, at_least, headline, line, settled_by
+from .verdicts import SMALLEST
+from .words import QUESTION, answer, at_least, headline, line, not_tested, settled_by
 
 PAGE, DATA, SITTINGS = "study.html", "study.json", "sittings.jsonl"
 SENTENCE = {
@@ -99,7 +100,7 @@ def told(study: Study, said: list[Finding], flips: float | None) -> dict:
         },
         "guards": {
             "false_verdicts_of_sign_flips": flips,
-            "shift_with_twice_the_steps": {arms: found.shifts(study, arms) for arms in ("S", "SE", "SC")},
+            "shift_with_twice_the_steps": {one.name: found.shifts(study, one.arms) for one in study.plan.hypotheses},
         },
         "results": dict(zip(map(str, study.plan.seeds), study.results, strict=True)),
     }
@@ -117,13 +118,13 @@ def sections(study: Study, said: list[Finding], flips: float | None, figures: di
         Section("Verdicts", claims, [verdict_table(said)], held("verdicts")),
         Section("Few images", [], [curve_table(study)], held("images")),
         Section("Label information", [], [*pixel_tables(study), *ledger(study)], held("pixels")),
-        Section("Parameters", [], point_tables(found.widths(study), "width"), held("parameters")),
+        Section("Parameters", [], parameter_tables(study), held("parameters")),
         Section("Place", [], point_tables(found.keys(study), "marker"), held("distance")),
         Section("Background", [], point_tables(found.backgrounds(study), "test set"), held("backgrounds")),
         Section("Transfer", [], point_tables(found.transfers(study), "encoder"), held("transfer")),
         Section("Guards", [], guard_tables(study, said, flips)),
         Section("The scenes", [], [], held("samples")),
-        Section("What was not tested", [f"{text[0].upper()}{text[1:]}." for text in NOT_TESTED]),
+        Section("What was not tested", [f"{text[0].upper()}{text[1:]}." for text in not_tested(study)]),
     ]
     return [one for one in made if one.text or one.tables or one.plots]
 
@@ -137,7 +138,7 @@ def verdict_table(said: list[Finding]) -> Table:
         detectable = one.verdict.detectable if one.verdict else None
         needed = one.verdict.seeds_needed if one.verdict else None
         rows.append([one.hypothesis.name, one.words, effect, adjusted, detectable, needed])
-    head = ["hypothesis", "verdict", "effect, 95%", "adjusted p", "detectable", "seeds that settle 0.05"]
+    head = ["hypothesis", "verdict", "effect, 95%", "adjusted p", "detectable", f"seeds that tell none from {SMALLEST}"]
     return Table(head, rows, "Primary contrasts")
 
 
@@ -166,9 +167,10 @@ def ledger(study: Study) -> list[Table]:
 
     Below: which of these orders the errors best.
     """
-    if isinstance(study.plan.settings.knobs, Own):
+    cells = next(iter(study.plan.cells().values()))
+    if isinstance(study.plan.settings.knobs, Own) or "S" not in cells:
         return []
-    spec = next(iter(study.plan.cells().values()))["S"]
+    spec = cells["S"]
     images = draw(spec, TRAIN, spec.count, 0.0)
     size = study.plan.settings.knobs.size
     place_and_class = np.log2(study.num_classes + 1)
@@ -183,6 +185,17 @@ def ledger(study: Study) -> list[Table]:
     return [*tables, Table(["", "R² of a falling curve"], ordered, caption)] if ordered else tables
 
 
+def parameter_tables(study: Study) -> list[Table]:
+    """Accuracy by width, and whether fewer parameters bring E nearer to what it can reach."""
+    each = found.attained_by_width(study)
+    rows = [["A of E", *each.values()]]
+    caption = "How near E comes to what it attains with fresh images in every step"
+    return [
+        *point_tables(found.widths(study), "width"),
+        *([Table(["width", *map(str, each)], rows, caption)] if len(each) > 1 else []),
+    ]
+
+
 def point_tables(table: dict[tuple, Point], head: str) -> list[Table]:
     if not table:
         return []
@@ -193,21 +206,20 @@ def point_tables(table: dict[tuple, Point], head: str) -> list[Table]:
 
 
 def guard_tables(study: Study, said: list[Finding], flips: float | None) -> list[Table]:
-    rows = [[arms, *(Cell(moved) for moved in found.shifts(study, arms).values())] for arms in ("S", "SC", "SE")]
-    counts = list(found.shifts(study, "S"))
+    moved = {one.hypothesis: found.shifts(study, one.hypothesis.arms) for one in said}
+    counts = sorted({count for each in moved.values() for count in each})
+    rows = [[one.name, *(each.get(count) for count in counts)] for one, each in moved.items() if one.arms]
     second = [[one.hypothesis.name, one.words, one.second or "–", one.second_value] for one in said]
-    steps = [
-        Table(
-            ["arms", *(f"{count} images" for count in counts)], rows, "What twice the steps change, first less second"
-        )
-    ]
     parity = [[ARM_WORDS[row.pop("arm")], *row.values()] for row in found.parity(study)]
-    return [
-        Table(["arm", "steps", "rate", "parameters", "multiply-adds", "final loss"], parity, "Parity"),
-        *(steps if counts else []),
+    head = ["arm", "steps", "rate", "parameters", "multiply-adds", "final loss"]
+    images = ["hypothesis", *(f"{count} images" for count in counts)]
+    tables = [
+        Table(head, parity, "Parity"),
+        Table(images, rows if counts else [], "By how much twice the steps move its arms apart"),
         Table(["hypothesis", "verdict", "on the secondary metric", "effect there"], second, "Metrics"),
         Table(["", "share"], [["sign-flips with a false verdict", flips]], "False verdicts"),
     ]
+    return [table for table in tables if table.rows]
 
 
 def cell(point: Point | None) -> Cell | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import nctdtr, stdtr, stdtrit
+from scipy.special import nctdtr, ndtr, stdtr, stdtrit
 
 from engine.intervals import holm
 
@@ -29,12 +29,15 @@ class Contrast:
     statistic: numbers (n, m) of n seeds → one number.
     smallest: the effect from which on it matters, above 0.
     equal: the hypothesis says that the effect is nearer to 0 than ``smallest``, not beyond it.
+    overlap: test images over training images where the seeds split the same images, so that they are no replicates:
+        their variance counts 1/n + overlap times (Nadeau and Bengio 2003); 0 where each has images of its own.
     """
 
     name: str
     statistic: Callable[[np.ndarray], float]
     smallest: float = SMALLEST
     equal: bool = False
+    overlap: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """detectable: the effect that so many seeds find with POWER. seeds_needed: how many would settle it, or None."""
+    """detectable: the effect that so many seeds find with POWER. seeds_needed: how many would tell none."""
 
     estimate: Estimate
     p_for_adjusted: float
@@ -96,7 +99,8 @@ def estimate(contrast: Contrast, numbers: np.ndarray) -> Estimate:
     each, value = pseudo_values(numbers, contrast.statistic), contrast.statistic(numbers)
     if not np.isfinite(each).all() or not np.isfinite(value):
         raise ValueError(f"{contrast.name}: no number for these seeds")
-    n, error = len(each), max(float(each.std(ddof=1) / np.sqrt(len(each))), np.finfo(float).tiny)
+    n = len(each)
+    error = max(float(each.std(ddof=1) * np.sqrt(1 / n + contrast.overlap)), np.finfo(float).tiny)
     reach = stdtrit(n - 1, 1 - LEVEL / 2) * error
     if contrast.equal:  # two one-sided tests (Schuirmann 1987)
         p_for = above((contrast.smallest - abs(value)) / error, n - 1)
@@ -122,7 +126,7 @@ def judge(contrasts: list[Contrast], numbers: dict[str, np.ndarray]) -> list[Ver
     return [
         Verdict(
             *one,
-            detectable_effect(one[0].error * np.sqrt(one[0].seeds), one[0].seeds, len(contrasts)),
+            detectable_effect(one[0].error * np.sqrt(one[0].seeds), one[0].seeds, len(contrasts), contrast.smallest),
             seeds_that_settle(contrast, one[0], len(contrasts)),
         )
         for contrast, one in zip(contrasts, decide(contrasts, numbers), strict=True)
@@ -149,26 +153,38 @@ def in_words(contrast: Contrast, found: Estimate, p_for: float, p_against: float
     return NOT_SUPPORTED if p_against < LEVEL else INCONCLUSIVE
 
 
-def detectable_effect(deviation: float, seeds: int, family: int) -> float:
+def detectable_effect(deviation: float, seeds: int, family: int, smallest: float = SMALLEST) -> float:
     """The effect that so many seeds find with POWER, where their numbers have this standard deviation.
 
-    At the strictest level that Holm may ask for, LEVEL / family, on two sides.
+    At the strictest level that Holm may ask for, LEVEL / family, on two sides; and the estimate must not be below the
+    smallest effect of interest.
     """
-    low, high = 0.0, 100.0 * max(deviation, np.finfo(float).tiny)
+    low, high = 0.0, smallest + 100.0 * max(deviation, np.finfo(float).tiny)
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle, deviation, seeds, family) >= POWER else (middle, high)
+        low, high = (low, middle) if power(middle, deviation, seeds, family, smallest) >= POWER else (middle, high)
     return high
 
 
-def power(effect: float, deviation: float, seeds: int, family: int) -> float:
-    """How often an effect is found: noncentral t."""
-    bound = stdtrit(seeds - 1, 1 - LEVEL / family / 2)
-    return 1 - float(nctdtr(seeds - 1, effect * np.sqrt(seeds) / deviation, bound))
+def power(effect: float, deviation: float, seeds: int, family: int, smallest: float = SMALLEST) -> float:
+    """How often an effect is found: its t is beyond the bound (noncentral t), and its estimate matters; the rarer."""
+    error = deviation / np.sqrt(seeds)
+    sure = 1 - float(nctdtr(seeds - 1, effect / error, stdtrit(seeds - 1, 1 - LEVEL / family / 2)))
+    return min(sure, float(ndtr((effect - smallest) / error)))
 
 
 def seeds_that_settle(contrast: Contrast, found: Estimate, family: int) -> int | None:
-    """The fewest seeds with which the smallest effect of interest is detectable; None beyond MOST_SEEDS."""
+    """The fewest seeds that, were there no effect, would say so with POWER; None beyond MOST_SEEDS.
+
+    That is, that tell none from the smallest effect of interest: "not supported", and of ``equal`` "supported".
+    """
     deviation, numbers = found.error * np.sqrt(found.seeds), range(2, MOST_SEEDS + 1)
-    place = bisect_left(numbers, POWER, key=lambda seeds: power(contrast.smallest, deviation, seeds, family))
+    place = bisect_left(numbers, POWER, key=lambda n: power_of_none(contrast, deviation, n, family))
     return numbers[place] if place < len(numbers) else None
+
+
+def power_of_none(contrast: Contrast, deviation: float, seeds: int, family: int) -> float:
+    """How often no effect is told from the smallest of interest; of ``equal``, from it on either side."""
+    bound = stdtrit(seeds - 1, 1 - LEVEL / family)
+    one_side = 1 - float(nctdtr(seeds - 1, contrast.smallest * np.sqrt(seeds) / deviation, bound))
+    return max(2 * one_side - 1, 0) if contrast.equal else one_side

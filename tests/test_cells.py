@@ -158,14 +158,16 @@ def test_permuted_labels_stay_at_chance(tmp_path, monkeypatch):
     """Nothing but the labels tells the classes apart: with labels in disorder, no arm is better than chance."""
     from study import cells
 
-    def disordered(spec, part, count, rho):
+    def disordered(spec, part, count, rho, folder):
         images = draw(spec, part, count, rho)
         if part == TEST:
             return images
-        return images._replace(labels=np.random.default_rng(0).permutation(images.labels))
+        labels = np.random.default_rng(0).permutation(images.labels)
+        masks = (images.masks > 0) * (labels[:, None, None] + 1).astype(np.uint8)
+        return images._replace(labels=labels, masks=masks)
 
     monkeypatch.setattr(cells, "draw", disordered)
-    for arm in "CE":
+    for arm in "SCE":
         accuracy = score_of(replace(SPEC, arm=arm, count=32, steps=200, tests=400), tmp_path)
         assert accuracy == pytest.approx(0.25, abs=0.09)
 

@@ -11,10 +11,11 @@ from data_pipeline.command import UserError
 from data_pipeline.files import write_json
 from study import findings as found
 from study.cells import CODE, path_of
+from study.figures import figures
 from study.findings import Study, false_verdicts, findings, load, shifts, worth
 from study.hypotheses import HYPOTHESES, cells_of
 from study.plan import Plan
-from study.report import write_report
+from study.report import sections, told, write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
 from study.words import answer
 
@@ -54,10 +55,12 @@ def test_an_arm_without_range_settles_nothing():
 
 
 def test_arms_that_more_steps_move_apart_settle_nothing():
-    words, reasons = said(ALL_TRUE | {"S long": 0.95, "C long": 0.95, "S long of 128": 0.85})["H6b"]
-    assert words == INCONCLUSIVE and len(reasons) == 1 and "with 32 images" in reasons[0]
-    moved = shifts(study(ALL_TRUE | {"S long": 0.95, "C long": 0.95}), "SC")
-    assert moved == pytest.approx({32: 0, 128: 0}, abs=0.02)
+    found_out = said(ALL_TRUE | {"S long": 0.95, "C long": 0.95, "S long of 128": 0.85})
+    words, reasons = found_out["H6b"]
+    assert words == INCONCLUSIVE and len(reasons) == 1 and "with 16 images" in reasons[0]
+    assert found_out["H6a"] == (SUPPORTED, ())  # whose S is measured by mIoU, which stays
+    moved = shifts(study(ALL_TRUE | {"S long": 0.95, "C long": 0.95}), (("S", "accuracy"), ("C", "accuracy")))
+    assert moved == pytest.approx({16: 0, 128: 0}, abs=0.02)
 
 
 def test_what_the_secondary_metric_turns_round_is_said():
@@ -68,6 +71,21 @@ def test_what_the_secondary_metric_turns_round_is_said():
             tests["likelihood"] = {"S": 0.3, "E": 0.8}[name] + 0.01 * (tests["accuracy"] % 0.1)
     one = next(one for one in findings(made) if one.hypothesis.name == "H6b")
     assert one.words == SUPPORTED and one.second == NOT_SUPPORTED and "metric-dependent" in one.reasons[0]
+
+
+def test_a_study_without_an_arm_says_what_it_can(tmp_path):
+    """A part of the hypotheses, each alone: the page is written."""
+    for name in NAMES:
+        plan = replace(PLAN, names=(name,), wide=False)
+        made = study(ALL_TRUE, plan)
+        needed = set(plan.cells()[0])
+        made = Study(plan, [{cell: result for cell, result in one.items() if cell in needed} for one in made.results])
+        said_of_it = findings(made)
+        assert [one.words for one in said_of_it] == [SUPPORTED], name
+        shown = dict.fromkeys(figures(made, said_of_it), ("", ""))
+        parts = sections(made, said_of_it, false_verdicts(made, 5), shown)
+        assert name in answer(made, said_of_it)[0] and "Verdicts" in [part.title for part in parts]
+        assert told(made, said_of_it, None)["verdicts"][name]["words"] == SUPPORTED
 
 
 def test_transfer_from_nothing_left_to_learn_settles_nothing():
@@ -85,11 +103,10 @@ def test_sign_flips_seldom_support_anything():
 
 
 def test_one_mask_is_worth_so_many_labels():
-    truth = ALL_TRUE | {"E of 8": 0.3, "E of 16": 0.4, "E": 0.5, "E of 64": 0.8, "E of 128": 0.9, "S": 0.8}
-    value, bound = worth(study(truth, noise=0))
-    assert (value, bound) == (pytest.approx(2.0), False)
-    assert worth(study(truth | {"S": 0.95}, noise=0)) == (4.0, True)
-    assert worth(study(truth, plan=replace(PLAN, wide=False), noise=0))[0] == pytest.approx(2.0)
+    truth = ALL_TRUE | {"E of 8": 0.3, "E": 0.4, "E of 32": 0.5, "E of 64": 0.8, "E of 128": 0.9, "S": 0.8}
+    assert worth(study(truth, noise=0)) == (pytest.approx(4.0), "")
+    assert worth(study(truth | {"S": 0.95}, noise=0)) == (8.0, "at least ")
+    assert worth(study(truth | {"S": 0.2}, noise=0)) == (pytest.approx(0.5), "at most ")
 
 
 def test_tables_hold_the_planted_numbers():
@@ -102,7 +119,7 @@ def test_tables_hold_the_planted_numbers():
     assert found.transfers(made)["S", "frozen"].mean == pytest.approx(0.6)
     assert found.keys(made)["S", "far"].mean == pytest.approx(0.5)
     few = {(row["images"], row["pixels"]): row["accuracy"].mean for row in found.pixel_rows(made)}
-    assert few[32, 1] == pytest.approx(0.4) and few[8, None] == pytest.approx(0.3) and (128, 4) in few
+    assert few[16, 1] == pytest.approx(0.4) and few[8, None] == pytest.approx(0.3) and (128, 4) in few
 
 
 def test_what_orders_the_errors_is_found():
@@ -136,7 +153,9 @@ def test_what_is_missing_is_said(tmp_path):
         load(tmp_path)
     written(tmp_path, ALL_TRUE)
     path_of(tmp_path, PLAN.cells()[3]["S"]).unlink()
-    with pytest.raises(UserError, match=r"1 of 636 cells are missing.*next: python -m study run --preset medium"):
+    with pytest.raises(
+        UserError, match=r"1 of 636 cells are missing.*next: the same python -m study run --preset medium"
+    ):
         write_report(tmp_path)
     plan = json.loads((tmp_path / "plan.json").read_text())
     write_json(tmp_path / "plan.json", plan | {"seeds": [1, 2]})
@@ -149,7 +168,8 @@ def test_what_is_missing_is_said(tmp_path):
 
 def test_the_answer_says_what_each_verdict_says():
     text = " ".join(answer(study(ALL_TRUE), findings(study(ALL_TRUE))))
-    assert "The premise holds" in text and "H6b +0." in text and "one mask was worth at least 4.0 labels" in text
+    assert "The premise holds" in text and "H6b +0." in text and "one mask was worth at least 8.0 labels" in text
+    assert "With 16 images, S in 85% and E in 45% of new images" in text
     one = replace(PLAN, seeds=(0,))
     assert answer(study(ALL_TRUE, one), findings(study(ALL_TRUE, one)))[0].startswith("One seed answers nothing")
     assert np.isfinite(findings(study(ALL_TRUE, one))[0].value)
@@ -160,7 +180,7 @@ def test_the_answer_says_what_each_verdict_says():
 
 def words_of_studies(truth: dict, noise: float, count: int = 400) -> list[dict[str, str]]:
     """The verdicts of as many studies of twelve seeds, each with noise of its own in every cell."""
-    contrasts, studies = [one.contrast for one in HYPOTHESES], []
+    contrasts, studies = [one.contrast() for one in HYPOTHESES], []
     for first in range(0, 12 * count, 12):
         seeds = [results(truth, seed, noise) for seed in range(first, first + 12)]
         numbers = {one.name: one.numbers(seeds, 4) for one in HYPOTHESES}

@@ -56,7 +56,7 @@ def results(truth: dict, seed: int, noise: float = 0.03, settings: Settings = SE
 
 def words(truth: dict, count: int = 12, noise: float = 0.015) -> dict[str, str]:
     seeds = [results(truth, seed, noise) for seed in range(count)]
-    contrasts = [one.contrast for one in HYPOTHESES]
+    contrasts = [one.contrast() for one in HYPOTHESES]
     verdicts = judge(contrasts, {one.name: one.numbers(seeds, K) for one in HYPOTHESES})
     return {one.name: verdict.words for one, verdict in zip(HYPOTHESES, verdicts, strict=True)}
 
@@ -74,7 +74,7 @@ def test_cells_of_a_seed_share_all_but_what_is_compared():
     parent = replace(cells["E ideal"], knobs=Knobs(sibling=True))
     for arm in "SCE":
         plain = cells[arm]
-        assert plain == Spec(arm, 0, 32, SETTINGS.steps, SETTINGS.rates[arm], Knobs(), 8, arm == "S", tests=1000)
+        assert plain == Spec(arm, 0, 16, SETTINGS.steps, SETTINGS.rates[arm], Knobs(), 8, arm == "S", tests=1000)
         changed = {
             "ideal": {"count": 0},
             "tied": {"knobs": Knobs(rho=0.95)},
@@ -159,9 +159,17 @@ def test_each_verdict_follows_its_own_cells(change, fallen):
 
 def test_keys_that_labels_do_not_learn_answer_nothing():
     reason = next(one.unfit for one in HYPOTHESES if one.name == "H3")
-    assert reason(np.array([[0.9, 0.5, 0.6, 0.6, 0.25]])) == ""
-    assert "at chance: 0.60 near, 0.27 far" in reason(np.array([[0.9, 0.5, 0.6, 0.27, 0.25]]))
-    assert "more the labels'" in reason(np.array([[0.9, 0.9, 0.5, 0.8, 0.25]]))
+    assert reason(np.array([[0.9, 0.5, 0.6, 0.6, 0.25]]), True) == ""
+    assert "at chance: 0.60 near, 0.27 far" in reason(np.array([[0.9, 0.5, 0.6, 0.27, 0.25]]), False)
+    assert "more the labels'" in reason(np.array([[0.9, 0.9, 0.5, 0.8, 0.25]]), True)
+    assert reason(np.array([[0.9, 0.9, 0.5, 0.8, 0.25]]), False) == ""
+
+
+def test_transfer_needs_an_error_to_take_away_and_to_take_some():
+    reason = next(one.unfit for one in HYPOTHESES if one.name == "H5")
+    assert reason(np.array([[0.8, 0.5, 0.9, 0.9]]), True) == ""
+    assert "too little error: E 0.50, S 0.03" in reason(np.array([[0.8, 0.5, 0.97, 0.97]]), False)
+    assert "none of the classifier's" in reason(np.array([[0.45, 0.45, 0.7, 0.85]]), True)
 
 
 def test_too_few_seeds_with_much_noise_settle_nothing():

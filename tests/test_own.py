@@ -12,7 +12,7 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from study.cells import TEST, TRAIN, Spec, draw, run_cells
 from study.findings import Study, findings
-from study.own import Own, part_of, prepare, split, stored, to_rgb
+from study.own import Own, part_of, path_of, prepare, split, stored, to_rgb
 from study.plan import Plan, make_plan
 from study.verdicts import INCONCLUSIVE, SUPPORTED
 
@@ -47,9 +47,9 @@ def test_the_label_is_the_largest_class_of_the_mask(tmp_path):
     masks[0][:3, :3] = 3 - masks[0].max()  # a little of the other
     masks += [np.zeros((32, 40), np.uint8), square(3, 0)]  # nothing to be told; a class of one image
     own = prepare(folder(tmp_path / "data", masks), tmp_path, 32, SEEDS)
-    images, kept, labels, groups = stored(tmp_path / "data.npz")
+    images, kept, labels, groups = stored(path_of(tmp_path, own.fingerprint))
     assert labels.tolist() == [i % 2 for i in range(40)] and images.shape == (40, 32, 32, 3) and len(set(groups)) == 40
-    assert set(np.unique(kept)) == {0, 1, 2} and own.num_classes == 2 and own.located and own.groups == 40
+    assert set(np.unique(kept)) == {0, 1, 2} and own.num_classes == 2 and own.located == 1 and own.groups == 40
     train, test = split(labels, groups, 0)
     assert len(test) == 13 and not set(train) & set(test) and len(train) + len(test) == 40
     assert not np.array_equal(split(labels, groups, 1)[1], test)
@@ -63,7 +63,7 @@ def test_training_images_are_nested_and_in_turn_and_never_tested(tmp_path):
     assert many.labels.tolist() == [0, 1] * 8 and np.array_equal(few.images, many.images[:8])
     test = draw(spec, TEST, 1000, 0.0, tmp_path)
     assert len(test.labels) == 13 and not any(np.array_equal(a, b) for a in many.images for b in test.images)
-    assert len(part_of(tmp_path, 0, False, own.pool)[2]) == own.pool
+    assert len(part_of(tmp_path, own, 0, False, own.pool)[2]) == own.pool
 
 
 def test_films_are_not_cut(tmp_path):
@@ -72,7 +72,7 @@ def test_films_are_not_cut(tmp_path):
     rows += [f"images/{i:03}.png,masks/{i:03}.png,film{i // 10}" for i in range(60)]
     (path / "list.csv").write_text("\n".join(rows))
     own = prepare(path / "list.csv", tmp_path, 32, SEEDS)
-    _, _, labels, groups = stored(tmp_path / "data.npz")
+    _, _, labels, groups = stored(path_of(tmp_path, own.fingerprint))
     assert own.groups == 6
     for seed in SEEDS:
         train, test = split(labels, groups, seed)
@@ -98,7 +98,7 @@ def test_images_of_any_kind_become_rgb(image, wanted):
 
 
 def test_a_folder_is_asked_what_it_can_answer(tmp_path):
-    own = Own("abc", 32, 2, pool=24, groups=40, located=True)
+    own = Own("abc", 32, 2, pool=24, groups=40, located=1.0)
     plan = make_plan(tmp_path, "medium", (), own)
     assert plan.names == ("H6a", "H6b", "H1", "H2") and plan.inferential
     assert plan.settings.count == 8 and plan.settings.counts == (16,)
@@ -115,7 +115,7 @@ def test_masks_that_say_no_more_than_the_label_support_no_lead(tmp_path):
         masks[i][0, 0] = VOID  # which says nothing
     masks += [np.zeros((32, 40), np.uint8)] * 2  # the background's own
     own = prepare(folder(tmp_path / "data", masks), tmp_path, 32, SEEDS)
-    assert not own.located
+    assert own.located == 0
     plan = Plan("medium", replace(SETTINGS, knobs=own), tuple(range(12)), ("H6a", "H6b"), wide=True)
     found = findings(Study(plan, [results(ALL_TRUE, seed, settings=plan.settings) for seed in plan.seeds]))
     assert [one.words for one in found] == [INCONCLUSIVE] * 2 and all("no more than" in one.reasons[0] for one in found)

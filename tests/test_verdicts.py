@@ -1,5 +1,7 @@
 """Verdicts of the study: numbers by hand, planted truths, and power that is what it is said to be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,11 +12,14 @@ from study.verdicts import (
     POWER,
     SUPPORTED,
     Contrast,
+    Estimate,
+    decide,
     detectable_effect,
     estimate,
     judge,
     mean_difference,
     power,
+    power_of_none,
     pseudo_values,
     seeds_that_settle,
 )
@@ -105,14 +110,38 @@ def test_false_verdicts_are_rare_in_a_family():
     assert max(false.values()) / 400 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
 
 
-def test_how_many_seeds_would_settle_it():
-    rng = np.random.default_rng(3)
-    numbers = np.stack([0.02 + 0.1 * rng.standard_normal(12), np.zeros(12)], 1)
-    found = estimate(GAIN, numbers)
-    needed = seeds_that_settle(GAIN, found, 6)
-    deviation = found.error * np.sqrt(12)
-    assert power(0.05, deviation, needed, 6) >= POWER > power(0.05, deviation, needed - 1, 6)
-    assert seeds_that_settle(GAIN, estimate(GAIN, 40 * numbers), 6) is None
+def test_what_is_detectable_is_no_smaller_than_what_matters():
+    """Sure numbers: an effect is found as soon as its estimate is no longer below the smallest of interest."""
+    effect = detectable_effect(0.02, 12, 1)
+    rng, numbers = (
+        np.random.default_rng(4),
+        lambda: np.stack([effect + 0.02 * rng.standard_normal(12), np.zeros(12)], 1),
+    )
+    found = np.mean([decide([GAIN], {GAIN.name: numbers()})[0][-1] == SUPPORTED for _ in range(400)])
+    assert effect > GAIN.smallest and found == pytest.approx(POWER, abs=0.05)
+
+
+@pytest.mark.parametrize(("equal", "words"), [(False, NOT_SUPPORTED), (True, SUPPORTED)])
+def test_so_many_seeds_tell_that_there_is_no_effect(equal, words):
+    rng, spread = np.random.default_rng(3), 0.1
+    contrast = Contrast("gain", mean_difference((0, 1)), equal=equal)
+    known = Estimate("gain", 0.0, spread / np.sqrt(12), 12, 0, 0, 1, 1)
+    needed = seeds_that_settle(contrast, known, 1)
+    assert power_of_none(contrast, spread, needed, 1) >= POWER > power_of_none(contrast, spread, needed - 1, 1)
+    found = 0
+    for _ in range(400):
+        numbers = np.stack([spread * rng.standard_normal(needed), np.zeros(needed)], 1)
+        found += decide([contrast], {"gain": numbers})[0][-1] == words
+    assert found / 400 == pytest.approx(POWER, abs=0.05)
+    assert seeds_that_settle(contrast, replace(known, error=1.0), 6) is None
+
+
+def test_seeds_that_split_the_same_images_are_less_sure():
+    """By hand: four numbers of deviation 1; half as many test images as training images."""
+    numbers = np.stack([np.array([-1.0, -1.0, 1.0, 1.0]) * np.sqrt(3) / 2, np.zeros(4)], 1)
+    own = replace(GAIN, overlap=0.5)
+    assert estimate(GAIN, numbers).error == pytest.approx(0.5)
+    assert estimate(own, numbers).error == pytest.approx(np.sqrt(1 / 4 + 0.5))
 
 
 def test_too_few_seeds_are_refused():
