@@ -27,7 +27,7 @@ from .words import QUESTION, answer, at_least, headline, line, not_tested, settl
 PAGE, DATA, SITTINGS = "study.html", "study.json", "sittings.jsonl"
 SENTENCE = {
     "images": "The more images, the nearer the arms come to what fresh images without end would give (dotted).",
-    "pixels": "The same images with ever fewer labelled pixels, half of them on the target.",
+    "pixels": "The same images with ever fewer labelled pixels, half of them on the target (a single one by a coin).",
     "parameters": "The same arms, narrower and wider.",
     "distance": "The class in a marker: inside the target, or away from it.",
     "backgrounds": "Trained where background and class go together.",

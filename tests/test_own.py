@@ -7,13 +7,16 @@ import cv2
 import numpy as np
 import pytest
 from test_hypotheses import ALL_TRUE, SETTINGS, results
+from test_study import call
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from study.cells import TEST, TRAIN, Spec, draw, run_cells
 from study.findings import Study, findings
 from study.own import Own, part_of, path_of, prepare, split, stored, to_rgb
-from study.plan import Plan, make_plan
+from study.pilot import SEEDS as pilot_seeds
+from study.pilot import Pilot, run_pilot
+from study.plan import PRESETS, Plan, make_plan, settings_of_pilot, with_own, write_pilot
 from study.verdicts import INCONCLUSIVE, SUPPORTED
 
 SEEDS = (0, 1, 2)
@@ -119,6 +122,56 @@ def test_masks_that_say_no_more_than_the_label_support_no_lead(tmp_path):
     plan = Plan("medium", replace(SETTINGS, knobs=own), tuple(range(12)), ("H6a", "H6b"), wide=True)
     found = findings(Study(plan, [results(ALL_TRUE, seed, settings=plan.settings) for seed in plan.seeds]))
     assert [one.words for one in found] == [INCONCLUSIVE] * 2 and all("no more than" in one.reasons[0] for one in found)
+
+
+def test_a_folder_that_cannot_be_split_is_refused(tmp_path):
+    films = folder(tmp_path / "films", [square(1 + i // 30, i) for i in range(60)])
+    rows = [f"images/{i:03}.png,masks/{i:03}.png,film{i // 10}" for i in range(60)]  # each film of one class
+    (films / "list.csv").write_text("\n".join(["image,mask,group", *rows]))
+    with pytest.raises(UserError, match="lacks a class in one of them"):
+        prepare(films / "list.csv", tmp_path, 32, tuple(range(12)))
+    with pytest.raises(UserError, match=r"each split leaves 12 training images.* at least twice 8 are wanted"):
+        with_own(SETTINGS, Own("abc", 32, 2, pool=12, groups=40, located=1.0))
+    ten = with_own(SETTINGS, Own("abc", 32, 10, pool=40, groups=40, located=1.0))
+    assert ten.count == 16 and ten.counts == (32,)
+
+
+def test_another_pilot_is_not_taken(tmp_path):
+    own = Own("abc", 32, 2, pool=24, groups=40, located=1.0)
+    base = PRESETS["small"].base
+    write_pilot(tmp_path, Pilot(with_own(base, own), {}, {"S": 1.0}))
+    assert settings_of_pilot(tmp_path, "small", own).knobs == own
+    for preset, images in (("small", None), ("full", None), ("small", replace(own, fingerprint="def"))):
+        with pytest.raises(UserError, match="tuned another world or other images"):
+            settings_of_pilot(tmp_path, preset, images)
+
+
+@pytest.mark.slow
+def test_a_users_folder_from_plan_to_report(tmp_path):
+    """The commands as a user gives them, on 60 images; one seed, so not inferential."""
+    data = folder(tmp_path / "data", [square(1 + i % 2, i) for i in range(60)])
+    flags = ("--data", data, "--size", 32, "--out", tmp_path / "out")
+    planned = call("plan", "--preset", "smoke", *flags)
+    assert planned.returncode == 0 and "cells, 8 of them missing: about" in planned.stdout, planned.stderr
+    done = call("run", "--preset", "smoke", *flags, "--jobs", 2)
+    assert done.returncode == 0 and done.stdout.count("not inferential") == 3, done.stderr
+    page = (tmp_path / "out" / "study.html").read_text()
+    assert "the seeds split one folder" in page and "The scenes" not in page and "drawn" not in page
+    again = call("report", "--out", tmp_path / "out")
+    assert again.returncode == 0 and again.stdout == done.stdout
+    other = folder(tmp_path / "other", [square(1 + i % 2, i, side=9) for i in range(60)])
+    refused = call("run", "--preset", "smoke", "--data", other, "--size", 32, "--out", tmp_path / "out")
+    assert refused.returncode == 1 and "holds another plan" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_pilot_of_a_users_folder(tmp_path):
+    """Its grids, real trainings of few steps."""
+    data = folder(tmp_path / "data", [square(1 + i % 2, i) for i in range(60)])
+    own = prepare(data, tmp_path, 32, (*SEEDS, *pilot_seeds))
+    base = replace(PRESETS["small"].base, steps=8, width=4)
+    found = run_pilot(tmp_path, with_own(base, own), jobs=2)
+    assert set(found.ranges) == set("SCE") and "S moved" not in found.settings.rates
 
 
 @pytest.mark.slow

@@ -113,11 +113,9 @@ def test_false_verdicts_are_rare_in_a_family():
 def test_what_is_detectable_is_no_smaller_than_what_matters():
     """Sure numbers: an effect is found as soon as its estimate is no longer below the smallest of interest."""
     effect = detectable_effect(0.02, 12, 1)
-    rng, numbers = (
-        np.random.default_rng(4),
-        lambda: np.stack([effect + 0.02 * rng.standard_normal(12), np.zeros(12)], 1),
-    )
-    found = np.mean([decide([GAIN], {GAIN.name: numbers()})[0][-1] == SUPPORTED for _ in range(400)])
+    drawn = effect + 0.02 * np.random.default_rng(4).standard_normal((400, 12))
+    numbers = [np.stack([one, np.zeros(12)], 1) for one in drawn]
+    found = np.mean([decide([GAIN], {GAIN.name: one})[0][-1] == SUPPORTED for one in numbers])
     assert effect > GAIN.smallest and found == pytest.approx(POWER, abs=0.05)
 
 
