@@ -1,4 +1,4 @@
-"""Why are a few hundred masks enough? An experiment on generated scenes.
+"""Why are a few hundred masks enough? An experiment on drawn scenes, or on your own folder.
 
     python -m study run --preset smoke --out DIR              # minutes, to see it work: not inferential
     python -m study plan --preset small --out DIR             # what would be trained, and how long that takes
@@ -43,7 +43,7 @@ class Plan:
     out: Path
     """The study's folder."""
     preset: Name = "smoke"
-    """smoke: one seed, minutes; small: four hypotheses, an hour; medium: all, some hours; full: larger, for a GPU."""
+    """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
     data: Path | None = None
@@ -61,7 +61,7 @@ class Run:
     out: Path
     """The study's folder."""
     preset: Name = "smoke"
-    """smoke: one seed, minutes; small: four hypotheses, an hour; medium: all, some hours; full: larger, for a GPU."""
+    """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
     data: Path | None = None
