@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -26,17 +25,13 @@ from engine.losses import PixelLoss
 from models.classifier import unet_encoder
 from models.unet import unet
 
+from .scenes import Images
+
 NORM = "group"  # batch statistics of eight images would make the arms differ in noise
 SYMMETRY = Policy(symmetry="d4", foreground=0)  # flips and turns of 90°: they neither drop nor double a pixel
 AT_A_TIME = 100  # images scored together
 LEAST_SHARE = 1e-7  # of probability: float32 has no smaller beside 1
 LAST_STEPS = 20  # whose mean loss is told
-
-
-class Images(NamedTuple):
-    images: np.ndarray  # uint8 (N, size, size, 3)
-    masks: np.ndarray  # uint8 (N, size, size): 0, and class + 1 on the target; void 255
-    labels: np.ndarray  # int64 (N,): 0…K−1
 
 
 @dataclass(frozen=True)
@@ -228,20 +223,18 @@ def score_on(arm: str, model: keras.Model, test: Images) -> dict:
         to the right class, e to the power of minus the mean negative log-likelihood; 1/K for one who knows nothing.
         miou, dice: means over background and classes, of an arm that paints, else None.
     """
-    on_masks = ARMS[arm].on_masks
-    num_classes = model.output.shape[-1] - on_masks
-    told, pixels = [], np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    on_masks, told, pixels = ARMS[arm].on_masks, [], 0
     for first in range(0, len(test.labels), AT_A_TIME):
         part = slice(first, first + AT_A_TIME)
         logits = model.predict_on_batch(test.images[part])
         shares = ops.convert_to_numpy(ops.softmax(logits)).astype(float)
         if on_masks:
-            pixels += confusion_matrix(test.masks[part], logits.argmax(-1).astype(np.uint8), num_classes + 1)
+            pixels += confusion_matrix(test.masks[part], logits.argmax(-1).astype(np.uint8), logits.shape[-1])
             sums = shares[..., 1:].sum((1, 2))
             shares = sums / sums.sum(-1, keepdims=True)
         told.append(shares)
     shares = np.concatenate(told)
-    table = confusion_matrix(test.labels, shares.argmax(-1), num_classes)
+    table = confusion_matrix(test.labels, shares.argmax(-1), shares.shape[-1])
     right = shares[np.arange(len(shares)), test.labels]
     return {
         "accuracy": float(balanced_accuracy(table)),

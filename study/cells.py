@@ -24,7 +24,7 @@ from tqdm import tqdm
 from data_pipeline.files import write_atomically, write_json
 
 from .own import Own, part_of
-from .scenes import Knobs
+from .scenes import Images, Knobs, scene
 
 CODE = 2  # raised whenever the same spec may give other numbers
 TRAIN, TEST = 0, 1  # parts of a world
@@ -142,17 +142,12 @@ def draw(spec: Spec, part: int, count: int, rho: float, folder: Path = Path()):
     Of a user's own images, the test set is all of the seed's.
     """
     if isinstance(spec.knobs, Own):
-        from .arms import Images
-
         return Images(*part_of(folder, spec.knobs, spec.seed, part == TEST, count))
     return drawn(spec.seed, part, count, replace(spec.knobs, rho=rho), spec.on_key)
 
 
 @lru_cache(maxsize=5)
 def drawn(seed: int, part: int, count: int, knobs: Knobs, on_key: bool):
-    from .arms import Images
-    from .scenes import scene
-
     scenes = [scene(seed, part, i, knobs, label=i % knobs.num_classes) for i in range(count)]
     names = ("image", "key" if on_key else "mask", "label")
     return Images(*(np.array([getattr(one, name) for one in scenes]) for name in names))

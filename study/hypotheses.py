@@ -121,9 +121,6 @@ def moved(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:
     return cells
 
 
-STEPS = ("", " long")  # a cell, and the same with twice the steps
-
-
 class Column(NamedTuple):
     """A number of each seed: a cell's measure on a test set."""
 
@@ -147,8 +144,8 @@ class Hypothesis:
     """A claim, and what it says of the columns' statistic.
 
     arms: that the statistic sets against each other, each with its measure: were twice the steps to move them apart,
-        the verdict would be one on training time; (): not guarded. unfit: numbers, and whether they support the claim → why they answer
-        nothing, or "".
+        the verdict would be one on training time; (): not guarded.
+    unfit: numbers, and whether they support the claim → why they answer nothing, or "".
     """
 
     name: str
@@ -165,8 +162,8 @@ class Hypothesis:
 
     @property
     def cells(self) -> set[str]:
-        """What its verdict needs, with the guard of twice the steps."""
-        return {column.cell for column in self.columns} | {f"{arm}{steps}" for arm, _ in self.arms for steps in STEPS}
+        """What its verdict needs; the guard of twice the steps takes more."""
+        return {column.cell for column in self.columns}
 
     def numbers(self, seeds: Iterable[dict[str, dict]], num_classes: int, second: bool = False) -> np.ndarray:
         """float (seeds, columns), from each seed's results by the cells' names. second: on the secondary metric."""

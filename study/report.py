@@ -13,7 +13,6 @@ import numpy as np
 from data_pipeline.files import write_json
 from data_pipeline.label_bits import class_bits, mask_bits
 from engine.page import Cell, Plot, Section, Table, write_page
-from engine.run import environment
 
 from . import findings as found
 from .cells import TRAIN, draw
@@ -68,6 +67,8 @@ def write_report(folder: Path) -> list[str]:
 @contextmanager
 def sitting(folder: Path, jobs: int) -> Iterator[None]:
     """Add to FOLDER/sittings.jsonl what trained the cells, and for how long; also when it is interrupted."""
+    from engine.run import environment  # imports TensorFlow
+
     started = time.monotonic()
     about = {**environment(), "jobs": jobs}
     try:
@@ -122,7 +123,7 @@ def sections(study: Study, said: list[Finding], flips: float | None, figures: di
         Section("Place", [], point_tables(found.keys(study), "marker"), held("distance")),
         Section("Background", [], point_tables(found.backgrounds(study), "test set"), held("backgrounds")),
         Section("Transfer", [], point_tables(found.transfers(study), "encoder"), held("transfer")),
-        Section("Guards", [], guard_tables(study, said, flips)),
+        Section("Guards", guard_notes(study), guard_tables(study, said, flips)),
         Section("The scenes", [], [], held("samples")),
         Section("What was not tested", [f"{text[0].upper()}{text[1:]}." for text in not_tested(study)]),
     ]
@@ -220,6 +221,12 @@ def guard_tables(study: Study, said: list[Finding], flips: float | None) -> list
         Table(["", "share"], [["sign-flips with a false verdict", flips]], "False verdicts"),
     ]
     return [table for table in tables if table.rows]
+
+
+def guard_notes(study: Study) -> list[str]:
+    """What no guard looked at."""
+    shifted = any(found.shifts(study, one.arms) for one in study.plan.hypotheses)
+    return [] if shifted else ["Not run in this study: the same with twice the steps (medium runs it)."]
 
 
 def cell(point: Point | None) -> Cell | None:

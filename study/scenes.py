@@ -64,6 +64,12 @@ class Scene(NamedTuple):
     background: int  # 0…K−1
 
 
+class Images(NamedTuple):
+    images: np.ndarray  # uint8 (N, size, size, 3)
+    masks: np.ndarray  # uint8 (N, size, size): 0, and class + 1 on the target; void 255
+    labels: np.ndarray  # int64 (N,): 0…K−1
+
+
 def world(seed: int, knobs: Knobs = Knobs()) -> World:
     """What the scenes of one seed have in common. The sibling's textures lie half way between the world's own."""
     num_classes = knobs.num_classes

@@ -152,7 +152,7 @@ def test_a_users_folder_from_plan_to_report(tmp_path):
     data = folder(tmp_path / "data", [square(1 + i % 2, i) for i in range(60)])
     flags = ("--data", data, "--size", 32, "--out", tmp_path / "out")
     planned = call("plan", "--preset", "smoke", *flags)
-    assert planned.returncode == 0 and "cells, 8 of them missing: about" in planned.stdout, planned.stderr
+    assert planned.returncode == 0 and "8 cells, 8 of them missing: about" in planned.stdout, planned.stderr
     done = call("run", "--preset", "smoke", *flags, "--jobs", 2)
     assert done.returncode == 0 and done.stdout.count("not inferential") == 3, done.stderr
     page = (tmp_path / "out" / "study.html").read_text()

@@ -142,7 +142,7 @@ def test_smoke_ends_in_four_minutes_and_goes_on_where_it_was_killed(tmp_path):
 def test_the_forecast_of_time_holds(tmp_path):
     """Of two cells of one process, within a quarter, whatever else the machine does being the same."""
     specs = [replace(spec, steps=150) for spec in make_plan(tmp_path, "smoke").cells()[0].values()][:4]
-    forecast = seconds_of(specs)
+    forecast = seconds_of(specs, tmp_path)
     started = time.monotonic()
     run_cells(tmp_path, specs)
     assert forecast == pytest.approx(time.monotonic() - started, rel=0.25)
