@@ -14,8 +14,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from zipfile import BadZipFile
 
 import numpy as np
@@ -181,7 +182,7 @@ def run_cells(folder: Path, specs: Iterable[Spec], jobs: int = 1, work: Callable
                 keep(folder, spec, work)
                 done(spec)
             return len(missing)
-        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=begin_work) as pool:
             running = {pool.submit(keep, folder, spec, work): spec for spec in missing}
             try:
                 for each in as_completed(running):
@@ -230,6 +231,18 @@ def seconds_of(specs: Iterable[Spec], folder: Path) -> float:
         train(trial, folder)
         times.append(time.perf_counter() - started)
     return sum(map(cost, specs)) * (times[1] - times[0]) / (cost(many) - cost(few))
+
+
+def begin_work() -> None:
+    """In each process: one thread for its cells, and another that ends it with its parent, however that was killed."""
+    one_thread()
+    parent = parent_process()
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=follow, daemon=True).start()
 
 
 def one_thread() -> None:

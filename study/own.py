@@ -78,7 +78,7 @@ def read(source: Path, size: int) -> tuple[np.ndarray, ...]:
     data = inspect(source, pairs)
     refuse_errors([*trouble, *data.findings])
     held = np.array([facts.counts(data.encoding)[1:] for facts in data.facts])
-    largest = np.where(held.any(1), held.argmax(1), -1)
+    largest = np.array([each.argmax() if each.any() else -1 for each in held])
     counts = np.bincount(largest[largest >= 0], minlength=held.shape[1])
     kept = np.flatnonzero(counts >= LEAST_IMAGES)
     if len(kept) < 2:

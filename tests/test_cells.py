@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +106,45 @@ run_cells(Path({str(tmp_path / "killed")!r}), SPECS, work=stand_in)
     assert 3 <= len(files(tmp_path / "killed")) < len(SPECS)
     run_cells(tmp_path / "killed", SPECS, work=stand_in)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def slow_stand_in(spec: Spec, folder=None) -> dict:
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(30)
+    return {}
+
+
+def test_processes_end_with_the_one_that_was_killed(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from test_cells import SPECS, run_cells, slow_stand_in
+if __name__ == "__main__":
+    run_cells(Path({str(tmp_path)!r}), SPECS, jobs=2, work=slow_stand_in)
+"""
+    (tmp_path / "run.py").write_text(code)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "run.py"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    process.kill()
+    process.wait()
+    assert len(workers) == 2
+    while any(map(lives, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(lives, workers))
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
 
 
 def test_training_images_are_nested_and_of_each_class_alike():
