@@ -140,11 +140,12 @@ if __name__ == "__main__":
 
 
 def lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be looked at does not."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
 
 
 def test_training_images_are_nested_and_of_each_class_alike():
