@@ -6,6 +6,7 @@ python -m docs.why STUDY/study.json      # takes over another study's cells firs
 
 import gzip
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ INTRODUCTION = """\
 *{question}* ([Cross Validated, question 370726](https://stats.stackexchange.com/q/370726))
 
 This page is made by `python -m docs.why` from the cells of a study that `python -m study` ran, kept in
-`docs/why.json.gz`; a test makes it again and compares. [The tutorial's last chapter](tutorial.md) runs a small one, on
+`docs/why.json.gz`; a test makes it again and compares. [A chapter of the tutorial](tutorial.md) runs such studies, on
 drawn scenes or on your own images.
 """
 
@@ -131,13 +132,18 @@ def markdown(table) -> str:
 
 def how(study, kept: dict) -> str:
     """Commands, commits, seeds, device and hours."""
+    from study.pilot import RATES
+
     plan, sat = study.plan, kept["sittings"]
     hours = sum(one["seconds"] for one in sat) / 3600
     commits = ", ".join(dict.fromkeys(f"`{one['git_commit'][:7]}`" for one in sat))
     jobs = ", ".join(dict.fromkeys(str(one["jobs"]) for one in sat))
-    devices = ", ".join(dict.fromkeys(one["device"] for one in sat))
+    devices = ", ".join(dict.fromkeys(re.sub(r", \d+ threads$", "", one["device"]) for one in sat))
     packages = ", ".join(f"{name} {version}" for name, version in sat[-1]["packages"].items() if version)
     sittings = f"{len(sat)} sitting{'s' * (len(sat) != 1)}"
+    trainings = sum(map(len, study.results))
+    ends = ", ".join(arm for arm in "SCE" if plan.settings.rates[arm] in (RATES[0], RATES[-1])) or "none"
+    tried = ", ".join(f"{rate:g}" for rate in RATES)
     weighed = "balanced by class" if plan.settings.balanced else "all alike"
     rates = ", ".join(f"{name} {rate:g}" for name, rate in plan.settings.rates.items())
     pilot = json.loads((HERE.parent / "study" / "pilots" / "small.json").read_text(encoding="utf-8"))
@@ -151,10 +157,10 @@ python -m study run --preset {plan.preset} --out STUDY --jobs {jobs}
 python -m docs.why STUDY/study.json
 ```
 
-Plan `{plan.hash[:12]}`, written before any of its cells was trained: seeds {plan.seeds[0]} to {plan.seeds[-1]},
-{sum(map(len, study.results))} trainings of {plan.settings.steps} steps of 8 images. Learning rates ({rates}; S's pixels
-{weighed}) and the world were chosen on seeds 90001 and 90002, which the study does not use; there, with
-fresh images in every step, the arms came this far above chance: {ranges}.
+Plan `{plan.hash[:12]}`, fixed before any of its results was looked at: seeds {plan.seeds[0]} to {plan.seeds[-1]},
+{trainings} trainings of {plan.settings.steps} steps of 8 images. Learning rates (of {tried}: {rates};
+S's pixels {weighed}; at an end of what was tried: {ends}) and the world were chosen on seeds 90001 and 90002, which it
+does not use; there, with fresh images in every step, the arms came this far above chance: {ranges}.
 
 Commit {commits}; {hours:.1f} hours in {sittings}, {jobs} processes of one thread; {devices}; {packages}.
 Intervals are 95%, over seeds, and not adjusted for the number of hypotheses; p-values are adjusted (Holm).

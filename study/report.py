@@ -70,7 +70,7 @@ def sitting(folder: Path, jobs: int) -> Iterator[None]:
     from engine.run import environment  # imports TensorFlow
 
     started = time.monotonic()
-    about = {**environment(), "jobs": jobs}
+    about = {name: value for name, value in environment().items() if name != "command"} | {"jobs": jobs}
     try:
         yield
     finally:
@@ -201,6 +201,8 @@ def point_tables(table: dict[tuple, Point], head: str) -> list[Table]:
     if not table:
         return []
     columns = list(dict.fromkeys(name for _, name in table))
+    if len(columns) < 2:  # nothing to compare
+        return []
     arms = list(dict.fromkeys(arm for arm, _ in table))
     rows = [[ARM_WORDS[arm], *(cell(table.get((arm, name))) for name in columns)] for arm in arms]
     return [Table([head, *(str(name) or "scratch" for name in columns)], rows, "Accuracy")]

@@ -169,7 +169,7 @@ def detectable_effect(deviation: float, seeds: int, family: int, smallest: float
 def power(effect: float, deviation: float, seeds: int, family: int, smallest: float = SMALLEST) -> float:
     """How often an effect is found: its t is beyond the bound (noncentral t), and its estimate matters; the rarer."""
     error = deviation / np.sqrt(seeds)
-    sure = 1 - float(nctdtr(seeds - 1, effect / error, stdtrit(seeds - 1, 1 - LEVEL / family / 2)))
+    sure = beyond(stdtrit(seeds - 1, 1 - LEVEL / family / 2), seeds - 1, effect / error)
     return min(sure, float(ndtr((effect - smallest) / error)))
 
 
@@ -186,5 +186,11 @@ def seeds_that_settle(contrast: Contrast, found: Estimate, family: int) -> int |
 def power_of_none(contrast: Contrast, deviation: float, seeds: int, family: int) -> float:
     """How often no effect is told from the smallest of interest; of ``equal``, from it on either side."""
     bound = stdtrit(seeds - 1, 1 - LEVEL / family)
-    one_side = 1 - float(nctdtr(seeds - 1, contrast.smallest * np.sqrt(seeds) / deviation, bound))
+    one_side = beyond(bound, seeds - 1, contrast.smallest * np.sqrt(seeds) / deviation)
     return max(2 * one_side - 1, 0) if contrast.equal else one_side
+
+
+def beyond(bound: float, df: int, shift: float) -> float:
+    """The share of the noncentral t that lies beyond a bound."""
+    below = float(nctdtr(df, shift, bound))
+    return 1.0 if np.isnan(below) and shift > bound else 1 - below  # SciPy gives NaN where next to nothing is below

@@ -34,9 +34,11 @@ ANSWERS = {
         INCONCLUSIVE: "Whether the same network comes equally far with masks and with labels stays open.",
     },
     "H2": {
-        SUPPORTED: "The many labelled pixels count: a few of them in each image do not do what whole masks do.",
-        NOT_SUPPORTED: "It is not the many labelled pixels: what whole masks add to a few is too little to matter.",
-        INCONCLUSIVE: "Whether a few labelled pixels do what whole masks do stays open.",
+        SUPPORTED: "For the class of the image the many labelled pixels count: a few of them do not do what whole "
+        "masks do.",
+        NOT_SUPPORTED: "For the class of the image it is not the many labelled pixels: what whole masks add to a few "
+        "is too little to matter.",
+        INCONCLUSIVE: "Whether, for the class of the image, a few labelled pixels do what whole masks do stays open.",
     },
     "H3": {
         SUPPORTED: "The place counts: masks lose to labels where what tells the class lies away from the mask.",
@@ -94,7 +96,8 @@ def answer(study: Study, said: list[Finding]) -> list[str]:
     sentences = []
     for one in said:
         if one.words in ANSWERS[one.hypothesis.name]:
-            told = "; ".join([effect(one), *one.reasons])
+            other = [f"on the secondary metric {one.second}"] if one.second not in ("", one.words) else []
+            told = "; ".join([effect(one), *(one.reasons or other)])
             sentences.append(f"{ANSWERS[one.hypothesis.name][one.words]} ({told})")
     if not sentences:
         return ["One seed answers nothing: this was to see the study work."]

@@ -119,6 +119,15 @@ def test_what_is_detectable_is_no_smaller_than_what_matters():
     assert effect > GAIN.smallest and found == pytest.approx(POWER, abs=0.05)
 
 
+@pytest.mark.parametrize("spread", [0.003, 0.03, 0.093, 0.0931, 0.3, 1.0])
+@pytest.mark.parametrize("family", [1, 4, 7])
+def test_what_is_detectable_is_found_just_so_often(spread, family):
+    effect = detectable_effect(spread, 12, family)
+    assert power(effect, spread, 12, family) == pytest.approx(POWER, abs=1e-6)
+    found = [power(each * effect, spread, 12, family) for each in (0.5, 1, 2, 5, 10, 20, 40, 100)]
+    assert np.isfinite(found).all() and found == sorted(found) and found[-1] == 1
+
+
 @pytest.mark.parametrize(("equal", "words"), [(False, NOT_SUPPORTED), (True, SUPPORTED)])
 def test_so_many_seeds_tell_that_there_is_no_effect(equal, words):
     rng, spread = np.random.default_rng(3), 0.1
