@@ -8,7 +8,8 @@ Markdown goes to stdout. U-Net (width 32, batches of 8) and FC-DenseNet56 (batch
 cross-entropy, Adam. "Plain Keras" has Keras's Conv2DTranspose and BatchNormalization in place of ours;
 "no normalisation" shows what the convolutions alone take. PyTorch runs eagerly, channels last. Its networks stand
 below, and must have as many trainable parameters. Memory is what a process of its own took at most while it trained,
-beyond what its imports take.
+beyond what its imports take; on a GPU, what its allocator gave out at most. On a GPU Keras compiles with XLA by
+itself, and there is a row without.
 """
 
 import importlib
@@ -25,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # PyTorch wants some of it too
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras
@@ -33,12 +35,14 @@ import tensorflow as tf
 
 from data_pipeline.command import run_command
 from engine.losses import PixelLoss
+from engine.run import device
 from models import build_model, dense_layers
 
 CLASSES = 2
 # Network → batch, height, width. The last is for --memory alone.
 SHAPES = {"unet": (8, 128, 128), "fc_densenet56": (4, 128, 128), "fc_densenet103": (3, 360, 480)}
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+GPU = next((gpu.name.removeprefix("/device:") for gpu in tf.config.list_logical_devices("GPU")), None)
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,11 @@ class Config:
     rounds: int = 9
     """Steps of each, in turn."""
     precisions: tuple[str, ...] = ("float32", "bfloat16")
-    """float32, bfloat16."""
+    """float32, bfloat16, float16."""
     networks: tuple[str, ...] = ("unet", "fc_densenet56")
     """unet, fc_densenet56."""
+    size: int | None = None
+    """Pixels of a side, in place of 128."""
     profile: bool = False
     """Where the time goes, in place of the times."""
     memory: tuple[str, ...] = ()
@@ -56,11 +62,13 @@ class Config:
 
 
 def main(config: Config) -> None:
+    if config.size:
+        SHAPES.update({name: (SHAPES[name][0], config.size, config.size) for name in config.networks})
     warnings.filterwarnings("ignore", message="Gradients do not exist")  # without normalisation
     if config.memory:
         print(peak(*config.memory))
         return
-    print(f"{len(os.sched_getaffinity(0))} cores; {config.rounds} rounds; seconds: median (least … most)\n")
+    print(f"{device()}; {len(os.sched_getaffinity(0))} cores; {config.rounds} rounds; seconds: median (least … most)\n")
     for network in config.networks:
         for precision in config.precisions:
             print(f"\n{network}, batch {'×'.join(map(str, SHAPES[network]))}, {precision}\n", flush=True)
@@ -82,8 +90,9 @@ def compare(network: str, precision: str, rounds: int) -> None:
     print("| | one step | ours / this, median of the rounds | MiB |\n|---|---|---|---|")
     for name, taken in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(seconds["ours"], taken, strict=True))
-        spread = f"{statistics.median(taken):.3f} ({min(taken):.3f} … {max(taken):.3f})"
+        spread = f"{statistics.median(taken):.4f} ({min(taken):.4f} … {max(taken):.4f})"
         alone = [sys.executable, __file__, "--memory", network, precision, name]
+        alone += ["--networks", network, "--size", str(SHAPES[network][1])]
         memory = int(subprocess.run(alone, capture_output=True, text=True, check=True).stdout)
         print(f"| {name} | {spread} | {ratio:.2f} | {memory:,} |", flush=True)
 
@@ -98,6 +107,11 @@ def peak(network: str, precision: str, contestant: str) -> int:
 
 
 def most_memory() -> int:
+    """MiB: of the GPU, by whichever of the two allocators was used; without one, of the process."""
+    if GPU:
+        torch = sys.modules.get("torch")
+        ours = tf.config.experimental.get_memory_info(GPU)["peak"]
+        return max(ours, torch.cuda.max_memory_allocated() if torch else 0) // 2**20
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
@@ -170,7 +184,7 @@ BARE = {
 }
 
 
-def keras_step(network: str, precision: str, instead: dict | None = None):
+def keras_step(network: str, precision: str, instead: dict | None = None, xla: bool | str = "auto"):
     """A function that trains on one batch: the step of model.fit, without its pipeline."""
     keras.config.set_dtype_policy(POLICIES[precision])
     instead = {(importlib.import_module(module), name): layer for (module, name), layer in (instead or {}).items()}
@@ -180,7 +194,7 @@ def keras_step(network: str, precision: str, instead: dict | None = None):
     model = build_model(network, CLASSES)
     for where, layer in ours.items():
         setattr(*where, layer)
-    model.compile(keras.optimizers.Adam(1e-3), PixelLoss("ce"))
+    model.compile(keras.optimizers.Adam(1e-3), PixelLoss("ce"), jit_compile=xla)
     images, labels = batch(network)
     step = model.make_train_function() or model.train_function
     data = tf.data.Dataset.from_tensors((images, labels, np.ones(labels.shape, np.float32))).cache().repeat()
@@ -196,7 +210,9 @@ def torch_step(network: str, precision: str):
 
     torch.manual_seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    model = TORCH[network]().to(memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = True  # the fastest algorithm, as TensorFlow looks for it
+    where = "cuda" if GPU else "cpu"
+    model = TORCH[network]().to(where, memory_format=torch.channels_last)
     trainable = sum(parameter.numel() for parameter in model.parameters())
     expected = sum(int(np.prod(v.shape)) for v in build_model(network, CLASSES).trainable_variables)
     assert trainable == expected, f"{network}: {trainable:,} in PyTorch, {expected:,} here"
@@ -205,14 +221,17 @@ def torch_step(network: str, precision: str):
     labels = torch.from_numpy(labels.astype(np.int64))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     loss_of = torch.nn.CrossEntropyLoss()
+    scaler = torch.amp.GradScaler(where, enabled=precision == "float16")
+    mixed = torch.float16 if precision == "float16" else torch.bfloat16
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = model(inputs.float() / 255)
-        loss = loss_of(logits.float(), labels)
-        loss.backward()
-        optimizer.step()
+        with torch.autocast(where, mixed, enabled=precision != "float32"):
+            logits = model(inputs.to(where).float() / 255)
+        loss = loss_of(logits.float(), labels.to(where))
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss.item()
 
     return step
@@ -303,6 +322,8 @@ CONTESTANTS = {
     "no normalisation": partial(keras_step, instead=BARE),  # the convolutions alone
     "PyTorch": torch_step,
 }
+if GPU:
+    CONTESTANTS["ours, without XLA"] = partial(keras_step, xla=False)
 
 
 if __name__ == "__main__":
