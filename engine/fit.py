@@ -21,7 +21,7 @@ from .run import Run
 from .task import Task
 
 Config = TrainConfig | ClassifierConfig
-XLA = {"auto": "auto", "on": True, "off": False}
+COMPILED_FROM = 1000  # steps of a stage: shorter ones end before XLA has compiled (benchmarks/README.md)
 COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
 
 
@@ -112,7 +112,7 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
         optimizer=optimizer,
         loss=recorder.task.loss,
         weighted_metrics=[recorder.metric],
-        jit_compile=XLA[config.xla],
+        jit_compile=jit_compile(config.xla, stage.epochs * stage.steps_per_epoch),
     )
     seen = recorder.steps_done() * config.batch_size
     try:
@@ -130,6 +130,13 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
         raise UserError(out_of_memory(config, error)) from None
     finally:
         recorder.bar.close()
+
+
+def jit_compile(xla: str, steps: int) -> bool | str:
+    """Keras's setting for a stage of so many steps; its own "auto" compiles on one GPU."""
+    if xla == "auto":
+        return "auto" if steps >= COMPILED_FROM else False
+    return xla == "on"
 
 
 def out_of_memory(config: Config, error: Exception) -> str:

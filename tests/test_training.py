@@ -14,7 +14,7 @@ from conftest import ROOT, make_folder, run_script
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import RECIPES, TrainConfig, recipe_config, recipe_named
-from engine.fit import Recorder, Stage, collapsed, is_over, score_of
+from engine.fit import Recorder, Stage, collapsed, is_over, jit_compile, score_of
 from engine.optimizers import learning_rate, make_optimizer, swap_averages
 from engine.task import segmentation
 from train import train
@@ -241,6 +241,11 @@ def test_two_devices_train_as_one(tmp_path):
     tables = [np.genfromtxt(tmp_path / name / "history.csv", delimiter=",", names=True) for name in ("one", "all")]
     for column in ("loss", "val_loss", "miou", "val_miou"):
         np.testing.assert_allclose(tables[0][column], tables[1][column], atol=2e-3)
+
+
+def test_auto_compiles_what_is_long_enough_to_earn_it_back():
+    assert [jit_compile("auto", steps) for steps in (999, 1000)] == [False, "auto"]
+    assert jit_compile("on", 1) is True and jit_compile("off", 10**6) is False
 
 
 @pytest.mark.slow
