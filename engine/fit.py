@@ -114,6 +114,8 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
         weighted_metrics=[recorder.metric],
         jit_compile=jit_compile(config.xla, stage.epochs * stage.steps_per_epoch),
     )
+    if trained.jit_compile:
+        recorder.say("XLA compiles the step first, which takes a minute or several (--xla off does without)")
     seen = recorder.steps_done() * config.batch_size
     try:
         trained.fit(
@@ -180,9 +182,11 @@ class Recorder(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.started = time.monotonic()
         self.earlier = (len(self.rows), self.rows[-1]["seconds"] if self.rows else 0.0)
+        self.compiled = None  # when the first step, which compiles, was done
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
+        self.compiled = self.compiled or time.monotonic()
         score = {self.task.words: f"{logs[self.task.score]:.3f}"}
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", **score, refresh=False)
         if not math.isfinite(logs["loss"]):
@@ -236,7 +240,8 @@ class Recorder(keras.callbacks.Callback):
 
     def report(self, confusion):
         row, done, score, words = self.rows[-1], len(self.rows) - self.first, self.task.score, self.task.words
-        in_each = (row["seconds"] - self.earlier[1]) / (len(self.rows) - self.earlier[0])
+        timed = (len(self.rows) - self.earlier[0]) * self.stage.steps_per_epoch - 1
+        in_each = (time.monotonic() - self.compiled) / max(timed, 1) * self.stage.steps_per_epoch
         line = (
             f"epoch {row['epoch']}/{self.first + self.stage.epochs}  step {row['step']}  loss {row['loss']:.3f}  "
             f"{words} {row[score]:.3f}  val loss {row['val_loss']:.3f}  val {words} {row[f'val_{score}']:.3f}  "

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT, make_folder, run_script
+from tqdm import tqdm
 
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
@@ -243,6 +245,18 @@ def test_two_devices_train_as_one(tmp_path):
         np.testing.assert_allclose(tables[0][column], tables[1][column], atol=2e-3)
 
 
+def test_the_time_left_leaves_out_what_compiling_took(capsys, monkeypatch):
+    recorder = Recorder.__new__(Recorder)
+    recorder.task, recorder.names, recorder.bar = segmentation("ce"), ("a", "b"), tqdm(disable=True)
+    recorder.first, recorder.earlier, recorder.compiled = 0, (0, 0.0), 1000.0  # the first step was done
+    recorder.stage = SimpleNamespace(epochs=4, steps_per_epoch=50)
+    monkeypatch.setattr("engine.fit.time.monotonic", lambda: 1098.0)  # 49 steps later
+    row = dict.fromkeys(("loss", "miou", "val_loss", "val_miou"), 0.5) | {"epoch": 1, "step": 50, "seconds": 900.0}
+    recorder.rows = [row | {"val_iou_a": 0.5, "val_iou_b": 0.5}]
+    recorder.report(np.eye(2))
+    assert "15.0 min, about 5.0 min left" in capsys.readouterr().out  # 150 steps of 2 s
+
+
 def test_auto_compiles_what_is_long_enough_to_earn_it_back():
     assert [jit_compile("auto", steps) for steps in (999, 1000)] == [False, "auto"]
     assert jit_compile("on", 1) is True and jit_compile("off", 10**6) is False
@@ -253,11 +267,12 @@ def test_auto_compiles_what_is_long_enough_to_earn_it_back():
     "settings",
     [{"xla": "on"}, {"precision": "mixed_bfloat16"}, {"precision": "mixed_float16", "ema": 0.9, "clip_norm": 1.0}],
 )
-def test_xla_and_16_bits_train_and_go_on(tmp_path, monkeypatch, settings):
+def test_xla_and_16_bits_train_and_go_on(tmp_path, monkeypatch, capsys, settings):
     data = make_folder(tmp_path / "d", 10)
     tiny = {"data": data, "runs_dir": tmp_path, "steps": 4, "steps_per_epoch": 1, "batch_size": 2, "seed": 1}
     try:
         train(TrainConfig(name="whole", **tiny, **settings))
+        assert ("XLA compiles the step first" in capsys.readouterr().out) == (settings.get("xla") == "on")
         with monkeypatch.context() as patched:
             patched.setattr("engine.fit.is_over", lambda scores, stage, patience: len(scores) >= 2)  # cut short
             patched.setattr("train.report", lambda run, config: interrupt())
