@@ -6,16 +6,17 @@ python -m docs.why STUDY/study.json      # takes over another study's cells firs
 
 import gzip
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tyro.conf import Positional
 
 from data_pipeline.command import UserError, run_command
 
 HERE = Path(__file__).parent
 KEPT, PAGE, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "images" / "why"
+EARLIER = HERE / "why-small.json.gz"  # the smaller study, which was looked at first
 COLORS = 200  # of a figure's palette, which keeps it small
 
 INTRODUCTION = """\
@@ -75,12 +76,13 @@ def write() -> None:
     PAGE.write_text(page(study, said, kept), encoding="utf-8")
 
 
-def read() -> tuple:
-    """The study, its findings, and all that its file holds."""
+def read(path: Path | None = None) -> tuple:
+    """The study, its findings, and all that its file holds; of the one that is kept, unless another is named."""
     from study.findings import findings, study_from
 
-    kept = json.loads(gzip.decompress(KEPT.read_bytes()))
-    study = study_from(kept, KEPT)
+    path = path or KEPT
+    kept = json.loads(gzip.decompress(path.read_bytes()))
+    study = study_from(kept, path)
     return study, findings(study), kept
 
 
@@ -112,7 +114,7 @@ def page(study, said, kept: dict) -> str:
         parts.append("\n\n".join(part for part in (f"## {section.title}", text, tables, pictures) if part))
         if section.title == "The answer":
             parts.append(METHOD)
-    parts.append(how(study, kept))
+    parts += [before(study), how(study, kept)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -132,17 +134,44 @@ def markdown(table) -> str:
     return "\n".join([f"**{table.caption}**", "", *lines, *([""] if notes else []), *notes])
 
 
+def before(study) -> str:
+    """What the smaller study said, and how far its trainings differ from the same ones here."""
+    from engine.page import Table
+    from study.report import verdict_table
+
+    small, said, kept = read(EARLIER)
+    again = {}
+    for old, new in zip(small.results, study.results, strict=False):
+        for name in old.keys() & new.keys():
+            if old[name] != new[name]:
+                accuracies = (each[name]["tests"]["independent"]["accuracy"] for each in (new, old))
+                again.setdefault(name, []).append(float(np.subtract(*accuracies)))
+    rows = [[name, len(each), np.mean(each), np.std(each), np.abs(each).max()] for name, each in sorted(again.items())]
+    head = ["training", "seeds", "mean", "standard deviation", "largest"]
+    repeated = markdown(Table(head, rows, "Accuracy of a training here, less that of the same one there"))
+    sat = kept["sittings"]
+    commits = ", ".join(dict.fromkeys(f"`{one['git_commit'][:7]}`" for one in sat))
+    return f"""\
+## Before it
+
+A smaller study (preset {small.plan.preset}, plan `{small.plan.hash[:12]}`) was looked at while the rest of this one was
+still to be trained. Settings and seeds are the same: this one is no replication of it. It shared its error among
+{len(said)} hypotheses, so that its p-values are adjusted less. What it said (cells: `docs/{EARLIER.name}`;
+commit {commits}):
+
+{markdown(verdict_table(said))}
+
+{repeated if rows else ""}
+"""
+
+
 def how(study, kept: dict) -> str:
     """Commands, commits, seeds, device and hours."""
     from study.pilot import RATES
 
     plan, sat = study.plan, kept["sittings"]
-    hours = sum(one["seconds"] for one in sat) / 3600
-    commits = ", ".join(dict.fromkeys(f"`{one['git_commit'][:7]}`" for one in sat))
-    jobs = ", ".join(dict.fromkeys(str(one["jobs"]) for one in sat))
-    devices = ", ".join(dict.fromkeys(re.sub(r", \d+ threads$", "", one["device"]) for one in sat))
     packages = ", ".join(f"{name} {version}" for name, version in sat[-1]["packages"].items() if version)
-    sittings = f"{len(sat)} sitting{'s' * (len(sat) != 1)}"
+    jobs = sat[-1]["jobs"]
     trainings = sum(map(len, study.results))
     ends = ", ".join(arm for arm in "SCE" if plan.settings.rates[arm] in (RATES[0], RATES[-1])) or "none"
     tried = ", ".join(f"{rate:g}" for rate in RATES)
@@ -159,17 +188,53 @@ python -m study run --preset {plan.preset} --out STUDY --jobs {jobs}
 python -m docs.why STUDY/study.json
 ```
 
-Plan `{plan.hash[:12]}`, fixed before any of its results was looked at: seeds {plan.seeds[0]} to {plan.seeds[-1]},
+Plan `{plan.hash[:12]}`: settings, contrasts and margins were fixed before any result was looked at. Seeds
+{plan.seeds[0]} to {plan.seeds[-1]},
 {trainings} trainings of {plan.settings.steps} steps of 8 images. Learning rates (of {tried}: {rates};
 S's pixels {weighed}; at an end of what was tried: {ends}) and the world were chosen on seeds 90001 and 90002, which it
 does not use; there, with fresh images in every step, the arms came this far above chance: {ranges}.
 
-Commit {commits}; {hours:.1f} hours in {sittings}, {jobs} processes of one thread; {devices}; {packages}.
+{markdown(sittings(sat, trainings))}
+
+The last of these rows had {packages}. A training repeats bit for bit on one machine; another processor rounds
+otherwise, so whole seeds were trained on one kind of machine.
+
 Intervals are 95%, over seeds, and not adjusted for the number of hypotheses; p-values are adjusted (Holm).
 
 Real photographs: [results](results.md) has U-Net on CamVid by sequence, from ever fewer masks, and the
 transfer-learning classifier beside it.
 """
+
+
+def sittings(sat: list[dict], needed: int):
+    """What trained which seeds, for how long: a row for each kind of machine, in the order of the last sittings."""
+    from engine.page import Table
+
+    kinds = {}
+    for one in sat:
+        where = one["processor"] if one["device"].startswith("CPU") else one["device"]
+        kinds.setdefault((where, one["python"], one["jobs"], one["git_commit"][:7]), []).append(one)
+    rows = []
+    for (where, python, jobs, commit), each in kinds.items():
+        seeds = sorted(set().union(*(one["seeds"] for one in each)))
+        trained = sum(one["trainings"] for one in each)
+        hours = f"{sum(one['jobs'] * one['seconds'] for one in each) / 3600:.1f}"
+        rows.append([where, ranges_of(seeds), trained, len(each), jobs, hours, python, commit])
+    twice = sum(row[2] for row in rows) - needed
+    head = ["machine", "seeds", "trainings", "sittings", "processes of one thread", "process hours", "Python", "commit"]
+    caption = "What trained" + (f"; {twice} trainings were done twice, and the later ones count" if twice else "")
+    return Table(head, rows, caption)
+
+
+def ranges_of(numbers: list[int]) -> str:
+    """0, 1, 2, 4 → 0–2, 4."""
+    runs = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{first}–{last}" if last > first else str(first) for first, last in runs)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,7 @@ def environment(devices: str = "one") -> dict:
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor(),
         "packages": {name: version(name) for name in PACKAGES},
         "device": device(devices),
     }
@@ -302,6 +304,15 @@ def device(devices: str = "one") -> str:
     if gpus:
         return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
     return f"CPU, {tf.config.threading.get_intra_op_parallelism_threads() or cores()} threads"
+
+
+def processor() -> str:
+    """Its model, where the system says, and how many cores this process may use."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    return f"{found[1] if found else platform.processor() or platform.machine()}, {cores()} cores"
 
 
 def cores() -> int:

@@ -130,8 +130,9 @@ def run(config: Run) -> None:
     shard = parse_shard(config.shard)
     plan = plan_of(config)
     cells = [spec for each in plan.cells().values() for spec in each.values()]
-    with sitting(config.out, config.jobs):
-        run_cells(config.out, of_shard(cells, shard), config.jobs)
+    own_part = of_shard(cells, shard)
+    with sitting(config.out, config.jobs, own_part):
+        run_cells(config.out, own_part, config.jobs)
     missing = sum(result_of(config.out, spec) is None for spec in cells)
     if missing:
         print(f"this shard is done; {missing} cells of other shards are missing. Next: run them, then this again")

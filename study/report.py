@@ -15,7 +15,7 @@ from data_pipeline.label_bits import class_bits, mask_bits
 from engine.page import Cell, Plot, Section, Table, write_page
 
 from . import findings as found
-from .cells import TRAIN, draw
+from .cells import TRAIN, Spec, draw, result_of
 from .figures import ARM_WORDS
 from .figures import draw as draw_figures
 from .findings import Finding, Point, Study, findings, load
@@ -65,17 +65,21 @@ def write_report(folder: Path) -> list[str]:
 
 
 @contextmanager
-def sitting(folder: Path, jobs: int) -> Iterator[None]:
-    """Add to FOLDER/sittings.jsonl what trained the cells, and for how long; also when it is interrupted."""
+def sitting(folder: Path, jobs: int, specs: list[Spec]) -> Iterator[None]:
+    """Add to FOLDER/sittings.jsonl what trained how many of these cells, and for how long; also when interrupted."""
     from engine.run import environment  # imports TensorFlow
 
     started = time.monotonic()
     about = {name: value for name, value in environment().items() if name != "command"} | {"jobs": jobs}
+    missing = {spec for spec in specs if result_of(folder, spec) is None}
     try:
         yield
     finally:
-        with open(Path(folder) / SITTINGS, "a", encoding="utf-8") as file:
-            file.write(json.dumps({**about, "seconds": round(time.monotonic() - started, 1)}) + "\n")
+        trained = [spec.seed for spec in missing if result_of(folder, spec) is not None]
+        done = {"seeds": sorted(set(trained)), "trainings": len(trained)}
+        if trained:
+            with open(Path(folder) / SITTINGS, "a", encoding="utf-8") as file:
+                file.write(json.dumps({**about, **done, "seconds": round(time.monotonic() - started, 1)}) + "\n")
 
 
 def sittings(folder: Path) -> list[dict]:

@@ -2,7 +2,7 @@
 
 from .findings import Finding, Study, worth
 from .own import Own
-from .verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
+from .verdicts import INCONCLUSIVE, NOT_SUPPORTED, SMALLEST, SUPPORTED
 
 QUESTION = (
     "Why can a segmentation network be trained from scratch on a few hundred images, when for classification people "
@@ -142,5 +142,5 @@ def settled_by(one: Finding) -> str:
         return ""
     needed = one.verdict.seeds_needed
     return f"detectable with {one.verdict.estimate.seeds} seeds: {one.verdict.detectable:.3f}; " + (
-        f"{needed} seeds would settle {one.hypothesis.contrast.smallest}" if needed else "more than 1000 seeds needed"
+        f"{needed} seeds would tell none from {SMALLEST}" if needed else "more than 1000 would tell none from it"
     )

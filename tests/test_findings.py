@@ -17,7 +17,7 @@ from study.hypotheses import HYPOTHESES, cells_of
 from study.plan import Plan
 from study.report import sections, told, write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
-from study.words import answer
+from study.words import answer, settled_by
 
 PLAN = Plan("medium", SETTINGS, tuple(range(12)), tuple(NAMES), wide=True)
 
@@ -86,6 +86,14 @@ def test_a_study_without_an_arm_says_what_it_can(tmp_path):
         parts = sections(made, said_of_it, false_verdicts(made, 5), shown)
         assert name in answer(made, said_of_it)[0] and "Verdicts" in [part.title for part in parts]
         assert told(made, said_of_it, None)["verdicts"][name]["words"] == SUPPORTED
+
+
+def test_what_stays_open_says_what_would_settle_it():
+    told_of = {one.hypothesis.name: settled_by(one) for one in findings(study(NOTHING, noise=0.1))}
+    verdicts_of = said(NOTHING, noise=0.1)
+    for name, (words, _) in verdicts_of.items():
+        assert bool(told_of[name]) == (words == INCONCLUSIVE), name
+    assert any(" seeds would tell none from 0.05" in text for text in told_of.values())
 
 
 def test_transfer_from_nothing_left_to_learn_settles_nothing():
