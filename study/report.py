@@ -121,7 +121,7 @@ def sections(study: Study, said: list[Finding], flips: float | None, figures: di
     made = [
         Section("The answer", answer(study, said)),
         Section("Verdicts", claims, [verdict_table(said)], held("verdicts")),
-        Section("Few images", [], [curve_table(study)], held("images")),
+        Section("Few images", curve_notes(study), [curve_table(study)], held("images")),
         Section("Label information", [], [*pixel_tables(study), *ledger(study)], held("pixels")),
         Section("Parameters", [], parameter_tables(study), held("parameters")),
         Section("Place", [], point_tables(found.keys(study), "marker"), held("distance")),
@@ -157,6 +157,20 @@ def curve_table(study: Study) -> Table:
         if curve
     ]
     return Table(["arm", *map(str, counts), *["ideal world"] * len(ideal)], rows, "Accuracy by training images")
+
+
+def curve_notes(study: Study) -> list[str]:
+    """Of arms that what is called their ideal world does not bring as far as fewer images do."""
+    notes, every = [], "all images" if isinstance(study.plan.settings.knobs, Own) else "fresh ones in every step"
+    for arm, curve in found.curves(study).items():
+        most = max((count for count in curve if count), key=lambda count: curve[count].mean, default=0)
+        if 0 in curve and most and curve[most].mean > curve[0].mean + SMALLEST:
+            notes.append(
+                f"{arm} comes further with {most} images than with {every} ({curve[most].mean:.2f} against "
+                f"{curve[0].mean:.2f}), so that is not the most that it can reach, and its shares of it (A) are too "
+                "high."
+            )
+    return notes
 
 
 def pixel_tables(study: Study) -> list[Table]:

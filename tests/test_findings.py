@@ -15,7 +15,7 @@ from study.figures import figures
 from study.findings import Study, false_verdicts, findings, load, shifts, worth
 from study.hypotheses import HYPOTHESES, cells_of
 from study.plan import Plan
-from study.report import sections, told, write_report
+from study.report import curve_notes, sections, told, write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
 from study.words import answer, settled_by
 
@@ -128,6 +128,12 @@ def test_tables_hold_the_planted_numbers():
     assert found.keys(made)["S", "far"].mean == pytest.approx(0.5)
     few = {(row["images"], row["pixels"]): row["accuracy"].mean for row in found.pixel_rows(made)}
     assert few[16, 1] == pytest.approx(0.4) and few[8, None] == pytest.approx(0.3) and (128, 4) in few
+
+
+def test_an_ideal_world_that_is_none_is_named():
+    assert curve_notes(study(ALL_TRUE, noise=0)) == []
+    (note,) = curve_notes(study(ALL_TRUE | {"C ideal": 0.7, "C of 128": 0.9}, noise=0))
+    assert note.startswith("C comes further with 128 images than with fresh ones in every step (0.90 against 0.70)")
 
 
 def test_what_orders_the_errors_is_found():
