@@ -46,6 +46,8 @@ class Plan:
     """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
+    seeds: str = ""
+    """Others than the preset's, such as 12-23, in a folder of their own: a replication."""
     data: Path | None = None
     """A folder of your own images and masks, in place of drawn scenes."""
     size: int = 64
@@ -64,6 +66,8 @@ class Run:
     """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
+    seeds: str = ""
+    """Others than the preset's, such as 12-23, in a folder of their own: a replication."""
     data: Path | None = None
     """A folder of your own images and masks, in place of drawn scenes."""
     size: int = 64
@@ -150,8 +154,8 @@ def report(config: Report) -> None:
 def plan_of(config: Plan | Run):
     from .plan import PRESETS, make_plan
 
-    own = own_of(config, tuple(range(PRESETS[config.preset].seeds)))
-    return make_plan(config.out, config.preset, names_of(config.hypothesis), own)
+    seeds = parse_seeds(config.seeds) if config.seeds else tuple(range(PRESETS[config.preset].seeds))
+    return make_plan(config.out, config.preset, names_of(config.hypothesis), own_of(config, seeds), seeds)
 
 
 def own_of(config: Pilot | Plan | Run, seeds: tuple[int, ...]):
@@ -163,6 +167,18 @@ def own_of(config: Pilot | Plan | Run, seeds: tuple[int, ...]):
 
 def names_of(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.replace(" ", "").split(",") if name)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    from .pilot import SEEDS
+
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise UserError(f"--seeds {text}: FIRST-LAST is wanted, such as 12-23")
+    seeds = tuple(range(int(match[1]), int(match[2]) + 1))
+    if set(seeds) & set(SEEDS):
+        raise UserError(f"--seeds {text}: the pilot tuned the arms on {' and '.join(map(str, SEEDS))}; take others")
+    return seeds
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -98,7 +98,13 @@ class Plan:
         }
 
 
-def make_plan(folder: Path, preset: str, names: tuple[str, ...] = (), own: Own | None = None) -> Plan:
+def make_plan(
+    folder: Path,
+    preset: str,
+    names: tuple[str, ...] = (),
+    own: Own | None = None,
+    seeds: tuple[int, ...] | None = None,
+) -> Plan:
     """The folder's plan; a new one where it has none.
 
     Args:
@@ -106,6 +112,7 @@ def make_plan(folder: Path, preset: str, names: tuple[str, ...] = (), own: Own |
         preset: a key of PRESETS.
         names: of the hypotheses, a part of the preset's; (): all of them, and what is shown beside.
         own: a user's images, in place of scenes; of those alone, some hypotheses cannot be asked.
+        seeds: others than the preset's, for a replication.
 
     Raises:
         UserError: for a folder with another plan, an unknown hypothesis, a world that no pilot found fit.
@@ -118,15 +125,16 @@ def make_plan(folder: Path, preset: str, names: tuple[str, ...] = (), own: Own |
     settings = settings_of_pilot(folder, preset, own) if chosen.tuned else chosen.base
     settings = with_own(settings, own) if own else settings
     wanted = tuple(name for name in able if name in names or not names)
-    plan = Plan(preset, settings, tuple(range(chosen.seeds)), wanted, chosen.wide and not names)
+    plan = Plan(preset, settings, seeds or tuple(range(chosen.seeds)), wanted, chosen.wide and not names)
     path = Path(folder) / "plan.json"
     if path.exists():
         found = read_json(path)
         known = found.get("hash") if isinstance(found, dict) else None
         if known != plan.hash:
             raise UserError(
-                f"{path} holds another plan ({str(known)[:12]}, not {plan.hash[:12]}): another preset, part, pilot or "
-                f"version. Name another folder with --out; cells copied into its cells/ are not trained again"
+                f"{path} holds another plan ({str(known)[:12]}, not {plan.hash[:12]}): another preset, part, pilot, "
+                "other seeds or another version. Name another folder with --out; cells copied into its cells/ are not "
+                "trained again"
             )
         return plan
     write_json(path, {"hash": plan.hash, **plan.told()})

@@ -12,10 +12,10 @@ from test_pilot import planted
 
 from data_pipeline.command import UserError
 from data_pipeline.files import read_json
-from study.__main__ import parse_shard
+from study.__main__ import parse_seeds, parse_shard
 from study.cells import run_cells, seconds_of
 from study.hypotheses import cells_of
-from study.pilot import run_pilot
+from study.pilot import SEEDS, run_pilot
 from study.plan import PILOTS, PRESETS, make_plan, plan_from, settings_of_pilot, write_pilot
 
 
@@ -75,6 +75,22 @@ def test_a_part_of_the_hypotheses_needs_its_cells_alone(tmp_path):
     }  # fmt: skip
     with pytest.raises(UserError, match="--hypothesis H9: small has H6a, H6b, H2, H4"):
         make_plan(tmp_path / "other", "small", ("H9",))
+
+
+def test_other_seeds_are_another_study(tmp_path):
+    first, again = make_plan(tmp_path / "first", "small"), make_plan(tmp_path / "again", "small", seeds=(12, 13))
+    assert again.seeds == (12, 13) and again.hash != first.hash and again.settings == first.settings
+    assert not {spec.id for each in again.cells().values() for spec in each.values()} & {
+        spec.id for each in first.cells().values() for spec in each.values()
+    }
+    with pytest.raises(UserError, match=r"holds another plan .*: another preset, part, pilot, other seeds"):
+        make_plan(tmp_path / "again", "small")
+    assert parse_seeds("12-14") == (12, 13, 14) and parse_seeds("5-5") == (5,)
+    for wrong in ("12", "14-12", "a-b", "-3"):
+        with pytest.raises(UserError, match="FIRST-LAST is wanted"):
+            parse_seeds(wrong)
+    with pytest.raises(UserError, match=f"the pilot tuned the arms on {SEEDS[0]}"):
+        parse_seeds(f"{SEEDS[0]}-{SEEDS[0] + 9}")
 
 
 def test_a_folder_keeps_its_plan(tmp_path):
