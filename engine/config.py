@@ -106,7 +106,7 @@ class TrainConfig:
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
     xla: Literal["auto", "on", "off"] = "auto"
-    """Compile the training step; auto: on one GPU, for 1,000 steps or more."""
+    """Compile the training step; auto: on one GPU, for 3,000 steps or more."""
     devices: Literal["one", "all"] = "one"
     """all: every GPU of this machine, each taking a part of the batch."""
 
@@ -266,7 +266,7 @@ class ClassifierConfig:
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
     xla: Literal["auto", "on", "off"] = "auto"
-    """Compile the training step; auto: on one GPU, for 1,000 steps or more."""
+    """Compile the training step; auto: on one GPU, for 3,000 steps or more."""
 
     void: int | None = None
     """With --label-from-masks: mask value on disk that never counts."""

@@ -21,7 +21,7 @@ from .run import Run
 from .task import Task
 
 Config = TrainConfig | ClassifierConfig
-COMPILED_FROM = 1000  # steps of a stage: shorter ones end before XLA has compiled (benchmarks/README.md)
+COMPILED_FROM = 3000  # steps of a stage; what XLA saves in fewer does not pay for compiling (benchmarks/README.md)
 COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
 
 

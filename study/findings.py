@@ -152,9 +152,10 @@ def too_little_range(study: Study, one: Hypothesis) -> list[str]:
 
 def too_few_steps(study: Study, one: Hypothesis) -> list[str]:
     """The numbers of images at which twice the steps move the hypothesis's arms apart."""
-    arms = " and ".join(arm for arm, _ in one.arms)
+    arms = " less ".join(arm for arm, _ in one.arms)
+    where = " in scenes without a marker" if any(" key " in cell for cell in one.cells) else ""
     return [
-        f"twice the steps move {arms} by {moved:+.2f} with {count} images"
+        f"twice the steps move {arms} by {moved:+.2f} with {count} images{where}"
         for count, moved in shifts(study, one.arms).items()
         if abs(moved) > SHIFT
     ]
@@ -318,6 +319,21 @@ def backgrounds(study: Study) -> dict[tuple, Point]:
 def transfers(study: Study) -> dict[tuple, Point]:
     """(arm, way) → accuracy."""
     return table_of(study, [(arm, way, f"{arm} {way}".strip(), "independent") for arm in "SE" for way in WAYS])
+
+
+def leads(study: Study) -> dict[int, float]:
+    """By training images: how much nearer S comes to what it attains than E does, on the image's class."""
+    cells = {count: f" of {count}" for count in study.plan.settings.counts} | {study.count: ""}
+    return {
+        count: float(np.subtract(*(share(study, arm, arm + cells[count]) for arm in "SE")))
+        for count in sorted(cells)
+        if study.has(*(arm + cell for arm in "SE" for cell in (cells[count], " ideal")))
+    }
+
+
+def share(study: Study, arm: str, cell: str) -> float:
+    """A of a cell's accuracy."""
+    return attained(study.values(cell), study.values(f"{arm} ideal"), study.values(cell, "chance"))
 
 
 def worth(study: Study) -> tuple[float, str] | None:

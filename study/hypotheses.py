@@ -240,7 +240,7 @@ HYPOTHESES = (
     Hypothesis(
         "H6a",
         "from so few images, trained from scratch, masks teach segmentation better than labels teach classification, "
-        "each beside what it attains with fresh images without end",
+        "each beside what it attains with fresh images in every step",
         (*S_MIOU, *E),
         lead,
         arms=(("S", "miou"), ("E", "accuracy")),

@@ -19,8 +19,10 @@ from .cells import TRAIN, Spec, draw, result_of
 from .figures import ARM_WORDS
 from .figures import draw as draw_figures
 from .findings import Finding, Point, Study, findings, load
+from .hypotheses import SHIFT
 from .own import Own
-from .verdicts import SMALLEST
+from .pilot import RATES
+from .verdicts import LEVEL, POWER, SMALLEST
 from .words import QUESTION, answer, at_least, headline, line, not_tested, settled_by
 
 PAGE, DATA, SITTINGS = "study.html", "study.json", "sittings.jsonl"
@@ -34,6 +36,16 @@ SENTENCE = {
     "verdicts": "Points: the effect; lines: its 95% interval, not adjusted for the number of hypotheses.",
     "samples": "Each row the same scenes, but for what its name says.",
 }
+
+READ = (
+    f"Supported: p for is below {LEVEL}, and the effect at least {SMALLEST} (of H1: nearer to 0 than that). Not "
+    f"supported: p against is below {LEVEL}, so that an effect of {SMALLEST} is ruled out. Both p are adjusted for the "
+    f"number of hypotheses (Holm). Detectable: the effect that so many seeds find with {POWER:.0%} power. The last "
+    f"column: how many seeds would rule {SMALLEST} out with that power, were there no effect.",
+    "The effects of H6 and H1 are differences of A, the share of the way from chance (or an empty mask) to the ideal "
+    "world; of H2, 0.8 of the A that all pixels add to one, less what 16 add; of H3 and H4, differences of accuracy; "
+    "of H5, of the share of the error.",
+)
 
 
 def write_report(folder: Path) -> list[str]:
@@ -120,7 +132,9 @@ def sections(study: Study, said: list[Finding], flips: float | None, figures: di
     claims = [f"{one.hypothesis.name}: {one.hypothesis.claim}." for one in said]
     made = [
         Section("The answer", answer(study, said)),
-        Section("Verdicts", claims, [verdict_table(said)], held("verdicts")),
+        Section(
+            "Verdicts", [*claims, *(READ if study.plan.inferential else [])], [verdict_table(said)], held("verdicts")
+        ),
         Section("Few images", curve_notes(study), [curve_table(study)], held("images")),
         Section("Label information", [], [*pixel_tables(study), *ledger(study)], held("pixels")),
         Section("Parameters", [], parameter_tables(study), held("parameters")),
@@ -140,10 +154,19 @@ def verdict_table(said: list[Finding]) -> Table:
         about = one.verdict.estimate if one.verdict else None
         effect = Cell(one.value, (about.low, about.high) if about else None, "; ".join(one.reasons))
         adjusted = at_least(one.verdict.p_for_adjusted).removeprefix("= ") if one.verdict else None
+        against = at_least(one.verdict.p_against_adjusted).removeprefix("= ") if one.verdict else None
         detectable = one.verdict.detectable if one.verdict else None
         needed = one.verdict.seeds_needed if one.verdict else None
-        rows.append([one.hypothesis.name, one.words, effect, adjusted, detectable, needed])
-    head = ["hypothesis", "verdict", "effect, 95%", "adjusted p", "detectable", f"seeds that tell none from {SMALLEST}"]
+        rows.append([one.hypothesis.name, one.words, effect, adjusted, against, detectable, needed])
+    head = [
+        "hypothesis",
+        "verdict",
+        "effect, 95%",
+        "p for",
+        "p against",
+        "detectable",
+        f"seeds that tell none from {SMALLEST}",
+    ]
     return Table(head, rows, "Primary contrasts")
 
 
@@ -236,7 +259,7 @@ def guard_tables(study: Study, said: list[Finding], flips: float | None) -> list
     images = ["hypothesis", *(f"{count} images" for count in counts)]
     tables = [
         Table(head, parity, "Parity"),
-        Table(images, rows if counts else [], "By how much twice the steps move its arms apart"),
+        Table(images, rows if counts else [], "By how much twice the steps move its first arm less its second"),
         Table(["hypothesis", "verdict", "on the secondary metric", "effect there"], second, "Metrics"),
         Table(["", "share"], [["sign-flips with a false verdict", flips]], "False verdicts"),
     ]
@@ -244,9 +267,18 @@ def guard_tables(study: Study, said: list[Finding], flips: float | None) -> list
 
 
 def guard_notes(study: Study) -> list[str]:
-    """What no guard looked at."""
-    shifted = any(found.shifts(study, one.arms) for one in study.plan.hypotheses)
-    return [] if shifted else ["Not run in this study: the same with twice the steps (medium runs it)."]
+    """What the guards are, and what they did not look at."""
+    settings, ends = study.plan.settings, (RATES[0], RATES[-1])
+    at_an_end = ", ".join(arm for arm in "SCE" if settings.rates[arm] in ends and study.has(arm))
+    notes = [f"A shift of more than {SHIFT} leaves a verdict open; H4, H5 and the ideal worlds are not guarded so."]
+    if not any(found.shifts(study, one.arms) for one in study.plan.hypotheses):
+        notes = ["Not run in this study: the same with twice the steps (medium runs it)."]
+    if at_an_end:
+        notes.append(
+            f"The learning rate of {at_an_end} stands at an end of those that the pilot tried ("
+            f"{', '.join(f'{rate:g}' for rate in RATES)}; S also with pixels weighed alike): another might do better."
+        )
+    return notes
 
 
 def cell(point: Point | None) -> Cell | None:

@@ -1,6 +1,6 @@
 """What the study says in words: a sentence for each verdict, and the composed answer to the question it began with."""
 
-from .findings import Finding, Study, worth
+from .findings import Finding, Study, leads, worth
 from .own import Own
 from .verdicts import INCONCLUSIVE, NOT_SUPPORTED, SMALLEST, SUPPORTED
 
@@ -11,12 +11,12 @@ QUESTION = (
 
 ANSWERS = {
     "H6a": {
-        SUPPORTED: "The premise holds, each task by its own measure: with so few images a segmenter comes nearer to "
+        SUPPORTED: "The premise holds, each task by its own measure: with {count} images a segmenter comes nearer to "
         "what it can reach than a classifier does.",
-        NOT_SUPPORTED: "The premise does not hold, each task by its own measure: with so few images a segmenter comes "
+        NOT_SUPPORTED: "The premise does not hold, each task by its own measure: with {count} images a segmenter comes "
         "no nearer to what it can reach than a classifier does.",
-        INCONCLUSIVE: "Whether a segmenter comes nearer to what it can reach than a classifier does, each by its own "
-        "measure, stays open.",
+        INCONCLUSIVE: "Whether with {count} images a segmenter comes nearer to what it can reach than a classifier "
+        "does, each by its own measure, stays open.",
     },
     "H6b": {
         SUPPORTED: "It holds on the same decision too: asked for the class of the image, what learnt from masks comes "
@@ -27,11 +27,12 @@ ANSWERS = {
         "reach stays open.",
     },
     "H1": {
-        SUPPORTED: "The same network came equally far with masks and with labels: a lead of U-Net over the classifier "
-        "would be the network's, with its parameters.",
+        SUPPORTED: "The same network came equally near to what it can reach with masks and with labels: a lead of "
+        "U-Net over the classifier would be the network's, with its parameters.",
         NOT_SUPPORTED: "It is not the number of parameters alone: the same network, with the same first weights, "
-        "did not come equally far with masks and with labels.",
-        INCONCLUSIVE: "Whether the same network comes equally far with masks and with labels stays open.",
+        "did not come equally near to what it can reach with masks and with labels.",
+        INCONCLUSIVE: "Whether the same network comes equally near to what it can reach with masks and with labels "
+        "stays open.",
     },
     "H2": {
         SUPPORTED: "For the class of the image the many labelled pixels count: a few of them do not do what whole "
@@ -44,7 +45,7 @@ ANSWERS = {
         SUPPORTED: "The place counts: masks lose to labels where what tells the class lies away from the mask.",
         NOT_SUPPORTED: "The place was not seen to count: masks did not lose to labels where what tells the class lies "
         "away from the mask.",
-        INCONCLUSIVE: "Whether it matters that masks point at what tells the class stays open.",
+        INCONCLUSIVE: "Whether masks lose to labels as what tells the class moves away from the mask stays open.",
     },
     "H4": {
         SUPPORTED: "Labels teach the background where it goes with the class, and masks do so less.",
@@ -56,6 +57,21 @@ ANSWERS = {
         NOT_SUPPORTED: "Transfer takes away no more of the classifier's error than of the segmenter's.",
         INCONCLUSIVE: "Whether transfer takes away more of the classifier's error than of the segmenter's stays open.",
     },
+}
+
+# Beside a verdict: accuracies of cells, on a test set.
+BESIDE = {
+    "H1": (("S", "S"), ("C", "C")),
+    "H2": (("1 labelled pixel", "S 1 pixels"), ("16", "S 16 pixels"), ("all", "S")),
+    "H3": (
+        *(("S near", "S key near"), ("far", "S key far"), ("C near", "C key near"), ("far", "C key far")),
+        *(("S with its masks on the marker near", "S on key near"), ("far", "S on key far")),
+    ),
+    "H4": (
+        *(("C on backgrounds as in training", "C tied", "matched"), ("conflicting", "C tied", "conflicting")),
+        *(("S as in training", "S tied", "matched"), ("conflicting", "S tied", "conflicting")),
+    ),
+    "H5": (("E", "E long"), ("fine-tuned", "E fine-tuned"), ("S", "S long"), ("fine-tuned", "S fine-tuned")),
 }
 
 OF_SCENES = (
@@ -96,23 +112,39 @@ def answer(study: Study, said: list[Finding]) -> list[str]:
     sentences = []
     for one in said:
         if one.words in ANSWERS[one.hypothesis.name]:
-            other = [f"on the secondary metric {one.second}"] if one.second not in ("", one.words) else []
-            told = "; ".join([effect(one), *(one.reasons or other)])
-            sentences.append(f"{ANSWERS[one.hypothesis.name][one.words]} ({told})")
+            told = [effect(one), *one.reasons]
+            if one.second not in ("", one.words) and not any(one.second in reason for reason in one.reasons):
+                told.append(f"on the secondary metric {one.second}, {one.second_value:+.2f}")
+            told += beside(study, one.hypothesis.name)
+            sentence = ANSWERS[one.hypothesis.name][one.words].format(count=study.count)
+            sentences.append(f"{sentence} ({'; '.join(told)})")
     if not sentences:
         return ["One seed answers nothing: this was to see the study work."]
     if study.has("S", "E"):
         right = " and ".join(f"{arm} in {study.values(arm).mean():.0%}" for arm in "SE")
         sentences.append(f"With {study.count} images, {right} of new images named the class rightly.")
+    ahead = leads(study)
+    if len(ahead) > 1:
+        told = ", ".join(f"{value:+.2f} with {count}" for count, value in ahead.items())
+        sentences.append(f"The lead on the same decision by the number of images (H6b's measure): {told}.")
     ratio = worth(study)
     if ratio:
         value, bound = ratio
         sentences.append(
-            f"On the same decision, one mask was worth {bound}{value:.1f} labels: that many times {study.count} images "
-            f"with labels bring the encoder where {study.count} with masks bring U-Net. That is read off mean curves, "
-            "without an interval."
+            f"On the same decision, one image with a mask was worth {bound}{value:.1f} with a label: "
+            f"{bound}{value * study.count:.0f} of these bring the encoder where {study.count} of those bring U-Net. "
+            "That is read off mean curves at one number of images, without an interval."
         )
     return sentences
+
+
+def beside(study: Study, name: str) -> list[str]:
+    """The accuracies that a verdict is about, where the study has them all."""
+    cells = BESIDE.get(name, ())
+    if not cells or not study.has(*(cell for _, cell, *_ in cells)):
+        return []
+    told = (f"{what} {study.values(cell, 'accuracy', *test).mean():.2f}" for what, cell, *test in cells)
+    return ["accuracy: " + ", ".join(told)]
 
 
 def effect(one: Finding) -> str:

@@ -182,7 +182,11 @@ def test_what_is_missing_is_said(tmp_path):
 
 def test_the_answer_says_what_each_verdict_says():
     text = " ".join(answer(study(ALL_TRUE), findings(study(ALL_TRUE))))
-    assert "The premise holds" in text and "H6b +0." in text and "one mask was worth at least 8.0 labels" in text
+    assert (
+        "The premise holds" in text
+        and "H6b +0." in text
+        and "one image with a mask was worth at least 8.0 with a label" in text
+    )
     assert "With 16 images, S in 85% and E in 45% of new images" in text
     one = replace(PLAN, seeds=(0,))
     assert answer(study(ALL_TRUE, one), findings(study(ALL_TRUE, one)))[0].startswith("One seed answers nothing")

@@ -32,7 +32,8 @@ def test_another_studys_cells_make_another_page(tmp_path, monkeypatch):
     page = why.page(*why.read())
     lead = made.values("S", "accuracy").mean()
     assert f"| {lead:.2f} (" in page and "H6b +0.5" in page and "images/why/transfer.png" in page
-    assert "12 seeds" not in page and "Seeds\n0 to 11" in page and "636 trainings of 800 steps" in page
+    assert "Seeds 0 to 11, 636 trainings." in page and "H4 is" not in page.split("## Before it")[0]
+    assert "16 images train, for 800 steps of 8" in page and "H1 is" not in page  # what was not asked before
     assert "cores | 0–11 | 636 | 1 | 2 | 0.0 |" in page and "done twice" not in page
 
 
