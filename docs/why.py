@@ -1,7 +1,8 @@
 """docs/why.md, its figures and every number in it, from the cells of a finished study.
 
-python -m docs.why                       # from docs/why.json.gz
-python -m docs.why STUDY/study.json      # takes over another study's cells first
+python -m docs.why                               # from docs/why.json.gz
+python -m docs.why STUDY/study.json              # takes over another study's cells first
+python -m docs.why --again STUDY/study.json      # those of a replication
 """
 
 import gzip
@@ -17,6 +18,7 @@ from data_pipeline.command import UserError, run_command
 HERE = Path(__file__).parent
 KEPT, PAGE, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "images" / "why"
 EARLIER = HERE / "why-small.json.gz"  # the smaller study, which was looked at first
+AGAIN = HERE / "why-again.json.gz"  # a replication, on other seeds
 COLORS = 200  # of a figure's palette, which keeps it small
 
 INTRODUCTION = """\
@@ -60,23 +62,27 @@ training and test images.
 class Config:
     cells: Positional[Path | None] = None
     """A finished study's study.json; its cells replace those that are kept."""
+    again: Path | None = None
+    """A replication's."""
 
 
 def main(config: Config) -> None:
     if config.cells:
-        take_over(config.cells)
+        take_over(config.cells, KEPT)
+    if config.again:
+        take_over(config.again, AGAIN)
     if not KEPT.exists():
         raise UserError(f"{KEPT} is missing; first: python -m study run, then python -m docs.why STUDY/study.json")
     write()
     print(f"written from {KEPT.name}. Next: read {PAGE}")
 
 
-def take_over(path: Path) -> None:
+def take_over(path: Path, kept: Path) -> None:
     """Keep a study's cells and environment; the same bytes from the same study."""
     if not path.exists():
         raise UserError(f"{path} is missing; python -m study report --out {path.parent} writes it")
     text = json.dumps(json.loads(path.read_text(encoding="utf-8")), separators=(",", ":"), sort_keys=True)
-    KEPT.write_bytes(gzip.compress(text.encode(), mtime=0))
+    kept.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def write() -> None:
@@ -128,8 +134,8 @@ def page(study, said, kept: dict) -> str:
         parts.append("\n\n".join(part for part in (f"## {section.title}", text, tables, pictures) if part))
         if section.title == "The answer":
             parts.append(method(study))
-    parts += [before(study, said), how(study, kept)]
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+    parts += [before(study, said), again(), how(study, kept)]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def method(study) -> str:
@@ -217,6 +223,34 @@ def repeated(small, study):
             rows.append([*column, len(told), np.mean(told), np.std(told), np.abs(told).max()])
     head = ["training", "measure", "backgrounds", "seeds", "mean", "standard deviation", "largest"]
     return Table(head, rows, "Here, less there")
+
+
+def again() -> str:
+    """What other seeds say of what had stayed open."""
+    if not AGAIN.exists():
+        return ""
+    from study.findings import backgrounds
+    from study.report import point_tables, verdict_table
+
+    study, said, kept = read(AGAIN)
+    seeds, names = study.plan.seeds, ",".join(study.plan.names)
+    flags = f"--preset {study.plan.preset} --hypothesis {names} --seeds {seeds[0]}-{seeds[-1]}"
+    tables = [verdict_table(said), *point_tables(backgrounds(study), "test set")]
+    tables.append(sittings(kept["sittings"], sum(map(len, study.results))))
+    shown = "\n\n".join(map(markdown, tables))
+    return f"""\
+## Asked again
+
+What the two studies disagree on was asked once more, of worlds that neither had seen. The hypothesis, the seeds and
+their number were fixed before any of them was trained (plan `{study.plan.hash[:12]}`).
+
+```bash
+python -m study run {flags} --out AGAIN --jobs 2
+python -m docs.why --again AGAIN/study.json
+```
+
+{shown}
+"""
 
 
 def how(study, kept: dict) -> str:

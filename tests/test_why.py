@@ -26,8 +26,8 @@ def test_another_studys_cells_make_another_page(tmp_path, monkeypatch):
     write_report(tmp_path)
     monkeypatch.setattr(why, "KEPT", tmp_path / "why.json.gz")
     with pytest.raises(UserError, match="python -m study report"):
-        why.take_over(tmp_path / "nothing.json")
-    why.take_over(tmp_path / "study.json")
+        why.take_over(tmp_path / "nothing.json", why.KEPT)
+    why.take_over(tmp_path / "study.json", why.KEPT)
     assert json.loads(gzip.decompress(why.KEPT.read_bytes()))["results"]["0"] == made.results[0]
     page = why.page(*why.read())
     lead = made.values("S", "accuracy").mean()
