@@ -133,6 +133,7 @@ def page(study, said, kept: dict) -> str:
         text = "\n".join(f"- {one}" for one in section.text)
         parts.append("\n\n".join(part for part in (f"## {section.title}", text, tables, pictures) if part))
         if section.title == "The answer":
+            parts[-1] += "".join(f"\n- Asked again, on other seeds: {sentence}" for sentence in answered_again())
             parts.append(method(study))
     parts += [before(study, said), again(), how(study, kept)]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
@@ -223,6 +224,16 @@ def repeated(small, study):
             rows.append([*column, len(told), np.mean(told), np.std(told), np.abs(told).max()])
     head = ["training", "measure", "backgrounds", "seeds", "mean", "standard deviation", "largest"]
     return Table(head, rows, "Here, less there")
+
+
+def answered_again() -> list[str]:
+    """The replication's answer to what it was asked, in a sentence for each hypothesis."""
+    if not AGAIN.exists():
+        return []
+    from study.words import answer
+
+    study, said, _ = read(AGAIN)
+    return answer(study, said)[: len(said)]
 
 
 def again() -> str:
