@@ -115,7 +115,7 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
         jit_compile=jit_compile(config.xla, stage.epochs * stage.steps_per_epoch),
     )
     if trained.jit_compile:
-        recorder.say("XLA compiles the step first, which takes a minute or several (--xla off does without)")
+        recorder.say("XLA compiles the step first, which can take minutes (--xla off does without)")
     seen = recorder.steps_done() * config.batch_size
     try:
         trained.fit(

@@ -171,10 +171,11 @@ def names_of(text: str) -> tuple[str, ...]:
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     from .pilot import SEEDS
+    from .verdicts import MOST_SEEDS
 
     match = re.fullmatch(r"(\d+)-(\d+)", text)
-    if not match or int(match[1]) > int(match[2]):
-        raise UserError(f"--seeds {text}: FIRST-LAST is wanted, such as 12-23")
+    if not match or not 0 <= int(match[2]) - int(match[1]) < MOST_SEEDS:
+        raise UserError(f"--seeds {text}: FIRST-LAST is wanted, such as 12-23, and {MOST_SEEDS} seeds at most")
     seeds = tuple(range(int(match[1]), int(match[2]) + 1))
     if set(seeds) & set(SEEDS):
         raise UserError(f"--seeds {text}: the pilot tuned the arms on {' and '.join(map(str, SEEDS))}; take others")

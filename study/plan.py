@@ -66,7 +66,8 @@ class Plan:
     @property
     def inferential(self) -> bool:
         knobs = self.settings.knobs
-        return len(self.seeds) > 1 and not (isinstance(knobs, Own) and knobs.groups < LEAST_GROUPS)
+        tuned = PRESETS[self.preset].tuned
+        return tuned and len(self.seeds) > 1 and not (isinstance(knobs, Own) and knobs.groups < LEAST_GROUPS)
 
     @property
     def overlap(self) -> float:

@@ -270,7 +270,8 @@ def guard_notes(study: Study) -> list[str]:
     """What the guards are, and what they did not look at."""
     settings, ends = study.plan.settings, (RATES[0], RATES[-1])
     at_an_end = ", ".join(arm for arm in "SCE" if settings.rates[arm] in ends and study.has(arm))
-    notes = [f"A shift of more than {SHIFT} leaves a verdict open; H4, H5 and the ideal worlds are not guarded so."]
+    unguarded = ", ".join([*(one.name for one in study.plan.hypotheses if not one.arms), "the ideal worlds"])
+    notes = [f"A shift of more than {SHIFT} leaves a verdict open. Not guarded so: {unguarded}."]
     if not any(found.shifts(study, one.arms) for one in study.plan.hypotheses):
         notes = ["Not run in this study: the same with twice the steps (medium runs it)."]
     if at_an_end:

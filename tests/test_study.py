@@ -86,7 +86,8 @@ def test_other_seeds_are_another_study(tmp_path):
     with pytest.raises(UserError, match=r"holds another plan .*: another preset, part, pilot, other seeds"):
         make_plan(tmp_path / "again", "small")
     assert parse_seeds("12-14") == (12, 13, 14) and parse_seeds("5-5") == (5,)
-    for wrong in ("12", "14-12", "a-b", "-3"):
+    assert not make_plan(tmp_path / "smoke", "smoke", seeds=(0, 1, 2)).inferential  # of arms that nobody tuned
+    for wrong in ("12", "14-12", "a-b", "-3", "0-999999999"):
         with pytest.raises(UserError, match="FIRST-LAST is wanted"):
             parse_seeds(wrong)
     with pytest.raises(UserError, match=f"the pilot tuned the arms on {SEEDS[0]}"):
