@@ -33,7 +33,7 @@ def evaluate(config: EvaluateConfig) -> None:
 def evaluate_run(path: Path, config: EvaluateConfig) -> None:
     """A run and a split → runs/NAME/evaluation/SPLIT/."""
     from engine.run import Run
-    from engine.ways import ways_of_run
+    from engine.scoring.ways import ways_of_run
 
     if (opened := Run.open(path)).classifies:
         return evaluate_classifier(opened, config)
@@ -48,9 +48,9 @@ def evaluate_run(path: Path, config: EvaluateConfig) -> None:
 def evaluate_classifier(run, config: EvaluateConfig) -> None:
     """A classifier's run and a split → runs/NAME/evaluation/SPLIT/."""
     from data_pipeline.files import read_json, replace_folder
-    from engine.class_report import write_class_report
-    from engine.classes import look_at_photos, results_of, table, write_evaluation
-    from engine.scores import verdict
+    from engine.reporting.class_report import write_class_report
+    from engine.scoring.classes import look_at_photos, results_of, table, write_evaluation
+    from engine.scoring.scores import verdict
 
     run, name, photos = choose_photos(run, config)
     about = about_images(config, name, [run], photos) | {"label_from_masks": run.config["label_from_masks"]}
@@ -148,8 +148,8 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
     """Look at every image, write all files into ``target`` at once, and print the scores."""
     from data_pipeline.files import replace_folder
     from data_pipeline.loader import read_pair
-    from engine.evaluation import look
-    from engine.report import Album
+    from engine.reporting.report import Album
+    from engine.scoring.evaluation import look
 
     def read(pair):
         return read_pair(pair, data.encoding)
@@ -163,8 +163,8 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
 
 def write_all(folder: Path, title: str, found, encoding, about: dict, facts: list[str], album, history=None) -> None:
     """metrics.json, the tables and report.html."""
-    from engine.evaluation import results_of, write_evaluation
-    from engine.report import write_report
+    from engine.reporting.report import write_report
+    from engine.scoring.evaluation import results_of, write_evaluation
 
     results = results_of(found, encoding, about)
     write_evaluation(folder, found, results)
@@ -179,7 +179,7 @@ def write_all(folder: Path, title: str, found, encoding, about: dict, facts: lis
 
 def print_scores(target: Path) -> None:
     from data_pipeline.files import read_json
-    from engine.scores import show, table, verdict
+    from engine.scoring.scores import show, table, verdict
 
     results = read_json(target / "metrics.json")
     print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
@@ -246,8 +246,8 @@ def choose_images(run, config: EvaluateConfig):
 
 def evaluation_folder(path: Path, config: EvaluateConfig) -> Path:
     """An evaluation that stands already, or the run's own of this split, made now where it is lacking."""
-    from engine.evaluation import COUNTS_FILE
     from engine.run import Run
+    from engine.scoring.evaluation import COUNTS_FILE
 
     if (path / COUNTS_FILE).is_file():
         return path
@@ -266,7 +266,7 @@ def evaluation_folder(path: Path, config: EvaluateConfig) -> Path:
 def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
     """Whether an evaluation was made without a --void that is asked for, or before the run's masks were changed."""
     from data_pipeline.files import read_json
-    from engine.evaluation import COUNTS_FILE
+    from engine.scoring.evaluation import COUNTS_FILE
 
     if config.void is not None and config.void not in read_json(folder / "metrics.json").get("void", ()):
         return True
@@ -278,7 +278,7 @@ def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
 def compare_runs(config: EvaluateConfig) -> None:
     """Paired differences of several evaluations → --out."""
     from data_pipeline.files import replace_folder, write_json
-    from engine.compare import (
+    from engine.comparing.compare import (
         OF_LABELS,
         classifies,
         compare,
@@ -287,9 +287,9 @@ def compare_runs(config: EvaluateConfig) -> None:
         read_candidate,
         sentences,
     )
-    from engine.fair import costs, curves, print_costs, same_decision
-    from engine.report import write_comparison
-    from engine.scores import brackets, show
+    from engine.comparing.fair import costs, curves, print_costs, same_decision
+    from engine.reporting.report import write_comparison
+    from engine.scoring.scores import brackets, show
 
     folders = {name: evaluation_folder(path, config) for name, path in names_of(config.runs).items()}
     found = [read_candidate(name, folder) for name, folder in folders.items()]
@@ -315,9 +315,9 @@ def compare_runs(config: EvaluateConfig) -> None:
 def forecast_runs(config: EvaluateConfig) -> None:
     """Runs with different numbers of training masks → the learning curve and where it leads → --out."""
     from data_pipeline.files import replace_folder, write_json
-    from engine.compare import on_the_same_images, read_candidate
-    from engine.learning import learning_curve, training_counts
-    from engine.report import write_forecast
+    from engine.comparing.compare import on_the_same_images, read_candidate
+    from engine.comparing.learning import learning_curve, training_counts
+    from engine.reporting.report import write_forecast
     from engine.run import Run
 
     runs = names_of(config.runs)
@@ -356,7 +356,7 @@ def names_of(paths: tuple[Path, ...]) -> dict[str, Path]:
 def evaluate_ensemble(config: EvaluateConfig) -> None:
     """The mean of several runs' probabilities, beside each of them → --out."""
     from engine.run import Run
-    from engine.ways import refuse_strangers, ways_of_ensemble
+    from engine.scoring.ways import refuse_strangers, ways_of_ensemble
 
     runs = {name: Run.open(path) for name, path in names_of(config.runs).items()}
     refuse_classifiers(runs.values(), "--ensemble")
@@ -376,11 +376,11 @@ def pool_folds(config: EvaluateConfig) -> None:
     """The folds of a cross-validation, each scored on its own test part, as one evaluation → --out."""
     from data_pipeline.files import replace_folder
     from data_pipeline.loader import read_pair
-    from engine.compare import regroup
-    from engine.evaluation import Evaluation, pool
-    from engine.report import Album
+    from engine.comparing.compare import regroup
+    from engine.reporting.report import Album
     from engine.run import Run
-    from engine.ways import refuse_other_folds
+    from engine.scoring.evaluation import Evaluation, pool
+    from engine.scoring.ways import refuse_other_folds
 
     runs = [Run.open(path) for path in config.runs]
     refuse_classifiers(runs, "pooling folds")
@@ -415,9 +415,9 @@ def referee(config: EvaluateConfig) -> None:
     """Folders of predicted and true masks → --out."""
     from data_pipeline.files import replace_folder
     from data_pipeline.findings import print_findings
-    from engine.evaluation import look
-    from engine.referee import PICTURES, answer, open_case, ways_beside
-    from engine.report import Album
+    from engine.reporting.report import Album
+    from engine.scoring.evaluation import look
+    from engine.scoring.referee import PICTURES, answer, open_case, ways_beside
 
     case = open_case(
         config.predictions, config.truth, config.images, config.second_annotator, config.void, config.group_by

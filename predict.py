@@ -21,10 +21,10 @@ def predict(config: PredictConfig) -> None:
     from tqdm import tqdm
 
     from data_pipeline.files import write_mask, write_picture
-    from data_pipeline.preview import overlay
-    from engine.doubts import uncertainty
+    from data_pipeline.overlay import overlay
     from engine.predictor import Predictor
     from engine.run import Run
+    from engine.scoring.doubts import uncertainty
 
     above_zero(config, "batch_size")
     images = find_images(config.images)
@@ -56,7 +56,7 @@ def predict_labels(run, images: list[Path], config: PredictConfig) -> None:
     """A classifier's run and images → the class of each."""
     from data_pipeline.files import write_csv
     from data_pipeline.labels import Photo
-    from engine.classes import predict as probabilities_of
+    from engine.scoring.classes import predict as probabilities_of
 
     path = config.out / LABELS
     if path.exists() and not config.overwrite:

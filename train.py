@@ -75,13 +75,13 @@ def train_run(config: TrainConfig, run=None) -> None:
     from data_pipeline.dataset import validation_batches, validation_tiles
     from data_pipeline.loader import Loader
     from data_pipeline.weights import pixel_weights
-    from engine.building import make_model, make_stages, strategy_for
-    from engine.cost import bits_of_masks, forget_peak, write_cost
-    from engine.fit import fit
     from engine.framing import choose_frames
-    from engine.resume import how_to_go_on
     from engine.run import dataset_json
-    from engine.task import segmentation
+    from engine.training.building import make_model, make_stages, strategy_for
+    from engine.training.cost import bits_of_masks, forget_peak, write_cost
+    from engine.training.fit import fit
+    from engine.training.resume import how_to_go_on
+    from engine.training.task import segmentation
     from models import MODELS
 
     keras.backend.clear_session()
@@ -150,7 +150,7 @@ def settle(config: TrainConfig) -> TrainConfig:
         symmetry = "horizontal" if config.symmetry == "auto" else config.symmetry
         return config.replace(data=config.data.resolve(), symmetry=symmetry)
 
-    from data_pipeline.golfscape import write_scenes
+    from data_pipeline.importing.golfscape import write_scenes
 
     if not GOLFSCAPE.exists():
         write_scenes(GOLFSCAPE)
@@ -161,8 +161,8 @@ def settle(config: TrainConfig) -> TrainConfig:
 def print_plan(config, data, split, frames, scale, findings) -> None:
     """What is about to happen, and on what device."""
     from data_pipeline.findings import print_findings
-    from engine.fit import epochs_of
     from engine.run import device, warn_of_unseen_gpu
+    from engine.training.fit import epochs_of
 
     frame = frames[0]
     epochs, steps = epochs_of(config.steps, config.steps_per_epoch)
@@ -233,9 +233,9 @@ def default_name(config) -> str:
 
 def report(run, config) -> None:
     """Last lines: the best weights' score on the validation images, and the next command."""
-    from engine.baselines import fit_baselines
     from engine.predictor import Predictor
-    from engine.scores import judge, score, table, verdict
+    from engine.scoring.baselines import fit_baselines
+    from engine.scoring.scores import judge, score, table, verdict
 
     predictor = Predictor(run.model(), config.model, run.frame, config.batch_size)
     scored = score({"model": predictor} | fit_baselines(run), run.split.val, run.encoding)

@@ -70,7 +70,7 @@ def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
 
 def refuse_mistakes(config: ClassifierConfig) -> ClassifierConfig:
     """The settings with their automatic values decided, if data, weights and block are what every strategy wants."""
-    from engine.building import make_classifier
+    from engine.training.building import make_classifier
 
     config, data, _, scale = look(config)
     make_classifier(of_strategy(config, "finetune"), len(data.names), scale)
@@ -96,12 +96,12 @@ def train_run(config: ClassifierConfig, run=None) -> None:
     import tensorflow as tf
 
     from data_pipeline.loader import PhotoLoader
-    from engine.building import classifier_stages, make_classifier
-    from engine.cost import bits_of_labels, forget_peak, write_cost
-    from engine.fit import fit
-    from engine.resume import how_to_go_on
     from engine.run import photos_json
-    from engine.task import classification
+    from engine.training.building import classifier_stages, make_classifier
+    from engine.training.cost import bits_of_labels, forget_peak, write_cost
+    from engine.training.fit import fit
+    from engine.training.resume import how_to_go_on
+    from engine.training.task import classification
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(config.seed)
@@ -284,8 +284,8 @@ def default_name(config: ClassifierConfig) -> str:
 
 def report(run) -> None:
     """Last lines: the best weights' score on the validation images, and the next command."""
-    from engine.classes import look_at_photos, results_of, table
-    from engine.scores import verdict
+    from engine.scoring.classes import look_at_photos, results_of, table
+    from engine.scoring.scores import verdict
 
     results = results_of(look_at_photos(run, run.split.val), {})
     split = "" if run.split.test else " --split val"

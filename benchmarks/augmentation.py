@@ -23,7 +23,7 @@ from data_pipeline.augment import augment, preset
 from data_pipeline.command import run_command
 from data_pipeline.encoding import VOID, read_encoding
 from data_pipeline.files import read_image
-from data_pipeline.golfscape import Knobs, write_scenes
+from data_pipeline.importing.golfscape import Knobs, write_scenes
 from data_pipeline.masks import read_mask
 
 SCENES = 8  # golfscape images that are varied again and again

@@ -1,4 +1,5 @@
-"""How often the 95% intervals of ``engine/intervals.py`` hold the truth, and its tests find a difference that is none.
+"""How often the 95% intervals of ``engine/scoring/intervals.py`` hold the truth, and how often its tests find a
+difference that is none.
 
     python -m benchmarks.coverage              # 2,000 test sets of each kind
     python -m benchmarks.coverage --sets 200
@@ -38,7 +39,7 @@ import tyro
 from scipy import stats
 from scipy.special import expit, logit
 
-from engine.intervals import LEAST_HOLDERS, difference, difference_of_methods, interval, left_out
+from engine.scoring.intervals import LEAST_HOLDERS, difference, difference_of_methods, interval, left_out
 
 PIXELS = 100_000  # of an image
 SHARED = 0.2  # of the difficulty's variance: the image's, and as much again the image's in a class

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError, run_command
 from data_pipeline.files import read_json
-from engine.forecast import WORTH, Forecast, forecast, words
+from engine.comparing.forecast import WORTH, Forecast, forecast, words
 
 LEAST = 3  # counts in a window
 FACTORS = (2, 4)  # how far is forecast, in largest counts

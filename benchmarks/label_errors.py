@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError, run_command
 from data_pipeline.encoding import VOID
-from engine import confusion
-from engine.doubts import Doubt, doubts, rank, uncertainty
-from engine.objects import connect
+from engine.scoring import confusion
+from engine.scoring.doubts import Doubt, doubts, rank, uncertainty
+from engine.scoring.objects import connect
 
 LEAST, MOST = 0.01, 0.25  # of the image
 LARGE = 0.02  # of the image: larger errors have a row of their own

@@ -16,12 +16,12 @@ from unittest import mock
 import numpy as np
 import tyro
 
-from data_pipeline import sketches
+from data_pipeline.checking import sketches
+from data_pipeline.checking.misfits import misfits
 from data_pipeline.encoding import VOID
-from data_pipeline.golfscape import write_scenes
+from data_pipeline.importing.golfscape import write_scenes
 from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
-from data_pipeline.misfits import misfits
 from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import measure_scale
 

@@ -192,7 +192,7 @@ def hold_out_films(camvid: Path, out: Path) -> None:
         ]
         write_csv(out / "data" / film / "pairs.csv", rows)
     if not (out / "data/golfscape").exists():
-        from data_pipeline.golfscape import write_scenes
+        from data_pipeline.importing.golfscape import write_scenes
 
         write_scenes(out / "data/golfscape")
 
@@ -218,9 +218,9 @@ def train_and_score(name: str, flags: list[str], out: Path, threads: int) -> Non
 def score_run(path: Path, scores: Path) -> None:
     """The confusion matrix of each test image (each val image where there is no test part), at its own resolution."""
     from data_pipeline.loader import read_pair
-    from engine.confusion import confusion_matrix
     from engine.predictor import Predictor
     from engine.run import Run
+    from engine.scoring.confusion import confusion_matrix
 
     run = Run.open(path)
     predictor = Predictor(run.model(), run.config["model"], run.frame)
@@ -234,8 +234,8 @@ def score_run(path: Path, scores: Path) -> None:
 
 
 def print_tables(out: Path) -> None:
-    from engine.confusion import mean_iou
-    from engine.intervals import difference
+    from engine.scoring.confusion import mean_iou
+    from engine.scoring.intervals import difference
 
     def counts_of(cell):
         path = out / "scores" / f"{cell.name}.json"

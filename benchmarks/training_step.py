@@ -34,8 +34,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline.command import run_command
-from engine.losses import PixelLoss
 from engine.run import device
+from engine.training.losses import PixelLoss
 from models import build_model, dense_layers
 
 CLASSES = 2

@@ -119,7 +119,7 @@ class Golfscape:
 
 
 def check(config: Check) -> None:
-    from .check import check
+    from .checking.check import check
 
     check(
         config.data,
@@ -133,7 +133,7 @@ def check(config: Check) -> None:
 
 
 def preview(config: Preview) -> None:
-    from .preview import preview
+    from .checking.preview import preview
 
     if config.count < 1 or config.variations < 1 or config.seed < 0:
         raise UserError("--count and --variations of 1 or more and --seed of 0 or more are wanted")
@@ -157,13 +157,13 @@ def preview(config: Preview) -> None:
 
 
 def convert(config: Convert) -> None:
-    from .convert import convert
+    from .importing.convert import convert
 
     convert(config.source, config.destination, config.form)
 
 
 def tile(config: Tile) -> None:
-    from .tile import tile
+    from .importing.tile import tile
 
     if not 32 <= config.tile <= MOST_PIXELS:
         raise UserError(f"--tile {config.tile}: 32 to {MOST_PIXELS} pixels are wanted")
@@ -171,13 +171,13 @@ def tile(config: Tile) -> None:
 
 
 def download(config: Download) -> None:
-    from .download import download
+    from .importing.download import download
 
     download(config.name, config.destination, config.source)
 
 
 def golfscape(config: Golfscape) -> None:
-    from .golfscape import Knobs, write_scenes
+    from .importing.golfscape import Knobs, write_scenes
 
     if config.count < 3 or config.size < 32 or config.seed < 0:
         raise UserError("--count of 3 or more, --size of 32 or more and --seed of 0 or more are wanted")

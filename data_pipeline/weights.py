@@ -42,7 +42,8 @@ def border_weights(mask: np.ndarray, num_classes: int) -> np.ndarray:
     d1 and d2 are the distances in pixels, between centres, to the nearest and the second nearest cell; in a cell,
     d1 = 0. A cell is a connected region of one class, other than background (class 0). Regions connect through the
     sides of pixels, not through their corners: objects of a class that touch at a corner are two, and a line one
-    pixel wide parts them in every direction, as the paper's thin borders do. (``engine.objects`` counts with corners.)
+    pixel wide parts them in every direction, as the paper's thin borders do. (``engine.scoring.objects`` counts
+    with corners.)
 
     Left out (0) beyond BORDER_REACH, and everywhere if there are fewer than two cells.
     """

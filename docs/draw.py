@@ -175,7 +175,7 @@ def draw_progress(config: Progress) -> Path:
     """Rows of test images: image, true mask, what each run predicts, and the last one's errors."""
     from data_pipeline.files import write_picture
     from data_pipeline.loader import read_pair
-    from data_pipeline.preview import overlay
+    from data_pipeline.overlay import overlay
     from engine.pictures import errors
     from engine.predictor import Predictor
     from engine.run import Run
@@ -223,7 +223,7 @@ def sheet(rows: list[list[np.ndarray]], heads: list[str]) -> np.ndarray:
 
 def draw_glossary(config: Glossary) -> Path:
     """One small picture for each word that a picture explains."""
-    from data_pipeline.golfscape import Knobs, scene
+    from data_pipeline.importing.golfscape import Knobs, scene
 
     found = scene(3, Knobs(size=96))
     pictures = {

@@ -160,7 +160,7 @@ def method(study) -> str:
 
 def markdown(table) -> str:
     """A table of the page as Markdown, its intervals in brackets, its notes below."""
-    from engine.page import Cell, shown
+    from engine.reporting.page import Cell, shown
 
     def text(value) -> str:
         if not isinstance(value, Cell):
@@ -204,7 +204,7 @@ hypotheses, this one for {len(said)}; and some of its trainings were done again 
 
 def repeated(small, study):
     """By the measures that verdicts are read from: how far trainings with the same settings and seed differ."""
-    from engine.page import Table
+    from engine.reporting.page import Table
 
     columns = dict.fromkeys(
         column
@@ -325,7 +325,7 @@ def machine(one: dict) -> str:
 
 def sittings(sat: list[dict], needed: int):
     """What trained which seeds, for how long: a row for each kind of machine, in the order of the last sittings."""
-    from engine.page import Table
+    from engine.reporting.page import Table
 
     kinds = {}
     for one in sat:

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_pipeline.encoding import VOID
 from data_pipeline.files import write_atomically
-from data_pipeline.preview import overlay
+from data_pipeline.overlay import overlay
 
 ERROR_COLOR = (213, 94, 0)
 VOID_COLOR = (128, 128, 128)

@@ -24,7 +24,7 @@ from data_pipeline.split import Split
 from .config import ClassifierConfig, TrainConfig
 from .framing import Frame
 
-UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.resume``), until it ends well
+UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.training.resume``), until it ends well
 FOLDS = "folds.json"  # in a folder of runs: the settings of a cross-validation
 STRATEGIES = "strategies.json"  # in a folder of runs: the settings of classifiers of every strategy
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")

@@ -20,8 +20,8 @@ from keras import layers, ops
 from data_pipeline.augment import Policy, augment
 from data_pipeline.dataset import place_of
 from data_pipeline.encoding import VOID
-from engine.confusion import balanced_accuracy, confusion_matrix, macro_f1, mean_iou
-from engine.losses import PixelLoss
+from engine.scoring.confusion import balanced_accuracy, confusion_matrix, macro_f1, mean_iou
+from engine.training.losses import PixelLoss
 from models.classifier import unet_encoder
 from models.unet import unet
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.files import write_atomically
-from engine.plots import COLORS, drawn
+from engine.reporting.plots import COLORS, drawn
 
 from . import findings as found
 from .cells import TRAIN

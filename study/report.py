@@ -12,7 +12,7 @@ import numpy as np
 
 from data_pipeline.files import write_json
 from data_pipeline.label_bits import class_bits, mask_bits
-from engine.page import Cell, Plot, Section, Table, write_page
+from engine.reporting.page import Cell, Plot, Section, Table, write_page
 
 from . import findings as found
 from .cells import TRAIN, Spec, draw, result_of

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_pipeline.golfscape import Knobs as Course
-from data_pipeline.golfscape import band_noise, blob, paint_crowns, place_crowns, slope, turned_axes
+from data_pipeline.importing.golfscape import Knobs as Course
+from data_pipeline.importing.golfscape import band_noise, blob, paint_crowns, place_crowns, slope, turned_axes
 
 CUES = ("texture", "shape", "key")
 GRAIN = 8.0  # standard deviation of the ground's fine noise, in grey levels

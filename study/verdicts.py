@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import nctdtr, ndtr, stdtr, stdtrit
 
-from engine.intervals import holm
+from engine.scoring.intervals import holm
 
 LEVEL = 0.05  # of the adjusted p-values
 POWER = 0.8  # at which an effect counts as detectable

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from data_pipeline.encoding import VOID
-from engine.boundaries import boundary_f1, boundary_iou, measure, squared_distances, tolerance
+from engine.scoring.boundaries import boundary_f1, boundary_iou, measure, squared_distances, tolerance
 
 CORNER = math.sqrt(0.5)  # length of a contour that cuts a corner
 small_masks = st.tuples(st.integers(1, 8), st.integers(1, 8)).flatmap(

@@ -8,9 +8,9 @@ import pytest
 from conftest import run_script, save
 from PIL import Image
 
-from data_pipeline.check import survey
+from data_pipeline.checking.check import survey
 from data_pipeline.files import read_image, write_mask
-from data_pipeline.golfscape import CLASSES, Knobs, scene, write_scenes
+from data_pipeline.importing.golfscape import CLASSES, Knobs, scene, write_scenes
 from data_pipeline.masks import read_raw
 
 PALETTE = [entry["color"] for entry in CLASSES["classes"]]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data_pipeline.labels import Photo
 from data_pipeline.scale import Scale
-from engine.classes import activation_maps
+from engine.scoring.classes import activation_maps
 from models import ENCODERS, build_classifier, build_model, train_from
 from models.backbones import MOBILENET_V2
 
@@ -211,7 +211,7 @@ def test_imagenet_features_tell_clothes_apart_and_shuffled_ones_do_not(tmp_path)
         pytest.skip("needs real data: set MOBILENET_V2_WEIGHTS to a file and CLOTHING_DIR to a folder of folders")
     from data_pipeline.labels import find_photos, first_of_each
     from data_pipeline.loader import PhotoLoader
-    from engine.building import features_of
+    from engine.training.building import features_of
 
     photos = find_photos(Path(clothing)).photos
     parts = [

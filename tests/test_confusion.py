@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
 from data_pipeline.encoding import VOID
-from engine import confusion
-from engine.calibration import BINS, calibration_counts, expected_calibration_error, reliability
-from engine.confusion import confusion_matrix
+from engine.scoring import confusion
+from engine.scoring.calibration import BINS, calibration_counts, expected_calibration_error, reliability
+from engine.scoring.confusion import confusion_matrix
 
 TRUTH = np.array([[0, 0, 1, 1], [2, 2, VOID, VOID]], np.uint8)
 GUESS = np.array([[0, 1, 1, 1], [2, 0, 0, 2]], np.uint8)

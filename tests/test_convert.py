@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as run_length
 
-from data_pipeline.coco import MAX_OUTLINE
 from data_pipeline.command import UserError
-from data_pipeline.convert import convert
+from data_pipeline.importing.coco import MAX_OUTLINE
+from data_pipeline.importing.convert import convert
 from data_pipeline.inspection import inspect
 from data_pipeline.pairs import find_pairs
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from data_pipeline.encoding import VOID
-from engine.doubts import Doubt, doubts, rank, uncertainty
+from engine.scoring.doubts import Doubt, doubts, rank, uncertainty
 
 
 def certain(labels, num_classes, probability=0.9):

@@ -30,9 +30,9 @@ from conftest import ROOT, make_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_pipeline.download as module
+import data_pipeline.importing.download as module
 from data_pipeline.command import UserError
-from data_pipeline.download import DATASETS, Dataset, download
+from data_pipeline.importing.download import DATASETS, Dataset, download
 
 LAYOUT = {
     "train": "train/images",

@@ -16,12 +16,12 @@ from data_pipeline.pairs import Pair, find_pairs
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 from engine import predictor as predictor_module
-from engine.baselines import fit_baselines
 from engine.config import TrainConfig, parse_size, recipe_config
 from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor, ramp, starts
 from engine.run import Run, config_from_json, config_json, free_path
-from engine.scores import score, summary
+from engine.scoring.baselines import fit_baselines
+from engine.scoring.scores import score, summary
 from models import MODELS, build_model
 
 BYTES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)

@@ -20,12 +20,12 @@ from data_pipeline.inspection import inspect
 from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import measure_scale
 from data_pipeline.split import make_split
-from engine import baselines, confusion
-from engine.compare import Candidate, compare, headline, on_the_same_images, sentences
+from engine.comparing.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
-from engine.evaluation import Evaluation, alike, neighbours_alike, pool
 from engine.framing import choose_frames
-from engine.scores import range_of, verdict
+from engine.scoring import baselines, confusion
+from engine.scoring.evaluation import Evaluation, alike, neighbours_alike, pool
+from engine.scoring.scores import range_of, verdict
 from evaluate import evaluate
 from models import MODELS
 from train import create_run

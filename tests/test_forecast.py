@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.forecast import Forecast, covariance, fit, forecast, log_probability, truncated, words
+from engine.comparing.forecast import Forecast, covariance, fit, forecast, log_probability, truncated, words
 
 COUNTS = np.array([7, 14, 28, 56, 112])
 

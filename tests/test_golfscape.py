@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.command import UserError
-from data_pipeline.golfscape import Knobs, scene, write_scenes
+from data_pipeline.importing.golfscape import Knobs, scene, write_scenes
 
 
 def test_contract():

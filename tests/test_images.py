@@ -15,15 +15,15 @@ from PIL import Image
 
 import models
 from data_pipeline.augment import PRESETS, Policy, augment, preset
+from data_pipeline.checking.preview import preview
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from data_pipeline.files import MAX_PIXELS, read_image, read_picture
+from data_pipeline.importing.tile import tile, tiles_of
 from data_pipeline.inspection import inspect
 from data_pipeline.loader import Loader, read_pair
 from data_pipeline.pairs import find_pairs
-from data_pipeline.preview import preview
 from data_pipeline.scale import Scale, measure_scale
-from data_pipeline.tile import tile, tiles_of
 
 RNG = np.random.default_rng(0)
 

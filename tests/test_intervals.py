@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from benchmarks import coverage
-from engine.confusion import iou, mean_iou
-from engine.intervals import (
+from engine.scoring.confusion import iou, mean_iou
+from engine.scoring.intervals import (
     Difference,
     Interval,
     by_group,
@@ -310,7 +310,7 @@ def test_a_statistic_that_is_not_vectorised_is_refused():
 
 
 def test_tensorflow_is_not_needed():
-    code = "import sys, engine.intervals; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    code = "import sys, engine.scoring.intervals; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 

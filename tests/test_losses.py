@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from data_pipeline.encoding import VOID
 from engine.config import LOSS_TERMS
-from engine.losses import LOSSES, PixelLoss, class_logits
+from engine.training.losses import LOSSES, PixelLoss, class_logits
 
 # Probabilities (0.75, 0.25), (0.5, 0.5), (0.2, 0.8), and a pixel that never counts.
 LOGITS = np.log(np.array([[[[3, 1], [1, 1], [1, 4], [9, 1]]]], np.float32))
@@ -268,7 +268,7 @@ tf.config.set_logical_device_configuration(
 )
 import keras
 import numpy as np
-from engine import losses
+from engine.training import losses
 from models import build_model
 
 rng = np.random.default_rng(0)

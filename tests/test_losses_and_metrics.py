@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from data_pipeline.encoding import VOID
-from engine import metrics
-from engine.confusion import confusion_matrix, mean_iou
-from engine.losses import LOSSES, PixelLoss, cross_entropy, dice
+from engine.scoring.confusion import confusion_matrix, mean_iou
+from engine.training import metrics
+from engine.training.losses import LOSSES, PixelLoss, cross_entropy, dice
 from models import build_model
 
 # Probabilities (0.75, 0.25), (0.5, 0.5), (0.2, 0.8), and a pixel that never counts.

@@ -361,8 +361,8 @@ def squares(size: int, count: int):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "steps"), [("unet", 150), ("fc_densenet56", 200)])
 def test_overfits_four_images(name, steps):
-    from engine.confusion import confusion_matrix, mean_iou
-    from engine.losses import PixelLoss
+    from engine.scoring.confusion import confusion_matrix, mean_iou
+    from engine.training.losses import PixelLoss
 
     keras.utils.set_random_seed(0)
     images, labels = squares(64, 4)
@@ -376,7 +376,7 @@ def test_overfits_four_images(name, steps):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["unet_original", "unet_blog", "fc_densenet67", "fc_densenet103"])
 def test_loss_halves_in_twenty_steps(name):
-    from engine.losses import PixelLoss
+    from engine.training.losses import PixelLoss
 
     keras.utils.set_random_seed(2)
     spec = MODELS[name]

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from data_pipeline.encoding import VOID
-from engine import objects
-from engine.objects import connect, count_objects, divide, object_f1
+from engine.scoring import objects
+from engine.scoring.objects import connect, count_objects, divide, object_f1
 
 EIGHT = np.ones((3, 3))
 masks_of = {
@@ -297,5 +297,8 @@ def test_wrong_calls():
 
 
 def test_no_model_is_needed():
-    code = "import sys, engine.boundaries, engine.objects; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    code = (
+        "import sys, engine.scoring.boundaries, engine.scoring.objects; "
+        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0

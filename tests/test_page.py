@@ -16,7 +16,7 @@ import pytest
 from conftest import make_folder, save, shapes, write_classes
 from PIL import Image
 
-from engine.page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
+from engine.reporting.page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
 
 VOID = 255
 EVIL = "<img src=x onerror=alert(1)>.png"

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from engine import plots
+from engine.reporting import plots
 
 SVG, HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 HOSTILE = ("$x_1$ & \\frac", '<b>"it\'s"</b>', "</svg><script>", "bad\x00\nname", "道路")

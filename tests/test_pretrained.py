@@ -9,7 +9,7 @@ import pytest
 from conftest import shapes
 from keras import layers
 
-from engine.losses import PixelLoss
+from engine.training.losses import PixelLoss
 from models import MODELS, build_model
 from models.backbones import MOBILENET_V2, RESNET50, load_weights
 
@@ -321,7 +321,7 @@ def test_a_saved_model_is_the_same_when_loaded(untrained, tmp_path):
 
 def score_after_training(model, steps):
     """Mean IoU on the four images that it was trained on, and the loss of each step."""
-    from engine.confusion import confusion_matrix, mean_iou
+    from engine.scoring.confusion import confusion_matrix, mean_iou
 
     images, labels = map(np.stack, zip(*(shapes(index, 64, 3) for index in range(4)), strict=True))
     model.compile(keras.optimizers.Adam(1e-3), PixelLoss("ce"))

@@ -21,7 +21,7 @@ from PIL import Image
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import EvaluateConfig, TrainConfig
-from engine.resume import how_to_go_on, newest_state, save_state, states, undisturbed
+from engine.training.resume import how_to_go_on, newest_state, save_state, states, undisturbed
 from evaluate import evaluate
 from models import build_model
 from train import train
@@ -85,7 +85,7 @@ def interrupted(config: TrainConfig, monkeypatch, after: int) -> Path:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("engine.fit.save_state", interrupting)
+        patched.setattr("engine.training.fit.save_state", interrupting)
         with pytest.raises(KeyboardInterrupt, match=f"--resume .*{config.name}$"):
             train(config)
     return config.runs_dir / config.name
@@ -104,7 +104,7 @@ def whole(tmp_path_factory):
 def small(tmp_path_factory):
     """The same with a narrow U-Net with dropout; every later training within this process has it too."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("engine.building.build_model", partial(build_model, width=4, dropout=0.2))
+        patched.setattr("engine.training.building.build_model", partial(build_model, width=4, dropout=0.2))
         folder = tmp_path_factory.mktemp("small")
         make_folder(folder / "d", 10, size=40)
         train(settings(folder, "whole"))

@@ -18,14 +18,14 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import write_json, write_mask
 from data_pipeline.scale import Scale
-from engine.building import classifier_stages
-from engine.compare import Candidate
+from engine.comparing.compare import Candidate
+from engine.comparing.fair import as_labels, curves
 from engine.config import ClassifierConfig
-from engine.confusion import confusion_matrix
-from engine.cost import forget_peak, peak_memory
-from engine.evaluation import Evaluation
-from engine.fair import as_labels, curves
-from engine.resume import save_state
+from engine.scoring.confusion import confusion_matrix
+from engine.scoring.evaluation import Evaluation
+from engine.training.building import classifier_stages
+from engine.training.cost import forget_peak, peak_memory
+from engine.training.resume import save_state
 from models import build_classifier, build_model
 from train_classifier import train
 
@@ -120,8 +120,8 @@ def test_the_peak_of_memory_is_counted_anew():
 
 def test_a_tile_keeps_the_centre_that_names_it(monkeypatch):
     seen = []
-    monkeypatch.setattr("engine.building.photo_batches", lambda loader, policy, **_: seen.append(policy))
-    monkeypatch.setattr("engine.building.held_out_photos", lambda *_: None)
+    monkeypatch.setattr("engine.training.building.photo_batches", lambda loader, policy, **_: seen.append(policy))
+    monkeypatch.setattr("engine.training.building.held_out_photos", lambda *_: None)
     for tile in (None, 32):
         config = ClassifierConfig(strategy="scratch", size="32x32", augment="strong", tile=tile)
         classifier_stages(config, None, None, None, Scale("uint8", (0,) * 3, (255,) * 3))[0].batches(0)
@@ -203,7 +203,7 @@ def interrupted(config: ClassifierConfig, monkeypatch, after: int) -> Path:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("engine.fit.save_state", interrupting)
+        patched.setattr("engine.training.fit.save_state", interrupting)
         with pytest.raises(KeyboardInterrupt, match=f"train_classifier.py --resume .*{config.name}"):
             train(config)
     return config.runs_dir / config.name
@@ -223,7 +223,7 @@ def test_cached_features_train_the_same_head(folder, monkeypatch):
     """Without augmentation, the head learns the same from features that are kept as from images."""
     for name, cache in (("kept", True), ("asked", False)):
         config = settings(folder, name, strategy="frozen", augment="none", symmetry="none", cache_features=cache)
-        monkeypatch.setattr("engine.building.build_classifier", partial(build_classifier, dropout=0.0))
+        monkeypatch.setattr("engine.training.building.build_classifier", partial(build_classifier, dropout=0.0))
         train(config)
     kept, asked = (history(folder / f"runs/{name}") for name in ("kept", "asked"))
     for one, other in zip(kept, asked, strict=True):

@@ -16,9 +16,9 @@ from tqdm import tqdm
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import RECIPES, TrainConfig, recipe_config, recipe_named
-from engine.fit import Recorder, Stage, collapsed, is_over, jit_compile, score_of
-from engine.optimizers import learning_rate, make_optimizer, swap_averages
-from engine.task import segmentation
+from engine.training.fit import Recorder, Stage, collapsed, is_over, jit_compile, score_of
+from engine.training.optimizers import learning_rate, make_optimizer, swap_averages
+from engine.training.task import segmentation
 from train import train
 
 
@@ -250,7 +250,7 @@ def test_the_time_left_leaves_out_what_compiling_took(capsys, monkeypatch):
     recorder.task, recorder.names, recorder.bar = segmentation("ce"), ("a", "b"), tqdm(disable=True)
     recorder.first, recorder.earlier, recorder.compiled = 0, (0, 0.0), 1000.0  # the first step was done
     recorder.stage = SimpleNamespace(epochs=4, steps_per_epoch=50)
-    monkeypatch.setattr("engine.fit.time.monotonic", lambda: 1098.0)  # 49 steps later
+    monkeypatch.setattr("engine.training.fit.time.monotonic", lambda: 1098.0)  # 49 steps later
     row = dict.fromkeys(("loss", "miou", "val_loss", "val_miou"), 0.5) | {"epoch": 1, "step": 50, "seconds": 900.0}
     recorder.rows = [row | {"val_iou_a": 0.5, "val_iou_b": 0.5}]
     recorder.report(np.eye(2))
@@ -274,7 +274,9 @@ def test_xla_and_16_bits_train_and_go_on(tmp_path, monkeypatch, capsys, settings
         train(TrainConfig(name="whole", **tiny, **settings))
         assert ("XLA compiles the step first" in capsys.readouterr().out) == (settings.get("xla") == "on")
         with monkeypatch.context() as patched:
-            patched.setattr("engine.fit.is_over", lambda scores, stage, patience: len(scores) >= 2)  # cut short
+            patched.setattr(
+                "engine.training.fit.is_over", lambda scores, stage, patience: len(scores) >= 2
+            )  # cut short
             patched.setattr("train.report", lambda run, config: interrupt())
             with pytest.raises(KeyboardInterrupt):
                 train(TrainConfig(name="cut", **tiny, **settings))

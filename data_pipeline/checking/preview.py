@@ -1,0 +1,196 @@
+"""Pictures of a data set: what the network really sees, and the worst of what was found."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_pipeline.augment import augment, preset
+from data_pipeline.command import UserError
+from data_pipeline.encoding import VOID, Encoding
+from data_pipeline.files import read_picture, write_picture
+from data_pipeline.findings import print_findings, refuse_errors
+from data_pipeline.inspection import inspect
+from data_pipeline.loader import Loader, default_frame, read_pair
+from data_pipeline.overlay import overlay
+from data_pipeline.pairs import find_pairs
+from data_pipeline.scale import Scale, measure_scale
+from data_pipeline.split import make_split
+
+CELL = 224  # pixels along each side of a picture in a grid
+GAP = 6
+CAPTION = 34  # pixels below a picture
+INK, PAPER, VOID_TINT = (30, 30, 30), (255, 255, 255), (150, 150, 150)
+MOST_SHOWN = 24  # thumbnails on a sheet
+
+
+def preview(
+    source: Path,
+    out: Path,
+    *,
+    augmentation: str,
+    symmetry: str = "horizontal",
+    count: int = 4,
+    variations: int = 4,
+    size: tuple[int, int] | None = None,
+    crop: int | None = None,
+    mask_suffix: str = "",
+    void: tuple[int, ...] = (),
+    seed: int = 0,
+) -> None:
+    """A grid of training pairs: image, mask over it, and what the training pipeline makes of them.
+
+    Raises:
+        UserError: for a data set with errors.
+    """
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"--out {out}: a name that ends in .png or .jpg is wanted")
+    pairs, findings = find_pairs(source, mask_suffix)
+    data = inspect(source, pairs, void)
+    refuse_errors(findings + data.findings)
+    print_findings(findings + data.findings)
+    split = make_split(data.pairs(), data.presence(), seed)
+    scale = measure_scale(split.train, data.encoding)
+    tile = size or ((crop, crop) if crop else default_frame(data.sizes())[0])
+    load = Loader(split.train, data.encoding, size)
+    policy = preset(augmentation, symmetry, tile, scale=scale)
+    rows = []
+    for index in range(min(count, len(split.train))):
+        image, mask = load(index)
+        drawn = [augment(image, mask, (seed, epoch, index), policy) for epoch in range(variations)]
+        cells = [scale.show(image), marked(image, mask, data.encoding, scale)]
+        cells += [marked(*one, data.encoding, scale) for one in drawn]
+        rows.append((split.train[index].stem, cells))
+    headings = ["image", "mask", *(f"{augmentation} {number + 1}" for number in range(variations))]
+    write_picture(out, grid(rows, headings, data.encoding))
+    print(
+        f"{len(rows)} training pairs, each with {variations} variations ({augmentation}, symmetry {symmetry}, "
+        f"{tile[0]}×{tile[1]} pixels): {out}"
+    )
+
+
+def marked(image: np.ndarray, mask: np.ndarray, encoding: Encoding, scale: Scale) -> np.ndarray:
+    """A pair for the eye: classes in their colours with outlines, void hatched; uint8 (H, W, 3)."""
+    shown = overlay(scale.show(image), mask, encoding.colors, 0.45)
+    for label in range(encoding.num_classes):
+        outlines, _ = cv2.findContours((mask == label).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+        if label:
+            cv2.drawContours(shown, outlines, -1, encoding.colors[label], 1)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    shown[(mask == VOID) & ((x + y) // 4 % 3 == 0)] = VOID_TINT
+    return shown
+
+
+def grid(rows: list[tuple[str, list[np.ndarray]]], headings: list[str], encoding: Encoding | None) -> np.ndarray:
+    """Pictures in rows under headings, each row named, with a legend of the classes; uint8 (H, W, 3)."""
+    columns = max(len(cells) for _, cells in rows)
+    width = columns * (CELL + GAP) + GAP
+    lines = legend_lines(encoding, width) if encoding else []
+    top, foot = 24, 24 * len(lines) + GAP
+    height = top + len(rows) * (CELL + CAPTION + GAP) + foot
+    sheet = np.full((height, width, 3), PAPER, np.uint8)
+    for column, heading in enumerate(headings):
+        write(sheet, heading, GAP + column * (CELL + GAP), 16)
+    for row, (name, cells) in enumerate(rows):
+        y = top + row * (CELL + CAPTION + GAP)
+        write(sheet, name, GAP, y + CELL + 14)
+        for column, cell in enumerate(cells):
+            x = GAP + column * (CELL + GAP)
+            fitted = fit(cell)
+            sheet[y : y + fitted.shape[0], x : x + fitted.shape[1]] = fitted
+    for number, line in enumerate(lines):
+        y = height - foot + 24 * number + 14
+        for x, name, color in line:
+            cv2.rectangle(sheet, (x, y - 10), (x + 14, y + 4), color, -1)
+            cv2.rectangle(sheet, (x, y - 10), (x + 14, y + 4), INK, 1)
+            write(sheet, name, x + 20, y + 2)
+    return sheet
+
+
+def legend_lines(encoding: Encoding, width: int) -> list[list[tuple[int, str, tuple[int, int, int]]]]:
+    """(x, name, colour) of each class and of void, broken into lines of a width."""
+    lines, x = [[]], GAP
+    named = [*zip(encoding.names, encoding.colors, strict=True), ("void (hatched): never counts", VOID_TINT)]
+    for name, color in named:
+        length = 34 + text_width(name)
+        if x + length > width and lines[-1]:
+            lines.append([])
+            x = GAP
+        lines[-1].append((x, name, color))
+        x += length
+    return lines
+
+
+def fit(picture: np.ndarray) -> np.ndarray:
+    """At most CELL × CELL, with its own shape; small pictures are enlarged by whole pixels."""
+    factor = CELL / max(picture.shape[:2])
+    size = tuple(max(1, round(side * factor)) for side in picture.shape[1::-1])
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
+
+
+def write(sheet: np.ndarray, text: str, x: int, y: int) -> None:
+    """Text with its foot at (x, y), cut off at a cell's width where it is longer than the sheet allows."""
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(sheet, plain, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+
+
+def text_width(text: str) -> int:
+    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
+
+
+def write_sheet(path: Path, found) -> bool:
+    """Thumbnails of the pairs that errors and warnings name, the gravest first; False if there are none.
+
+    found: a Survey (check.py).
+    """
+    by_file = {str(file): pair for pair in found.pairs for file in pair.files}
+    cells = []
+    for finding in found.findings:
+        if finding.level == "note":
+            continue
+        for file in finding.files[:4]:
+            if len(cells) < MOST_SHOWN and Path(file).is_file():
+                cells.append(
+                    (f"{finding.level}: {finding.kind}", Path(file).name, thumbnail(by_file.get(file), file, found))
+                )
+    if not cells:
+        return False
+    rows = []
+    for first in range(0, len(cells), 4):
+        part = cells[first : first + 4]
+        rows.append((part, [picture for _, _, picture in part]))
+    sheet = grid([("", pictures) for _, pictures in rows], [], found.data.encoding if found.data else None)
+    for row, (part, _) in enumerate(rows):
+        for column, (kind, name, _) in enumerate(part):
+            x, y = GAP + column * (CELL + GAP), 24 + row * (CELL + CAPTION + GAP)
+            write(sheet, shorten(kind), x, y - 4)
+            write(sheet, shorten(name), x, y + CELL + 12)
+    write_picture(path, sheet)
+    return True
+
+
+def shorten(text: str) -> str:
+    """Cut to a cell's width."""
+    while text_width(text) > CELL:
+        text = text[:-2]
+    return text
+
+
+def thumbnail(pair, file: str, found) -> np.ndarray:
+    """A pair with its mask, or the one file that can be read, or a blank; uint8 (H, W, 3)."""
+    try:
+        if pair and found.scale:
+            image, mask = read_pair(pair, found.data.encoding)
+            found.scale.refuse_other(pair.image, image.dtype.name, image.shape[2])
+            if image.shape[:2] == mask.shape:
+                return marked(image, mask, found.data.encoding, found.scale)
+    except UserError:
+        pass  # one of the two is damaged, or of another kind: show the file alone
+    try:
+        pixels = read_picture(Path(file)).pixels
+    except UserError:
+        return np.full((CELL, CELL, 3), 225, np.uint8)
+    if pixels.dtype != np.uint8 or pixels.shape[2] < 3:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = ((pixels[..., :1] - low) / max(high - low, 1e-9) * 255).astype(np.uint8).repeat(3, 2)
+    return np.ascontiguousarray(pixels[..., :3])

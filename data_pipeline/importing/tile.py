@@ -1,0 +1,84 @@
+"""Large scenes cut to tiles: a data set in which the tiles of one scene are one group."""
+
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_pipeline.command import UserError
+from data_pipeline.encoding import VOID
+from data_pipeline.files import replace_folder, write_atomically, write_csv, write_json, write_mask, write_picture
+from data_pipeline.findings import print_findings, refuse_errors
+from data_pipeline.inspection import inspect
+from data_pipeline.loader import read_pair
+from data_pipeline.pairs import PAIRS_FILE, find_pairs
+
+
+def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void: tuple[int, ...] = ()) -> None:
+    """Write a data set's tiles of size × size pixels: images/, masks/, classes.json and pairs.csv with groups.
+
+    Every pixel is in one tile. What a tile has beyond its scene is mirrored in the image and void in the mask;
+    tiles without a label are left out.
+
+    Raises:
+        UserError: for a data set with errors, or a destination that exists.
+    """
+    if destination.exists():
+        raise UserError(f"{destination} exists; name another folder, or remove it first")
+    pairs, findings = find_pairs(source, mask_suffix)
+    data = inspect(source, pairs, void)
+    findings = [finding for finding in findings + data.findings if finding.kind != "too-long"]  # to be cut up here
+    refuse_errors(findings)
+    print_findings(findings)
+    encoding, rows, blank = data.encoding, [], 0
+    with replace_folder(destination) as folder:
+        for pair in tqdm(pairs, "cutting", unit="scene", leave=False, disable=None):
+            image, mask = read_pair(pair, encoding)
+            for top, left, part, labels in tiles_of(image, mask, size):
+                if (labels == VOID).all():
+                    blank += 1
+                    continue
+                name = f"{pair.stem}_y{top:05d}_x{left:05d}"
+                suffix = ".png" if part.dtype == np.uint8 and part.shape[2] == 3 else ".tif"
+                row = {"image": f"images/{name}{suffix}", "mask": f"masks/{name}.png"}
+                write_image(folder / row["image"], part)
+                write_mask(folder / row["mask"], labels, encoding.colors)
+                rows.append(row | ({"split": pair.split} if pair.split else {}) | {"group": pair.group or pair.stem})
+        if not rows:
+            raise UserError(f"{source}: not one pixel is labelled")
+        classes = [
+            {"name": name, "value": i, "color": list(color)}
+            for i, (name, color) in enumerate(zip(encoding.names, encoding.colors, strict=True))
+        ]
+        write_json(folder / "classes.json", {"classes": classes, "void": [VOID]})
+        write_csv(folder / PAIRS_FILE, rows)
+    without = f" ({blank} without any label left out)" if blank else ""
+    print(
+        f"{len(rows)} tiles of {len(pairs)} scenes are in {destination}/{without}; the tiles of a scene are one group. "
+        f"Next: python -m data_pipeline check {shlex.quote(str(destination))}"
+    )
+
+
+def tiles_of(image: np.ndarray, mask: np.ndarray, size: int):
+    """(top, left, image part, mask part) of all tiles, each size × size."""
+    down, right = (-side % size for side in mask.shape)
+    if down or right:
+        image = np.atleast_3d(cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT_101))
+        mask = cv2.copyMakeBorder(mask, 0, down, 0, right, cv2.BORDER_CONSTANT, value=VOID)
+    for top in range(0, mask.shape[0], size):
+        for left in range(0, mask.shape[1], size):
+            part = np.s_[top : top + size, left : left + size]
+            yield top, left, np.ascontiguousarray(image[part]), np.ascontiguousarray(mask[part])
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """PNG for 8-bit RGB; else TIFF, compressed without loss."""
+    if path.suffix == ".png":
+        write_picture(path, image)
+        return
+    import tifffile
+
+    with write_atomically(path) as temporary:
+        tifffile.imwrite(temporary, image, photometric="minisblack", planarconfig="contig", compression="zlib")

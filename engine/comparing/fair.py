@@ -1,0 +1,156 @@
+"""Masks beside labels: what each training cost, how it did on the same images, and its curve over their number."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline.command import UserError
+from data_pipeline.encoding import Encoding
+from data_pipeline.files import read_json
+from data_pipeline.labels import centre_of, image_of, label_names, label_of_pixels
+from data_pipeline.masks import read_mask
+from engine.run import Run
+from engine.scoring.classes import one_hot
+from engine.scoring.intervals import by_group, interval
+from engine.scoring.scores import HEADLINES, bounds, brackets, number, show, unit_of
+from engine.training.cost import COST
+
+from .compare import OF_LABELS, Candidate, Measure, by_method, classifies, measure_of, truths
+
+COUNTS = ("train_count", "train_per_class", "data")  # in which the runs of one curve may differ
+
+
+def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:
+    """A row for each run that left a cost.json: what it took, and its own score on its own task."""
+    rows = []
+    for one in candidates:
+        path = folders[one.name].resolve().parent.parent / COST
+        if not one.settings or not path.is_file():
+            continue
+        measure = measure_of([one])
+        groups = one.found.groups
+        ends = interval(by_group(one.matrices, groups), measure.of, unit=unit_of(groups))
+        rows.append(
+            {
+                "name": one.name,
+                "task": one.settings.get("strategy", "masks"),
+                "network": one.settings.get("backbone") or one.settings["model"],
+                **read_json(path),
+                "score": measure.name,
+                "value": number(measure.of(one.matrices.sum(0))),
+                "value_ci95": bounds(ends),
+                "value_ci95_note": ends.note or None,
+            }
+        )
+    return rows
+
+
+def same_decision(candidates: list[Candidate], folders: dict[str, Path]) -> list[Candidate]:
+    """Segmenters beside classifiers: what each says of the same images' labels.
+
+    A segmenter's label is read off the mask that it predicted, by the rule that the classifiers' labels were read off
+    the true masks. Where it finds no foreground it has no answer, and is counted as wrong.
+
+    Raises:
+        UserError: where the classifiers' labels come from no masks, or from different rules, or masks of other classes.
+    """
+    known = [one for one in candidates if classifies(one)]
+    rules = {(one.settings["label_from_masks"], one.settings["tile"]) for one in known}
+    if len(rules) > 1 or (None, None) in rules:
+        raise UserError(
+            "segmenters are compared with classifiers on labels from the same masks: train all classifiers with one "
+            "--label-from-masks (and --tile)"
+        )
+    rule, tile = rules.pop()
+    return [one if classifies(one) else as_labels(one, known[0], rule, tile, folders[one.name]) for one in candidates]
+
+
+def as_labels(candidate: Candidate, classifier: Candidate, rule: str, tile: int | None, folder: Path) -> Candidate:
+    """A segmenter's evaluation as one of labels, of the images that the classifier was scored on."""
+    if not candidate.settings:
+        raise UserError(f"{candidate.name}: only runs of train.py are compared with classifiers")
+    encoding = Run.folder(folder.resolve().parent.parent).encoding
+    names = label_names(rule, encoding)
+    if names != classifier.found.names:
+        raise UserError(
+            f"{candidate.name} by {rule} knows {', '.join(names)}; {classifier.name} knows "
+            f"{', '.join(classifier.found.names)}"
+        )
+    place = {stem: i for i, stem in enumerate(candidate.found.stems)}
+    wanted = [image_of(stem) if tile else stem for stem in classifier.found.stems]
+    lacking = set(wanted) - set(place)
+    if lacking:
+        raise UserError(
+            f"{candidate.name} was not scored on {len(lacking)} of {classifier.name}'s images; train both with one "
+            "--split-seed"
+        )
+    matrices, labels = candidate.matrices[[place[stem] for stem in wanted]], truths(classifier)
+    true, predicted = matrices.sum(2), matrices.sum(1)  # (N, C): pixels of each class, where the truth is not void
+    if tile:
+        agree = true[np.arange(len(labels)), labels] > 0
+        said = np.array([answer_at_centre(stem, folder, encoding, tile) for stem in classifier.found.stems])
+    else:
+        agree = label_of_pixels(true, rule, encoding) == labels
+        said = label_of_pixels(predicted, rule, encoding)
+        said = np.where(said < 0, (labels + 1) % len(names), said)
+    if not agree.all():
+        other = classifier.found.stems[int(agree.argmin())]
+        raise UserError(
+            f"{candidate.name} was scored against masks that do not give {classifier.name}'s labels ({other} is the "
+            "first): train both on one data set, or remove the older evaluation's folder and evaluate anew"
+        )
+    found = replace(classifier.found, counts={"confusion": one_hot(labels, said, len(names))}, beside={})
+    return replace(candidate, found=found)
+
+
+def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> int:
+    """The class that a predicted mask has at the centre of a tile."""
+    indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors)
+    mask = read_mask(folder / "predictions" / f"{image_of(stem)}.png", indices)
+    corner = tuple(int(part) for part in stem.rsplit("_", 2)[1:])
+    return int(mask[centre_of(corner, tile)])
+
+
+def curves(candidates: list[Candidate], rows: list[dict], measure: Measure = OF_LABELS) -> dict[str, list[dict]]:
+    """Method → its runs with different numbers of training images: images, score. Empty without such numbers."""
+    images = {row["name"]: row["images"] for row in rows}
+    known = [one for one in candidates if one.name in images]
+    if len({images[one.name] for one in known}) < 2:
+        return {}
+    alike = [replace(one, settings={k: v for k, v in one.settings.items() if k not in COUNTS}) for one in known]
+    return {
+        name: sorted(
+            ({"images": images[one.name], "score": number(measure.of(one.matrices.sum(0)))} for one in members),
+            key=lambda point: point["images"],
+        )
+        for name, members in by_method(alike, every_run=True).items()
+    }
+
+
+def print_costs(rows: list[dict]) -> None:
+    """The table of what each training took, as lines of text."""
+    if not rows:
+        return
+    head = [["run", "task", "weights trained / all", "images", "bits a label", "steps", "minutes", "MiB", "score"]]
+    lines = head + [list(in_words(row).values()) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    print()
+
+
+def in_words(row: dict) -> dict[str, str]:
+    """A row of ``costs`` as people read it."""
+    ends = row["value_ci95"]
+    return {
+        "run": row["name"],
+        "task": row["task"],
+        "weights": f"{row['trainable_parameters']:,} / {row['parameters']:,}",
+        "images": f"{row['images']:,}",
+        "bits": ", ".join(f"{bits:,.1f} {kind}" for kind, bits in row["label_bits_per_image"].items()),
+        "steps": f"{row['steps']:,}",
+        "minutes": f"{row['seconds'] / 60:.1f}, {row['seconds_per_epoch']:.0f} s an epoch",
+        "memory": f"{row['peak_memory_bytes'] / 2**20:,.0f}" if row["peak_memory_bytes"] else "–",
+        "score": f"{HEADLINES[row['score']]} {show(row['value'])}{brackets(ends)}",
+    }

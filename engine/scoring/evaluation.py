@@ -1,0 +1,324 @@
+"""An evaluation: every image looked at once, what was counted, and the folder that keeps it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_pipeline.command import UserError
+from data_pipeline.encoding import Encoding, unpack
+from data_pipeline.files import write_atomically, write_csv, write_json, write_mask, write_picture
+from data_pipeline.pairs import Pair
+from data_pipeline.scale import Scale
+from engine.pictures import panel
+
+from . import boundaries, calibration, confusion, objects
+from .doubts import Doubt, doubts, rank, uncertainty
+from .intervals import by_group
+from .scores import REDUCTION, by_class, judge, lead, number, summary, unit_of
+
+COUNTS_FILE = "counts.npz"
+RESOLUTION = "native: every prediction is scored at its mask's own height and width"
+LEAST_NEIGHBOURS = 20  # images, to tell whether neighbours score alike
+BEYOND_CHANCE = 3  # standard deviations, 1/√n, of the correlation of independent neighbours
+FLAT = 96  # grey level that stands for an image where there is none
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one image: class indices uint8 (H, W), and probabilities float32 (H, W, C) if there are any."""
+
+    mask: np.ndarray
+    probabilities: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was counted on N images of C classes, in one order.
+
+    counts: by name, arrays that begin with N: "confusion" (N, C, C), "region", "contour", "hausdorff95", "average"
+        (boundaries.py), "objects" (objects.py), and where there are probabilities "calibration", "uncertainty".
+    beside: kind ("baselines", "gain", "ceiling") → name → confusion matrices (N, C, C) of another way.
+    truths: a hash of each true mask: two evaluations with equal ones were made on the same images.
+    """
+
+    names: tuple[str, ...]
+    stems: list[str]
+    groups: list[str | None]
+    truths: list[str]
+    counts: dict[str, np.ndarray]
+    beside: dict[str, dict[str, np.ndarray]]
+    doubts: list[Doubt]
+
+    def save(self, folder: Path) -> None:
+        held = {f"model/{name}": array for name, array in self.counts.items()}
+        held |= {f"{kind}/{name}": array for kind, ways in self.beside.items() for name, array in ways.items()}
+        words = {
+            "names": self.names,
+            "stems": self.stems,
+            "groups": [group or "" for group in self.groups],
+            "truths": self.truths,
+            "doubts": [json.dumps(asdict(one)) for one in self.doubts],
+        }
+        with write_atomically(folder / COUNTS_FILE) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **held, **{key: np.array(value, dtype=str) for key, value in words.items()})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Evaluation":
+        """What ``save`` left.
+
+        Raises:
+            UserError: if there is none, or it is damaged.
+        """
+        path = Path(folder) / COUNTS_FILE
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                held = {key: stored[key] for key in stored.files}
+            words = {key: held.pop(key).tolist() for key in ("names", "stems", "groups", "truths", "doubts")}
+        except FileNotFoundError:
+            raise UserError(f"{folder}: no evaluation (it has no {COUNTS_FILE}); make one with evaluate.py") from None
+        except Exception as error:  # zip and numpy raise whatever they like on damaged files
+            raise UserError(f"{path}: damaged ({error}); remove its folder and evaluate anew") from None
+        kinds: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in held.items():
+            kind, name = key.split("/", 1)
+            kinds.setdefault(kind, {})[name] = array
+        return cls(
+            names=tuple(words["names"]),
+            stems=words["stems"],
+            groups=[group or None for group in words["groups"]],
+            truths=words["truths"],
+            counts=kinds.pop("model"),
+            beside=kinds,
+            doubts=[Doubt(**json.loads(one)) for one in words["doubts"]],
+        )
+
+
+def pool(parts: list[Evaluation]) -> Evaluation:
+    """Evaluations of different images as one: the folds of a cross-validation."""
+    first = parts[0]
+    return Evaluation(
+        names=first.names,
+        stems=[stem for part in parts for stem in part.stems],
+        groups=[group for part in parts for group in part.groups],
+        truths=[truth for part in parts for truth in part.truths],
+        counts={name: np.concatenate([part.counts[name] for part in parts]) for name in first.counts},
+        beside={
+            kind: {name: np.concatenate([part.beside[kind][name] for part in parts]) for name in ways}
+            for kind, ways in first.beside.items()
+        },
+        doubts=rank([doubt for part in parts for doubt in part.doubts]),
+    )
+
+
+def look(
+    read: Callable[[Pair], tuple[np.ndarray | None, np.ndarray]],
+    answer: Callable[[Pair, np.ndarray | None], Answer],
+    beside: dict[str, dict[str, Callable[[Pair, np.ndarray | None], np.ndarray]]],
+    pairs: list[Pair],
+    encoding: Encoding,
+    scale: Scale | None,
+    folder: Path,
+    split_touching: bool = False,
+) -> Evaluation:
+    """Look at every image once; write the predicted masks and overlays into ``folder``.
+
+    Args:
+        read: a pair → its image (H, W, C), or None where there is none, and its true mask uint8 (H, W).
+        answer: a pair and its image → what is to be scored.
+        beside: kind → name → another way to a mask (H, W).
+        pairs: what to look at.
+        encoding: of the masks.
+        scale: of the images, for the pictures.
+        folder: where to write.
+        split_touching: touching objects of one class count as several (objects.py).
+    """
+    rows, matrices, truths, found = [], {kind: {n: [] for n in ways} for kind, ways in beside.items()}, [], []
+    for pair in tqdm(pairs, "scoring", unit="image", leave=False, disable=None):
+        image, truth = read(pair)
+        said = answer(pair, image)
+        rows.append(count(truth, said, encoding.num_classes, split_touching))
+        truths.append(hashlib.sha256(f"{truth.shape}".encode() + truth.tobytes()).hexdigest()[:16])
+        if said.probabilities is not None:
+            found += doubts(pair.stem, said.probabilities, truth)
+        for kind, ways in beside.items():
+            for name, way in ways.items():
+                matrices[kind][name].append(confusion.confusion_matrix(truth, way(pair, image), encoding.num_classes))
+        write_mask(folder / "predictions" / f"{pair.stem}.png", said.mask, encoding.colors)
+        drawn = panel(shown(image, truth, scale), truth, said.mask, encoding.colors)
+        write_picture(folder / "overlays" / f"{pair.stem}.jpg", drawn)
+    return Evaluation(
+        names=encoding.names,
+        stems=[pair.stem for pair in pairs],
+        groups=[pair.group for pair in pairs],
+        truths=truths,
+        counts={name: np.stack([row[name] for row in rows]) for name in rows[0]},
+        beside={kind: {n: np.stack(each) for n, each in ways.items()} for kind, ways in matrices.items()},
+        doubts=rank(found),
+    )
+
+
+def shown(image: np.ndarray | None, truth: np.ndarray, scale: Scale | None) -> np.ndarray:
+    """A picture to draw on, uint8 (H, W, 3): flat grey where there is no image."""
+    return np.full((*truth.shape, 3), FLAT, np.uint8) if image is None else scale.show(image)
+
+
+def count(truth: np.ndarray, said: Answer, num_classes: int, split_touching: bool) -> dict[str, np.ndarray]:
+    """All counts of one image."""
+    edges = boundaries.measure(truth, said.mask, num_classes)
+    counted = {
+        "confusion": confusion.confusion_matrix(truth, said.mask, num_classes),
+        "region": edges.region,
+        "contour": edges.contour,
+        "hausdorff95": edges.hausdorff95,
+        "average": edges.average,
+        "objects": objects.count_objects(truth, said.mask, num_classes, split_touching),
+    }
+    if said.probabilities is not None:
+        counted["calibration"] = calibration.calibration_counts(said.probabilities, truth)
+        counted["uncertainty"] = np.float64(uncertainty(said.probabilities))
+    return counted
+
+
+def results_of(found: Evaluation, encoding: Encoding, about: dict) -> dict:
+    """What metrics.json holds.
+
+    Args:
+        found: what was counted.
+        encoding: of the masks.
+        about: the head: which split of which data, and how the answers were made.
+    """
+    matrices = found.counts["confusion"]
+    scores = judge(matrices, found.beside.get("baselines", {}), found.groups, encoding)
+    units = by_group(matrices, found.groups)
+    others = {
+        kind: {
+            name: summary(one, encoding) | {"lead": lead(by_group(one, found.groups), units, unit_of(found.groups))}
+            for name, one in ways.items()
+        }
+        for kind, ways in found.beside.items()
+        if kind != "baselines"
+    }
+    return {
+        **about,
+        "num_images": len(found.stems),
+        "resolution": RESOLUTION,
+        "reduction": REDUCTION,
+        "boundary_f1_tolerance": "0.75% of the image's diagonal, 1 pixel at least",
+        "void": [unpack(value) if encoding.is_color else value for value in encoding.void],
+        **scores,
+        "neighbours_alike": neighbours_alike(found),
+        **others,
+        **outlines(found.counts, encoding),
+        **certainty(found.counts),
+    }
+
+
+def neighbours_alike(found: Evaluation) -> float | None:
+    """How the scores of images of neighbouring names go together, where they do so beyond chance: a correlation.
+
+    Frames of a film do. Images that depend on each other tell less than their number says, and error bars over them
+    are too narrow. None where there are groups, which allow for that, or too few images to tell.
+    """
+    return None if any(found.groups) else alike(found.stems, confusion.mean_iou(found.counts["confusion"]))
+
+
+def alike(stems: list[str], values: np.ndarray, labels: np.ndarray | None = None) -> float | None:
+    """The correlation of one value of each image (N,) with the next name's, where it is beyond chance.
+
+    labels: one of each image (N,). Then what is asked is within a label: names often go by it, and scores too.
+    """
+    labels = np.zeros(len(values), int) if labels is None else labels
+    order = np.argsort(stems)
+    order = order[~np.isnan(values[order])]
+    values, labels = values[order].astype(float), labels[order]
+    for label in np.unique(labels):
+        values[labels == label] -= values[labels == label].mean()
+    near = np.flatnonzero(labels[1:] == labels[:-1])
+    if len(near) + 1 < LEAST_NEIGHBOURS or np.ptp(values) == 0:
+        return None
+    correlation = float((values[near + 1] * values[near]).sum() / (values**2).sum() * len(values) / (len(near) + 1))
+    return correlation if correlation > BEYOND_CHANCE / np.sqrt(len(near) + 1) else None
+
+
+def outlines(counts: dict[str, np.ndarray], encoding: Encoding) -> dict:
+    """Scores of contours and objects by class. Distances are means over the images in which both sides have one."""
+    sums = {name: counts[name].sum(0) for name in ("region", "contour", "objects")}
+    by_object = objects.object_f1(sums["objects"])
+    by_object[0] = np.nan  # background is no object
+    values = {
+        "boundary_iou": boundaries.boundary_iou(sums["region"]),
+        "boundary_f1": boundaries.boundary_f1(sums["contour"]),
+        "hausdorff95": confusion.mean_of_known(counts["hausdorff95"].T),
+        "surface_distance": confusion.mean_of_known(counts["average"].T),
+        "object_f1": by_object,
+    }
+    found = {name: by_class(value, encoding) for name, value in values.items()}
+    found |= {f"mean_{name}": number(confusion.mean_of_known(value)) for name, value in values.items()}
+    measured = (~np.isnan(counts["hausdorff95"])).sum(0)
+    return found | {"distance_images": dict(zip(encoding.names, measured.tolist(), strict=True))}
+
+
+def certainty(counts: dict[str, np.ndarray]) -> dict:
+    """Calibration, and whether uncertain images are the wrong ones; None where there are no probabilities."""
+    if "calibration" not in counts:
+        return {"ece": None, "reliability": None, "uncertainty_rank_correlation": None}
+    from scipy.stats import spearmanr
+
+    pooled = counts["calibration"].sum(0)
+    error, doubt = 1 - confusion.mean_iou(counts["confusion"]), counts["uncertainty"]
+    known = ~np.isnan(error)
+    told = known.sum() >= 5 and np.ptp(error[known]) > 0 and np.ptp(doubt[known]) > 0
+    return {
+        "ece": number(calibration.expected_calibration_error(pooled)),
+        "reliability": calibration.reliability(pooled),
+        "uncertainty_rank_correlation": float(spearmanr(error[known], doubt[known])[0]) if told else None,
+    }
+
+
+def write_evaluation(folder: Path, found: Evaluation, results: dict) -> None:
+    """metrics.json, per_image.csv, labels_to_check.csv and the counts."""
+    write_json(folder / "metrics.json", results)
+    write_csv(folder / "per_image.csv", per_image_rows(found))
+    if found.doubts:
+        write_csv(folder / "labels_to_check.csv", doubt_rows(found))
+    found.save(folder)
+
+
+def per_image_rows(found: Evaluation) -> list[dict]:
+    """Each image's own scores; empty where a class does not occur in it."""
+    matrices = found.counts["confusion"]
+    columns = {
+        "stem": found.stems,
+        "group": [group or "" for group in found.groups],
+        "miou": confusion.mean_iou(matrices),
+        "pixel_accuracy": confusion.pixel_accuracy(matrices),
+    }
+    if "uncertainty" in found.counts:
+        columns["uncertainty"] = found.counts["uncertainty"]
+    columns |= {f"iou_{name}": values for name, values in zip(found.names, confusion.iou(matrices).T, strict=True)}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [{key: "" if value != value else value for key, value in row.items()} for row in rows]
+
+
+def doubt_rows(found: Evaluation) -> list[dict]:
+    """Suspected label errors, the likeliest first."""
+    return [
+        {
+            "stem": one.stem,
+            "label": found.names[one.truth],
+            "network": found.names[one.prediction],
+            "confidence": round(one.confidence, 4),
+            "pixels": one.pixels,
+            "left": one.left,
+            "top": one.top,
+            "right": one.right,
+            "bottom": one.bottom,
+            "score": round(one.score, 4),
+        }
+        for one in found.doubts
+    ]

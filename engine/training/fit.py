@@ -1,0 +1,273 @@
+"""Training: model.compile, model.fit and the callbacks that leave a run's files."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from data_pipeline.command import UserError
+from data_pipeline.files import write_atomically, write_csv
+from engine.config import ClassifierConfig, TrainConfig
+from engine.pictures import plot_curves
+from engine.run import Run
+
+from .optimizers import swap_averages
+from .resume import newest_state, restore, save_state, undisturbed
+from .task import Task
+
+Config = TrainConfig | ClassifierConfig
+COMPILED_FROM = 3000  # steps of a stage; what XLA saves in fewer does not pay for compiling (benchmarks/README.md)
+COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training on batches of one kind.
+
+    batches: the number of the first sample → endless batches, such as (image, mask, weight), from there on.
+    samples: the number of the first sample, how many → their images' names.
+    optimizer: trainable variables → a built optimizer for this stage's steps.
+    validation: finite batches, the same on every pass.
+    trained: the whole network → what is compiled and trained, the same variables: another Model than the network,
+        which is saved without what compiling adds.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    batches: Callable[[int], tf.data.Dataset]
+    samples: Callable[[int, int], list[str]]
+    optimizer: Callable[[list], keras.optimizers.Optimizer]
+    validation: tf.data.Dataset
+    trained: Callable[[keras.Model], keras.Model] = lambda network: keras.Model(network.inputs, network.outputs)
+
+
+def epochs_of(steps: int, steps_per_epoch: int) -> tuple[int, int]:
+    """Epochs, and steps in each; together at least ``steps``."""
+    epochs = math.ceil(steps / steps_per_epoch)
+    return epochs, math.ceil(steps / epochs)
+
+
+def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: Config, run: Run) -> list[dict]:
+    """Train, from the run's newest state where there is one; the best weights by the task's score end in model.keras.
+
+    A stage begins with the best weights of the one before, and an optimizer of its own.
+
+    Args:
+        model: raw pixels → logits.
+        stages: one after the other.
+        task: the loss and the score.
+        names: of the classes.
+        config: optimizer, patience, batch size.
+        run: where the files go.
+
+    Returns:
+        history.csv's rows.
+
+    Raises:
+        UserError: when the loss is no longer a number, or memory is short.
+    """
+    state = newest_state(run.resume_path)
+    rows = state.rows if state else []
+    if state:
+        restore(model.variables, state.network)
+    first = 0
+    for number, stage in enumerate(stages):
+        rest = rows[first:]
+        scores = [score_of(row, task) for row in rest]
+        done = next((n for n in range(len(rest) + 1) if is_over(scores[:n], stage, config.patience)), len(rest))
+        if not is_over(scores[:done], stage, config.patience):
+            if number and not done:
+                model.set_weights(run.model().get_weights())
+            recorder = Recorder(model, run, rows, first, stage, task, names, config)
+            fit_stage(stage.trained(model), stage, config, recorder, state.optimizer if done else None)
+            done = len(rows) - first
+        if done < stage.epochs:
+            print(f"stopped early: no better validation {task.words} in {config.patience} validations (--patience)")
+        first += done
+    return rows
+
+
+def is_over(scores: list[float], stage: Stage, patience: int) -> bool:
+    """Whether a stage's validations fill it, or were in vain for ``patience`` times."""
+    in_vain = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+    return len(scores) >= stage.epochs or bool(patience and in_vain >= patience)
+
+
+def score_of(row: dict, task: Task) -> float:
+    score = row[f"val_{task.score}"]
+    return -math.inf if math.isnan(score) else score
+
+
+def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
+    """One model.fit, from the recorder's last row on."""
+    optimizer = stage.optimizer(trained.trainable_variables)
+    if optimizer_state is not None:
+        restore(optimizer.variables, optimizer_state)
+    trained.compile(
+        optimizer=optimizer,
+        loss=recorder.task.loss,
+        weighted_metrics=[recorder.metric],
+        jit_compile=jit_compile(config.xla, stage.epochs * stage.steps_per_epoch),
+    )
+    if trained.jit_compile:
+        recorder.say("XLA compiles the step first, which can take minutes (--xla off does without)")
+    seen = recorder.steps_done() * config.batch_size
+    try:
+        trained.fit(
+            stage.batches(seen),
+            validation_data=stage.validation,
+            initial_epoch=len(recorder.rows) - recorder.first,
+            epochs=stage.epochs,
+            steps_per_epoch=stage.steps_per_epoch,
+            callbacks=[recorder, keras.callbacks.TensorBoard(recorder.run.path / "tensorboard", write_graph=False)],
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+        )
+    except tf.errors.ResourceExhaustedError as error:
+        raise UserError(out_of_memory(config, error)) from None
+    finally:
+        recorder.bar.close()
+
+
+def jit_compile(xla: str, steps: int) -> bool | str:
+    """Keras's setting for a stage of so many steps; its own "auto" compiles on one GPU."""
+    if xla == "auto":
+        return "auto" if steps >= COMPILED_FROM else False
+    return xla == "on"
+
+
+def out_of_memory(config: Config, error: Exception) -> str:
+    smaller = [f"--batch-size {config.batch_size // 2}"] if config.batch_size > 1 else []
+    crop = getattr(config, "crop", None)
+    if crop and crop >= 64:
+        smaller.append(f"--crop {crop // 2 // 32 * 32}")
+    else:
+        smaller.append("a smaller --crop" if isinstance(config, TrainConfig) else "a smaller --size")
+    if config.precision == "float32":
+        smaller.append("--precision mixed_float16 (on a GPU)")
+    return f"out of memory ({str(error).splitlines()[0][:200]}). Train anew with {', or '.join(smaller)}"
+
+
+class Recorder(keras.callbacks.Callback):
+    """After each validation: history.csv, curves.png, the best weights, the state to go on from, and a line to read.
+
+    Args:
+        model: to be saved; it shares its weights with the compiled one.
+        rows: of history.csv so far; grows.
+        first: where this stage's rows begin.
+    """
+
+    def __init__(self, model, run: Run, rows: list[dict], first: int, stage: Stage, task: Task, names, config: Config):
+        super().__init__()
+        self.saved, self.run, self.rows, self.first = model, run, rows, first
+        self.stage, self.task, self.names, self.config = stage, task, names, config
+        self.metric = task.metric(len(names))
+        self.bar = tqdm(
+            total=stage.epochs * stage.steps_per_epoch,
+            initial=(len(rows) - first) * stage.steps_per_epoch,
+            desc="training" if not first else "fine-tuning",
+            unit="step",
+            disable=None,
+            file=sys.stderr,
+        )
+
+    def steps_done(self) -> int:
+        return self.rows[-1]["step"] if self.rows else 0
+
+    def on_train_begin(self, logs=None):
+        self.started = time.monotonic()
+        self.earlier = (len(self.rows), self.rows[-1]["seconds"] if self.rows else 0.0)
+        self.compiled = None  # when the first step, which compiles, was done
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        self.compiled = self.compiled or time.monotonic()
+        score = {self.task.words: f"{logs[self.task.score]:.3f}"}
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", **score, refresh=False)
+        if not math.isfinite(logs["loss"]):
+            raise UserError(self.no_number(logs["loss"], self.steps_done() + batch + 1))
+
+    def no_number(self, loss: float, step: int) -> str:
+        names = self.stage.samples((step - 1) * self.config.batch_size, self.config.batch_size)
+        tries = ["a smaller --learning-rate", "--clip-norm 1"]
+        if self.config.precision != "float32":
+            tries.append("--precision float32")
+        kept = f"the best weights so far are {self.run.model_path}" if self.rows else "no weights were saved yet"
+        return (
+            f"the loss is {loss} since step {step}, whose batch was {', '.join(names)}; {kept}. "
+            f"Train anew with {', or '.join(tries)}; if it is always these images, look at them"
+        )
+
+    def on_test_begin(self, logs=None):
+        swap_averages(self.model.optimizer, self.model.trainable_variables)
+
+    def on_epoch_end(self, epoch, logs=None):
+        confusion = keras.ops.convert_to_numpy(self.metric.confusion)  # of the validation that just ended
+        best = max(self.scores(), default=-math.inf)
+        self.rows.append(self.row(logs, confusion))
+        with undisturbed():
+            if self.scores()[-1] > best or not self.run.model_path.exists():
+                with write_atomically(self.run.model_path) as temporary:
+                    self.saved.save(temporary)
+            swap_averages(self.model.optimizer, self.model.trainable_variables)
+            write_csv(self.run.path / "history.csv", self.rows)
+            plot_curves(self.rows, self.task.score, self.task.words, self.run.path / "curves.png")
+            save_state(self.run.resume_path, self.rows, self.saved.variables, self.model.optimizer.variables)
+        self.report(confusion)
+        self.model.stop_training = is_over(self.scores()[self.first :], self.stage, self.config.patience)
+
+    def scores(self) -> list[float]:
+        return [score_of(row, self.task) for row in self.rows]
+
+    def row(self, logs, confusion) -> dict:
+        numbers = {
+            "epoch": len(self.rows) + 1,
+            "step": self.steps_done() + self.stage.steps_per_epoch,
+            "loss": logs["loss"],
+            self.task.score: logs[self.task.score],
+            "val_loss": logs["val_loss"],
+            f"val_{self.task.score}": logs[f"val_{self.task.score}"],
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "seconds": round(self.earlier[1] + time.monotonic() - self.started, 1),
+        }
+        by_class = zip(self.names, self.task.of_class(confusion).tolist(), strict=True)
+        return numbers | {f"val_{self.task.by_class}_{name}": value for name, value in by_class}
+
+    def report(self, confusion):
+        row, done, score, words = self.rows[-1], len(self.rows) - self.first, self.task.score, self.task.words
+        timed = (len(self.rows) - self.earlier[0]) * self.stage.steps_per_epoch - 1
+        in_each = (time.monotonic() - self.compiled) / max(timed, 1) * self.stage.steps_per_epoch
+        line = (
+            f"epoch {row['epoch']}/{self.first + self.stage.epochs}  step {row['step']}  loss {row['loss']:.3f}  "
+            f"{words} {row[score]:.3f}  val loss {row['val_loss']:.3f}  val {words} {row[f'val_{score}']:.3f}  "
+            f"{duration(row['seconds'])}, about {duration(in_each * (self.stage.epochs - done))} left"
+        )
+        predicted = confusion.sum(0)
+        if (predicted > 0).sum() == 1:
+            line += f"  (every {self.task.unit} is predicted as {self.names[int(predicted.argmax())]})"
+        self.say(line)
+        if len(self.rows) == COLLAPSED_VALIDATIONS and all(collapsed(row, self.task) for row in self.rows):
+            self.say(
+                f"WARNING: for {COLLAPSED_VALIDATIONS} validations the network has told no two classes apart. If that "
+                f"stays: {self.task.advice}"
+            )
+
+    def say(self, line: str) -> None:
+        tqdm.write(line) if not self.bar.disable else print(line, flush=True)
+
+
+def collapsed(row: dict, task: Task) -> bool:
+    """Whether no more than one class of a row of history.csv was ever right."""
+    return sum(value > 0 for name, value in row.items() if name.startswith(f"val_{task.by_class}_")) <= 1
+
+
+def duration(seconds: float) -> str:
+    """90 → "1.5 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
