@@ -33,7 +33,7 @@ def evaluate(config: EvaluateConfig) -> None:
 def evaluate_run(path: Path, config: EvaluateConfig) -> None:
     """A run and a split → runs/NAME/evaluation/SPLIT/."""
     from engine.run import Run
-    from engine.scoring.ways import ways_of_run
+    from engine.scoring.methods import ways_of_run
 
     if (opened := Run.open(path)).classifies:
         return evaluate_classifier(opened, config)
@@ -49,7 +49,7 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     """A classifier's run and a split → runs/NAME/evaluation/SPLIT/."""
     from data_pipeline.files import read_json, replace_folder
     from engine.reporting.class_report import write_class_report
-    from engine.scoring.classes import look_at_photos, results_of, table, write_evaluation
+    from engine.scoring.classifier_scores import look_at_photos, results_of, table, write_evaluation
     from engine.scoring.scores import verdict
 
     run, name, photos = choose_photos(run, config)
@@ -278,6 +278,7 @@ def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
 def compare_runs(config: EvaluateConfig) -> None:
     """Paired differences of several evaluations → --out."""
     from data_pipeline.files import replace_folder, write_json
+    from engine.comparing.across_tasks import costs, curves, print_costs, same_decision
     from engine.comparing.compare import (
         OF_LABELS,
         classifies,
@@ -287,7 +288,6 @@ def compare_runs(config: EvaluateConfig) -> None:
         read_candidate,
         sentences,
     )
-    from engine.comparing.fair import costs, curves, print_costs, same_decision
     from engine.reporting.report import write_comparison
     from engine.scoring.scores import brackets, show
 
@@ -316,7 +316,7 @@ def forecast_runs(config: EvaluateConfig) -> None:
     """Runs with different numbers of training masks → the learning curve and where it leads → --out."""
     from data_pipeline.files import replace_folder, write_json
     from engine.comparing.compare import on_the_same_images, read_candidate
-    from engine.comparing.learning import learning_curve, training_counts
+    from engine.comparing.learning_curve import learning_curve, training_counts
     from engine.reporting.report import write_forecast
     from engine.run import Run
 
@@ -356,7 +356,7 @@ def names_of(paths: tuple[Path, ...]) -> dict[str, Path]:
 def evaluate_ensemble(config: EvaluateConfig) -> None:
     """The mean of several runs' probabilities, beside each of them → --out."""
     from engine.run import Run
-    from engine.scoring.ways import refuse_strangers, ways_of_ensemble
+    from engine.scoring.methods import refuse_strangers, ways_of_ensemble
 
     runs = {name: Run.open(path) for name, path in names_of(config.runs).items()}
     refuse_classifiers(runs.values(), "--ensemble")
@@ -380,7 +380,7 @@ def pool_folds(config: EvaluateConfig) -> None:
     from engine.reporting.report import Album
     from engine.run import Run
     from engine.scoring.evaluation import Evaluation, pool
-    from engine.scoring.ways import refuse_other_folds
+    from engine.scoring.methods import refuse_other_folds
 
     runs = [Run.open(path) for path in config.runs]
     refuse_classifiers(runs, "pooling folds")

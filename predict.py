@@ -56,7 +56,7 @@ def predict_labels(run, images: list[Path], config: PredictConfig) -> None:
     """A classifier's run and images → the class of each."""
     from data_pipeline.files import write_csv
     from data_pipeline.labels import Photo
-    from engine.scoring.classes import predict as probabilities_of
+    from engine.scoring.classifier_scores import predict as probabilities_of
 
     path = config.out / LABELS
     if path.exists() and not config.overwrite:

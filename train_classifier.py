@@ -284,7 +284,7 @@ def default_name(config: ClassifierConfig) -> str:
 
 def report(run) -> None:
     """Last lines: the best weights' score on the validation images, and the next command."""
-    from engine.scoring.classes import look_at_photos, results_of, table
+    from engine.scoring.classifier_scores import look_at_photos, results_of, table
     from engine.scoring.scores import verdict
 
     results = results_of(look_at_photos(run, run.split.val), {})

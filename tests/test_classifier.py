@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data_pipeline.labels import Photo
 from data_pipeline.scale import Scale
-from engine.scoring.classes import activation_maps
+from engine.scoring.classifier_scores import activation_maps
 from models import ENCODERS, build_classifier, build_model, train_from
 from models.backbones import MOBILENET_V2
 

@@ -18,8 +18,8 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import write_json, write_mask
 from data_pipeline.scale import Scale
+from engine.comparing.across_tasks import as_labels, curves
 from engine.comparing.compare import Candidate
-from engine.comparing.fair import as_labels, curves
 from engine.config import ClassifierConfig
 from engine.scoring.confusion import confusion_matrix
 from engine.scoring.evaluation import Evaluation

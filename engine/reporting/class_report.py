@@ -9,7 +9,7 @@ import numpy as np
 from data_pipeline.encoding import default_color
 from data_pipeline.labels import Photo
 from engine.run import Run
-from engine.scoring.classes import OVERALL, activation_maps
+from engine.scoring.classifier_scores import OVERALL, activation_maps
 from engine.scoring.evaluation import Evaluation
 from engine.scoring.scores import verdict
 

@@ -11,7 +11,7 @@ from data_pipeline.files import read_json
 from data_pipeline.labels import centre_of, image_of, label_names, label_of_pixels
 from data_pipeline.masks import read_mask
 from engine.run import Run
-from engine.scoring.classes import one_hot
+from engine.scoring.classifier_scores import one_hot
 from engine.scoring.intervals import by_group, interval
 from engine.scoring.scores import HEADLINES, bounds, brackets, number, show, unit_of
 from engine.training.cost import COST
