@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from data_pipeline.augment import PRESETS, Policy, augment, preset
 from data_pipeline.encoding import VOID
+from engine.config import TrainConfig
 
 policies = st.builds(
     preset,
@@ -201,3 +202,106 @@ def test_elastic_displacements_have_the_papers_size():
         middle = np.s_[100:412, 100:412]
         moved.append((new_image[middle][..., 0].astype(float) - image[middle][..., 0]) * size / 255)
     assert 5 < np.std(moved) < 14
+
+
+def maps_drawn(policy: Policy, draws: int = 150) -> np.ndarray:
+    """The affine maps output → source that ``draws`` seeds give, (N, 2, 3) on x, y, 1 from the image's middle.
+
+    Each is read off an image whose two channels hold its own coordinates, as shares of its width and height.
+    """
+    size, middle = 65, np.s_[22:43, 22:43]
+    along = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+    image = np.dstack(np.meshgrid(along, along))
+    policy = replace(policy, low=(0.0, 0.0), high=(1.0, 1.0))
+    known = np.column_stack([image[middle].reshape(-1, 2), np.ones(21 * 21)])
+    mask = np.zeros((size, size), np.uint8)
+    made = (augment(image, mask, seed, policy)[0][middle].reshape(-1, 2) for seed in range(draws))
+    return np.stack([np.linalg.lstsq(known, seen, rcond=None)[0].T for seen in made])
+
+
+def assert_uniform(drawn, reach: float) -> None:
+    """These draws fill ± reach evenly, and nothing beyond but for rounding."""
+    assert np.abs(drawn).max() == pytest.approx(reach, rel=0.05)
+    assert np.std(drawn) == pytest.approx(reach / 3**0.5, rel=0.15) and abs(np.mean(drawn)) < 0.15 * reach
+
+
+@pytest.mark.parametrize("name", ["light", "standard", "strong"])
+def test_geometry_is_drawn_within_the_presets_range(name):
+    policy = PRESETS[name]
+    turned = maps_drawn(Policy(rotation=policy.rotation))
+    assert_uniform(np.degrees(np.arctan2(turned[:, 1, 0], turned[:, 0, 0])), policy.rotation)
+    scaled = maps_drawn(Policy(scale=policy.scale))
+    assert_uniform(np.log(scaled[:, 0, 0]), np.log(1 + policy.scale))
+    np.testing.assert_allclose(scaled[:, 0, 0], scaled[:, 1, 1], rtol=0.01)
+    shifted = maps_drawn(Policy(shift=policy.shift))[..., 2]
+    assert_uniform(shifted * 64 / 65, policy.shift)  # 65 pixels are 64 steps from the first one's centre to the last's
+    if policy.shear:
+        assert_uniform(np.degrees(np.arctan(maps_drawn(Policy(shear=policy.shear))[:, 0, 1])), policy.shear)
+
+
+def recolored(policy: Policy, image: np.ndarray, draws: int = 300) -> np.ndarray:
+    """What ``draws`` seeds make of an image, float64 (N, H, W, C)."""
+    mask = np.zeros(image.shape[:2], np.uint8)
+    return np.stack([augment(image, mask, seed, policy)[0] for seed in range(draws)]).astype(float)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("name", ["light", "standard", "strong"])
+def test_light_is_drawn_within_the_presets_range(name, dtype):
+    """Brightness moves all levels alike, contrast turns them about mid-grey, gamma holds black and white."""
+    policy = PRESETS[name]
+    image = np.repeat(np.arange(256, dtype=dtype).reshape(16, 16, 1), 3, 2)
+    level = np.arange(256) / 255
+    scale = {"low": (0.0,) * 3, "high": (255.0,) * 3}
+
+    def curves(**change):
+        return recolored(Policy(**change, **scale), image)[..., 0].reshape(-1, 256) / 255
+
+    middle = np.s_[:, 108:149]  # levels that neither black nor white cuts off
+    brighter = curves(brightness=policy.brightness)[middle] - level[108:149]
+    assert np.ptp(brighter, axis=1).max() < 0.01
+    assert_uniform(brighter.mean(1), policy.brightness)
+    slope, at_grey = np.polyfit(level[108:149] - 0.5, curves(contrast=policy.contrast)[middle].T, 1)
+    assert_uniform(slope - 1, policy.contrast)
+    np.testing.assert_allclose(at_grey, 0.5, atol=0.003)
+    if policy.gamma:
+        gamma = curves(gamma=policy.gamma)
+        np.testing.assert_allclose(gamma[:, [0, 255]], [[0, 1]] * 300, atol=1e-6)
+        assert_uniform(np.log(np.log(gamma[:, 128]) / np.log(level[128])), np.log(1 + policy.gamma))
+
+
+@pytest.mark.parametrize("name", ["standard", "strong"])
+def test_colour_is_drawn_within_the_presets_range(name):
+    """Hue turns, saturation stretches what is left of a colour without its grey; the grey stays."""
+    policy = PRESETS[name]
+    image = np.full((1, 1, 3), (150, 110, 100), np.uint8)
+    chroma = np.array([[0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    before = np.array([1, 1j]) @ chroma @ image[0, 0]
+    turned, stretched = (
+        recolored(Policy(**{field: getattr(policy, field)}), image)[:, 0, 0] for field in ("hue", "saturation")
+    )
+    angles = np.degrees(np.angle([1, 1j] @ chroma @ turned.T / before))
+    assert np.abs(angles).max() == pytest.approx(policy.hue, rel=0.2)
+    assert np.abs([1, 1j] @ chroma @ stretched.T / before - 1).max() == pytest.approx(policy.saturation, rel=0.15)
+    grey = np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(np.concatenate([turned, stretched]) @ grey, image[0, 0] @ grey, atol=1)
+
+
+@pytest.mark.parametrize("name", ["standard", "strong"])
+def test_blur_and_noise_are_drawn_within_the_presets_range(name):
+    policy = PRESETS[name]
+    noise = recolored(Policy(noise=policy.noise), np.full((24, 24, 3), 128, np.uint8)).std((1, 2, 3))
+    assert 0.4 < (noise > 0).mean() < 0.6
+    assert noise.max() == pytest.approx(policy.noise, rel=0.1)
+    point = np.zeros((41, 41, 3), np.float32)
+    point[20, 20] = 1000
+    blurred = recolored(Policy(blur=policy.blur, low=(0.0,) * 3, high=(1.0,) * 3), point)[..., 0].sum(1) / 1000
+    sigma = np.sqrt((blurred * (np.arange(41) - 20) ** 2).sum(1))
+    assert 0.12 < (sigma > 0).mean() < 0.28
+    assert sigma.max() == pytest.approx(policy.blur, rel=0.1)
+
+
+def test_the_default_augmentation_is_what_was_measured():
+    """docs/results.md: of all settings that were tried, light augmentation alone stood out."""
+    measured = Policy(scale=0.1, shift=0.05, rotation=5, brightness=0.05, contrast=0.1)
+    assert PRESETS[TrainConfig().augment] == measured

@@ -2,16 +2,18 @@
 
 import json
 from itertools import pairwise
+from statistics import NormalDist
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from conftest import make_folder, shapes
+from conftest import make_folder, save, shapes
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
 from data_pipeline.inspection import inspect
+from data_pipeline.loader import read_pair
 from data_pipeline.pairs import Pair, find_pairs
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
@@ -20,7 +22,8 @@ from engine.config import TrainConfig, parse_size, recipe_config
 from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor, ramp, starts
 from engine.run import Run, config_from_json, config_json, free_path
-from engine.scoring.baselines import fit_baselines
+from engine.scoring import baselines as baselines_module
+from engine.scoring.baselines import features, fit_baselines
 from engine.scoring.scores import score, summary
 from models import MODELS, build_model
 
@@ -115,6 +118,24 @@ def test_tiles_agree_with_the_whole(monkeypatch):
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+def test_tiles_fade_into_each_other(monkeypatch):
+    """Tiles that disagree, each of one answer: where they overlap, the weights are their pixels' distances inward."""
+    monkeypatch.setattr(predictor_module, "LARGEST_WHOLE", 1000)
+    monkeypatch.setattr(predictor_module, "TILE", 96)
+    monkeypatch.setattr(predictor_module, "OVERLAP", 16)
+    inputs = keras.Input((None, None, 1))
+    of_tile = keras.ops.mean(inputs, axis=(1, 2), keepdims=True) + 0 * inputs  # one answer for the whole tile
+    image = np.zeros((96, 176, 1), np.float32)
+    image[:, 88:] = 4  # the tiles begin at columns 0 and 80: means of 1/3 and 11/3
+    scores = Predictor(keras.Model(inputs, of_tile), "unet", NATIVE).probabilities(image)[..., 1]
+    left, right = 1 / (1 + np.exp(-1 / 3)), 1 / (1 + np.exp(-11 / 3))
+    inward = np.arange(1, 17)
+    seam = (left * inward[::-1] + right * inward) / 17
+    np.testing.assert_allclose(scores, np.tile([*[left] * 80, *seam, *[right] * 80], (96, 1)), atol=1e-5)
+    upright = Predictor(keras.Model(inputs, of_tile), "unet", NATIVE).probabilities(image.swapaxes(0, 1))[..., 1]
+    np.testing.assert_allclose(upright, scores.T, atol=1e-6)
+
+
 def test_a_margin_is_cut_where_it_was_added():
     """A network without neighbourhood that drops 92 pixels on each side says the same of every pixel."""
     plain = pixelwise()
@@ -178,6 +199,36 @@ def test_baselines(tmp_path):
     again = fit_baselines(fitted_run(pairs[:6], encoding))["pixel_forest"]
     image, _ = shapes(8, num_classes=3)
     assert (again(image) == baselines["pixel_forest"](image)).all()
+
+
+def test_the_forest_tells_textures_of_equal_colours(tmp_path, monkeypatch):
+    """Stripes of one pixel against stripes of four, both half black and half white: no pixel alone tells them."""
+    monkeypatch.setattr(baselines_module, "SAMPLED_PIXELS", 3000)
+    for index in range(4):
+        mask = np.repeat([[0], [1]] if index % 2 else [[1], [0]], 32, axis=0) * np.ones((1, 64), np.uint8)
+        along = (np.arange(64) + index) // np.where(mask, 4, 1) % 2
+        save(tmp_path / f"images/{index}.png", (along[..., None] * np.full(3, 200)).astype(np.uint8))
+        save(tmp_path / f"masks/{index}.png", mask.astype(np.uint8))
+    pairs, _ = find_pairs(tmp_path)
+    encoding = inspect(tmp_path, pairs).encoding
+    forest = fit_baselines(fitted_run(pairs[:2], encoding))["pixel_forest"]
+    for pair in pairs[2:]:
+        image, mask = read_pair(pair, encoding)
+        assert (forest(image) == mask).mean() > 0.9
+
+
+def test_the_forests_features_by_hand():
+    """Of a grey ramp: its level (brightness alone, no colour), the same level blurred, the slope in 8ths of a pixel."""
+    ramp = np.repeat(np.tile(np.arange(101, dtype=np.float32) / 100, (101, 1))[..., None], 3, 2)
+    for image in (ramp, ramp.swapaxes(0, 1).copy()):
+        found = features(image).reshape(101, 101, -1)[50, 50]
+        blurred_and_slope = [0.5, 0, 0, 8 * 0.01]
+        np.testing.assert_allclose(found, [0.5, 0, 0, *blurred_and_slope * 4], atol=2e-3)
+    edge = np.zeros((101, 101, 1), np.float32)
+    edge[:, 51:] = 1
+    planes = features(edge).reshape(101, 101, -1)
+    spread = [NormalDist(0, sigma).cdf(-1.5) for sigma in (1, 2, 4, 8)]  # of the white side, two pixels before it
+    np.testing.assert_allclose(planes[50, 49, 2::3], spread, atol=0.02)
 
 
 AB = Encoding(("a", "b", "c"), (0, 1, 2), ((0, 0, 0), (9, 9, 9), (200, 0, 0)))

@@ -255,6 +255,38 @@ def test_pixels_stay_in_their_place(name):
     assert near > 1.3 * change[::-1, ::-1][38:54, 14:30].mean()
 
 
+def values_at(model, tensors: list) -> list[np.ndarray]:
+    """What these tensors of a network hold for one image of noise."""
+    height, width = MODELS[model.name].input_size(32, 32)
+    image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(np.float32)
+    return [np.asarray(value) for value in keras.Model(model.input, tensors)(image)]
+
+
+@pytest.mark.parametrize("name", ["unet", "unet_original", "unet_blog"])
+def test_unet_rectifies_after_every_convolution(name):
+    """Poolings, second convolutions, up-convolutions and the logits read what a ReLU left: nothing below 0.
+
+    Linear are the up-convolutions of the paper, and not those of the blog.
+    """
+    model = build_model(name, 2, width=4)
+    places = [f"{side}{level}" for side in ("down", "up") for level in range(1, 5)] + ["bottom"]
+    readers = [*(f"{place}_conv_b" for place in places), *(f"pool{i}" for i in range(1, 5)), "logits"]
+    readers += [f"up{i}_upconv" for i in range(1, 5)]
+    read = values_at(model, [model.get_layer(reader).input for reader in readers])
+    for reader, value in zip(readers, read, strict=True):
+        assert value.min() == 0 and value.max() > 0, reader
+    ups = values_at(model, [model.get_layer(f"up{i}_concat").input[1] for i in range(1, 5)])
+    assert all((up.min() < 0) == (name != "unet_blog") for up in ups)
+
+
+def test_tiramisu_rectifies_before_every_convolution():
+    model = build_model("fc_densenet56", 2)
+    convs = [layer for layer in model.layers if layer.name.endswith("_conv") and layer.name != "first_conv"]
+    assert len(convs) == 44 + 5  # 11 blocks of 4 layers, 5 transitions down
+    for conv, value in zip(convs, values_at(model, [conv.input for conv in convs]), strict=True):
+        assert value.min() == 0 and value.max() > 0, conv.name
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_upconv_is_the_transposed_convolution(dtype):
     import tensorflow as tf

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import keras
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT, make_folder, run_script
-from tqdm import tqdm
 
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
@@ -63,6 +63,32 @@ def test_momentum_by_hand():
     for _ in range(2):
         optimizer.apply([np.ones((1, 2)), np.zeros(1)])
     np.testing.assert_allclose(kernel, [[3 - 0.1 - 0.15, 4 - 0.1 - 0.15]], rtol=1e-6)
+
+
+def steps_of(optimizer: str, gradients: list[float]) -> list[float]:
+    """How far one weight moves in each step at a learning rate of 1."""
+    weight = keras.Variable(np.array([0.0]))
+    chosen = make_optimizer(TrainConfig(optimizer=optimizer), 1.0, [weight])
+    places = [0.0]
+    for gradient in gradients:
+        chosen.apply([np.array([gradient])])
+        places.append(float(weight[0]))
+    return (-np.diff(places)).tolist()
+
+
+def test_rmsprop_by_hand():
+    """Lasagne's: ρ = 0.9, and ε = 1e-6 inside the root, which a small gradient feels."""
+    first, second = 0.1 * 4, 0.9 * 0.1 * 4 + 0.1 * 1
+    assert steps_of("rmsprop", [2.0, 1.0]) == pytest.approx([2 / (first + 1e-6) ** 0.5, 1 / (second + 1e-6) ** 0.5])
+    assert steps_of("rmsprop", [1e-3]) == pytest.approx([1e-3 / (1e-7 + 1e-6) ** 0.5])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_by_hand(name):
+    """Kingma & Ba 2015, algorithm 1: β1 = 0.9, β2 = 0.999, both corrected for their start at 0."""
+    mean, square = 0.9 * 0.1 * 2 + 0.1 * 1, 0.999 * 0.001 * 4 + 0.001 * 1
+    second = (mean / (1 - 0.9**2)) / ((square / (1 - 0.999**2)) ** 0.5)
+    assert steps_of(name, [2.0, 1.0]) == pytest.approx([1.0, second], rel=1e-4)
 
 
 def test_gradients_are_clipped_over_all_weights():
@@ -185,19 +211,28 @@ def test_lack_of_memory_ends_in_what_to_try(tmp_path, monkeypatch):
     assert "OOM when allocating tensor" in str(told.value)
 
 
+def recorder_of(rows: list[dict], stage: Stage) -> Recorder:
+    """A recorder of two classes in its first batch; ``rows`` grow as history.csv does."""
+    recorder = Recorder(None, None, rows, 0, stage, segmentation("ce"), ("a", "b"), TrainConfig())
+    recorder.on_train_begin()
+    recorder.on_train_batch_end(0, {"loss": 1.0, "miou": 0.5})
+    return recorder
+
+
+ROW = dict.fromkeys(("loss", "miou", "val_loss", "val_miou"), 0.5) | {"epoch": 1, "step": 1, "seconds": 1.0}
+NINE_EPOCHS = Stage(epochs=9, steps_per_epoch=1, batches=None, samples=None, optimizer=None, validation=None)
+
+
 def test_a_collapsed_network_is_told_aloud(capsys):
-    row = {"epoch": 1, "step": 1, "loss": 1.0, "miou": 0.4, "val_loss": 1.0, "val_miou": 0.4, "seconds": 1.0}
-    alone = row | {"val_iou_sky": 0.8, "val_iou_car": 0.0, "val_iou_sign": float("nan")}
+    alone = ROW | {"val_iou_sky": 0.8, "val_iou_car": 0.0, "val_iou_sign": float("nan")}
     task = segmentation("ce")
     assert collapsed(alone, task) and not collapsed(alone | {"val_iou_car": 0.01}, task)
-    said = []
-    for rows in ([alone] * 3, [alone, alone | {"val_iou_car": 0.1}, alone], [alone] * 2):
-        recorder = Recorder.__new__(Recorder)
-        recorder.rows, recorder.first, recorder.earlier, recorder.compiled = rows, 0, (0, 0.0), 1.0
-        recorder.stage = Stage(epochs=9, steps_per_epoch=1, batches=None, samples=None, optimizer=None, validation=None)
-        recorder.task = task
-        recorder.say = said.append
+    for history in ([alone] * 3, [alone, alone | {"val_iou_car": 0.1}, alone], [alone] * 2):
+        rows = []
+        recorder = recorder_of(rows, NINE_EPOCHS)
+        rows += history
         recorder.report(np.array([[5, 1], [1, 5]]))
+    said = capsys.readouterr().out.splitlines()
     assert [line[:7] for line in said] == ["epoch 1", "WARNING", "epoch 1", "epoch 1"]
     assert "told no two classes apart" in said[1]
 
@@ -246,13 +281,11 @@ def test_two_devices_train_as_one(tmp_path):
 
 
 def test_the_time_left_leaves_out_what_compiling_took(capsys, monkeypatch):
-    recorder = Recorder.__new__(Recorder)
-    recorder.task, recorder.names, recorder.bar = segmentation("ce"), ("a", "b"), tqdm(disable=True)
-    recorder.first, recorder.earlier, recorder.compiled = 0, (0, 0.0), 1000.0  # the first step was done
-    recorder.stage = SimpleNamespace(epochs=4, steps_per_epoch=50)
-    monkeypatch.setattr("engine.training.fit.time.monotonic", lambda: 1098.0)  # 49 steps later
-    row = dict.fromkeys(("loss", "miou", "val_loss", "val_miou"), 0.5) | {"epoch": 1, "step": 50, "seconds": 900.0}
-    recorder.rows = [row | {"val_iou_a": 0.5, "val_iou_b": 0.5}]
+    clock = iter([0.0, 1000.0, 1098.0])  # the start, the first step, which compiled, 49 steps later
+    monkeypatch.setattr("engine.training.fit.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    rows = []
+    recorder = recorder_of(rows, replace(NINE_EPOCHS, epochs=4, steps_per_epoch=50))
+    rows.append(ROW | {"step": 50, "seconds": 900.0, "val_iou_a": 0.5, "val_iou_b": 0.5})
     recorder.report(np.eye(2))
     assert "15.0 min, about 5.0 min left" in capsys.readouterr().out  # 150 steps of 2 s
 
