@@ -4,6 +4,11 @@
 A run's scores go to runs/NAME/evaluation/SPLIT/: metrics.json, per_image.csv, predictions, overlays, report.html.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
+
 import shlex
 from pathlib import Path
 

@@ -5,6 +5,11 @@ uncertainty.csv ranks the images: what the network is least sure of is what to l
 labels.csv: the class of each image, and how likely it thinks each one.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
+
 import csv
 from collections import Counter
 from pathlib import Path
@@ -18,6 +23,9 @@ LABELS = "labels.csv"
 
 def predict(config: PredictConfig) -> None:
     """A run and images → masks of the images' own size."""
+    above_zero(config, "batch_size")
+    images = find_images(config.images)
+
     from tqdm import tqdm
 
     from data_pipeline.files import write_mask, write_picture
@@ -26,8 +34,6 @@ def predict(config: PredictConfig) -> None:
     from engine.run import Run
     from engine.scoring.doubts import uncertainty
 
-    above_zero(config, "batch_size")
-    images = find_images(config.images)
     run = Run.open(config.run)
     if run.classifies:
         return predict_labels(run, images, config)

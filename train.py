@@ -1,6 +1,11 @@
 #!/usr/bin/env python
 """Train a segmentation network on a folder of images and masks: configuration → runs/NAME/."""
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
+
 import random
 import shlex
 import shutil

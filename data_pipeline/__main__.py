@@ -1,5 +1,10 @@
 """Look at a data set before training on it; make one from other tools' files, from large scenes, or out of nothing."""
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
+
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +12,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
-from .command import UserError, parse_size, run_command
+from .command import LARGEST_SIDE, UserError, parse_size, run_command
 
-MOST_PIXELS = 8192  # of a tile's or a crop's side
 PresetName = Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"]
 
 
@@ -139,8 +143,8 @@ def preview(config: Preview) -> None:
         raise UserError("--count and --variations of 1 or more and --seed of 0 or more are wanted")
     size = parse_size(config.size)
     sides = [*(size or ()), *([] if config.crop is None else [config.crop])]
-    if not all(1 <= side <= MOST_PIXELS for side in sides):
-        raise UserError(f"--size {config.size} --crop {config.crop}: sides of 1 to {MOST_PIXELS} pixels are wanted")
+    if not all(1 <= side <= LARGEST_SIDE for side in sides):
+        raise UserError(f"--size {config.size} --crop {config.crop}: sides of 1 to {LARGEST_SIDE} pixels are wanted")
     preview(
         config.data,
         config.out,
@@ -165,8 +169,8 @@ def convert(config: Convert) -> None:
 def tile(config: Tile) -> None:
     from .importing.tile import tile
 
-    if not 32 <= config.tile <= MOST_PIXELS:
-        raise UserError(f"--tile {config.tile}: 32 to {MOST_PIXELS} pixels are wanted")
+    if not 32 <= config.tile <= LARGEST_SIDE:
+        raise UserError(f"--tile {config.tile}: 32 to {LARGEST_SIDE} pixels are wanted")
     tile(config.source, config.destination, config.tile, config.mask_suffix, void_of(config))
 
 

@@ -5,12 +5,21 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import fields
+
+from .streams import OUTPUT, guard_streams, open_streams, shown
 
 OPENCV_LIBRARIES = (
     "opencv-python cannot load a system library ({error}).\n"
     "Debian or Ubuntu: sudo apt-get install -y libgl1 libglib2.0-0\n"
     "Fedora or RHEL:   sudo dnf install -y mesa-libGL glib2"
 )
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")  # from Ctrl-C; batch systems and Docker; a terminal that is closed
+LARGEST_SIDE = 8192  # pixels of an image, a crop or a tile that a flag asks for
+LIMITS = {"crop": LARGEST_SIDE, "size": LARGEST_SIDE, "tile": LARGEST_SIDE, "jobs": 1024}
+LIMITS |= {"seed": 2**32 - 1, "split_seed": 2**32 - 1}
+LARGEST = 2**31 - 1  # of every other number
+SMALLEST = 1e-30  # nearer to zero, float32 soon has nothing left
 
 
 class UserError(Exception):
@@ -22,21 +31,27 @@ def run_command(main: Callable, config_type, description: str, default=None) -> 
 
     default: an instance of ``config_type`` whose values stand where no flag says otherwise.
 
-    Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted (Ctrl-C or SIGTERM).
+    Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
     Heavy imports belong inside ``main``, so that ``--help`` answers at once.
     """
-    import tyro
-
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, without TensorFlow's notices and warnings
-    options = {} if default is None else {"default": default}
-    config = tyro.cli(config_type, description=description, config=(tyro.conf.OmitArgPrefixes,), **options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as batch systems and Docker stop a program
     try:
+        stop_by_interrupt()
+        open_streams()
+        config = parse(config_type, description, default)
+        guard_streams()
+        refuse_numbers(config)
         main(config)
+        sys.stdout.flush()
     except UserError as error:
         fail(str(error))
     except OSError as error:  # a file where a folder is wanted, a full disk, no permission
-        fail(f"{error.filename or ''}: {error.strerror or error}")
+        fail(describe(error))
+    except MemoryError as error:
+        fail(f"memory is not enough ({error}); ask for less at a time, or for smaller images")
+    except UnicodeEncodeError as error:
+        name = error.object[max(error.start - 60, 0) : error.end + 60]
+        fail(f"{name!a}: a name that is not UTF-8 cannot be written down; rename the file or folder")
     except ImportError as error:
         if "libGL" not in str(error) and "libgthread" not in str(error) and "libglib" not in str(error):
             raise
@@ -46,9 +61,53 @@ def run_command(main: Callable, config_type, description: str, default=None) -> 
         sys.exit(130)
 
 
+def parse(config_type, description: str, default):
+    """The command line as a ``config_type``; exits with 2 where a flag is none."""
+    import tyro
+
+    for argument in sys.argv[1:]:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise UserError(f"{os.fsencode(argument)!r} is not UTF-8; rename the file or folder")
+    options = {} if default is None else {"default": default}
+    return tyro.cli(config_type, description=description, config=(tyro.conf.OmitArgPrefixes,), **options)
+
+
+def stop_by_interrupt() -> None:
+    """Let every signal that asks a program to stop raise KeyboardInterrupt."""
+    for number in stopping_signals():
+        signal.signal(number, signal.default_int_handler)
+
+
+def stopping_signals() -> list[int]:
+    """The signals that ask a program to stop, without those that this process was told to ignore (nohup)."""
+    known = [getattr(signal, name) for name in STOPPING if hasattr(signal, name)]  # Windows has no SIGHUP
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {shown(message)}", file=sys.stderr)
     sys.exit(1)
+
+
+def describe(error: OSError) -> str:
+    """What the system refused, and of which file where that is known."""
+    if isinstance(error, BrokenPipeError) and error.filename == OUTPUT:
+        return f"{OUTPUT}: whatever read it has ended (such as head), so this ended too; write into a file instead"
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"
+
+
+def refuse_numbers(config) -> None:
+    """Raise UserError for a flag's number that no arithmetic here can hold: nan, infinite, far too large or small."""
+    for field in fields(config):
+        value, most = getattr(config, field.name), LIMITS.get(field.name, LARGEST)
+        if not isinstance(value, int | float):
+            continue
+        flag = f"--{field.name.replace('_', '-')} {str(value)[:40]}"
+        if not abs(value) <= most:
+            raise UserError(f"{flag}: a number of at most {most:,} is wanted")
+        if 0 < abs(value) < SMALLEST:
+            raise UserError(f"{flag}: too near to 0; 0, or {SMALLEST} and more, is wanted")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -60,6 +119,8 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)[x×](\d+)", text)
-    if not match or "0" in match.groups():
+    if not match or not all(side.strip("0") for side in match.groups()):
         raise UserError(f"--size {text}: HEIGHTxWIDTH in pixels is wanted, such as 96x128")
+    if any(len(side) > 9 or int(side) > LARGEST_SIDE for side in match.groups()):
+        raise UserError(f"--size {text}: sides of at most {LARGEST_SIDE} pixels are wanted")
     return int(match[1]), int(match[2])

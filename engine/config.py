@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from data_pipeline.command import UserError, parse_size
+from data_pipeline.command import UserError, parse_size, refuse_numbers
 
 ModelName = Literal[
     "unet",
@@ -137,6 +137,7 @@ class TrainConfig:
         """
         if self.resume is not None and self.replace(resume=None) != TrainConfig():
             raise UserError("--resume takes no other flag: the run goes on with the settings that it began with")
+        refuse_numbers(self)
         above_zero(self, "steps", "steps_per_epoch", "batch_size", "crop", "train_count", "folds")
         above_zero(self, "learning_rate", "finetune_rate", "clip_norm")
         for flag in ("patience", "warmup_steps", "finetune_steps", "weight_decay"):
@@ -297,6 +298,7 @@ class ClassifierConfig:
             return self
         if self.data is None:
             raise UserError("--data DIR: say where the images are (a folder for each class, or see --label-from-masks)")
+        refuse_numbers(self)
         above_zero(self, "steps", "head_steps", "steps_per_epoch", "batch_size", "tile")
         above_zero(self, "train_count", "train_per_class", "learning_rate", "finetune_rate")
         if self.patience < 0:

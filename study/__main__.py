@@ -10,6 +10,11 @@
 What was trained is kept in DIR and not trained again.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
+
 import re
 from dataclasses import dataclass
 from pathlib import Path

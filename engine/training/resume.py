@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.command import UserError
+from data_pipeline.command import UserError, stopping_signals
 from data_pipeline.files import write_atomically
 from engine.run import UNFINISHED
 
@@ -108,15 +108,13 @@ def alone(run: Path) -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is done. What the process ignores (under nohup) stays ignored."""
+    """Ctrl-C, SIGTERM and SIGHUP wait until the block is done. What the process ignores (under nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
         yield
         return
     came = []
     handlers = {
-        number: signal.signal(number, lambda number, frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN
+        number: signal.signal(number, lambda number, frame: came.append(number)) for number in stopping_signals()
     }
     try:
         yield
