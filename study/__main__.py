@@ -22,7 +22,7 @@ from typing import Literal
 
 from data_pipeline.command import UserError, run_command
 
-Name = Literal["smoke", "small", "medium", "full"]
+Name = Literal["smoke", "small", "medium", "full", "pointing"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Pilot:
 
     out: Path
     """The study's folder; its plan is then made from this pilot."""
-    preset: Literal["small", "full"] = "small"
+    preset: Literal["small", "full", "pointing"] = "small"
     """Whose world: medium's is small's."""
     data: Path | None = None
     """A folder of your own images and masks, in place of drawn scenes."""
@@ -48,7 +48,8 @@ class Plan:
     out: Path
     """The study's folder."""
     preset: Name = "smoke"
-    """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU."""
+    """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU;
+    pointing: a disc on the evidence or elsewhere, see contrasts.py."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
     seeds: str = ""
@@ -103,12 +104,17 @@ def main(config: Pilot | Plan | Run | Report) -> None:
 
 
 def tune(config: Pilot) -> None:
-    from .pilot import SEEDS, run_pilot
-    from .plan import PRESETS, with_own, write_pilot
+    from .pilot import SEEDS, run_grid, run_pilot
+    from .plan import PRESETS, with_own, write_grid_plan, write_pilot
 
-    base = PRESETS[config.preset].base
+    preset = PRESETS[config.preset]
     own = own_of(config, SEEDS)
-    pilot = run_pilot(config.out, with_own(base, own) if own else base, config.jobs)
+    base = with_own(preset.base, own) if own else preset.base
+    if preset.grid:
+        write_grid_plan(config.out, config.preset)
+        pilot = run_grid(config.out, base, preset.cells, config.jobs)
+    else:
+        pilot = run_pilot(config.out, base, config.jobs)
     for name, scores in pilot.scores.items():
         print(f"{name:<20} {'  '.join(f'{score:.3f}' for score in scores)}")
     write_pilot(config.out, pilot)
@@ -159,7 +165,7 @@ def report(config: Report) -> None:
 def plan_of(config: Plan | Run):
     from .plan import PRESETS, make_plan
 
-    seeds = parse_seeds(config.seeds) if config.seeds else tuple(range(PRESETS[config.preset].seeds))
+    seeds = parse_seeds(config.seeds) if config.seeds else PRESETS[config.preset].usual_seeds
     return make_plan(config.out, config.preset, names_of(config.hypothesis), own_of(config, seeds), seeds)
 
 

@@ -25,11 +25,12 @@ from tqdm import tqdm
 from data_pipeline.files import write_atomically, write_json
 
 from .own import Own, part_of
-from .scenes import Images, Knobs, scene
+from .scenes import Images, Knobs, place_elsewhere, scene
 
 CODE = 2  # raised whenever the same spec may give other numbers
 TRAIN, TEST = 0, 1  # parts of a world
 BATCH = 8
+LATER = {"elsewhere": False}  # younger than kept cells: fields that with these values are in no id
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Spec:
     start: the training whose contracting path this one begins with; None: drawn weights.
     frozen: whether that path keeps its weights.
     tests: images of the test set.
+    elsewhere: of S, whether its masks are a disc of the marker's size at a random place, in place of the target.
     """
 
     arm: str
@@ -59,11 +61,17 @@ class Spec:
     start: "Spec | None" = None
     frozen: bool = False
     tests: int = 1000
+    elsewhere: bool = False
 
     @property
     def id(self) -> str:
-        text = json.dumps({"code": CODE, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        text = json.dumps({"code": CODE, **self.told()}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def told(self) -> dict:
+        """As JSON holds it, without younger fields that say nothing."""
+        fields = asdict(self) | {"start": self.start.told() if self.start else None}
+        return {name: value for name, value in fields.items() if name not in LATER or value != LATER[name]}
 
 
 def path_of(folder: Path, spec: Spec) -> Path:
@@ -74,7 +82,7 @@ def result_of(folder: Path, spec: Spec) -> dict | None:
     """What a cell found; None where it is missing or damaged."""
     try:
         found = json.loads(path_of(folder, spec).read_text(encoding="utf-8"))
-        return found["result"] if found["spec"] == json.loads(json.dumps(asdict(spec))) else None
+        return found["result"] if found["spec"] == json.loads(json.dumps(spec.told())) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -144,19 +152,22 @@ def draw(spec: Spec, part: int, count: int, rho: float, folder: Path = Path()):
     """
     if isinstance(spec.knobs, Own):
         return Images(*part_of(folder, spec.knobs, spec.seed, part == TEST, count))
-    return drawn(spec.seed, part, count, replace(spec.knobs, rho=rho), spec.on_key)
+    images, masks, keys, labels = drawn(spec.seed, part, count, replace(spec.knobs, rho=rho))
+    if spec.elsewhere:
+        masks = np.array([place_elsewhere(key, spec.seed, part, i) for i, key in enumerate(keys)])
+    return Images(images, keys if spec.on_key else masks, labels)
 
 
 @lru_cache(maxsize=5)
-def drawn(seed: int, part: int, count: int, knobs: Knobs, on_key: bool):
+def drawn(seed: int, part: int, count: int, knobs: Knobs) -> tuple[np.ndarray, ...]:
+    """Of each scene: image, mask, key and label."""
     scenes = [scene(seed, part, i, knobs, label=i % knobs.num_classes) for i in range(count)]
-    names = ("image", "key" if on_key else "mask", "label")
-    return Images(*(np.array([getattr(one, name) for one in scenes]) for name in names))
+    return tuple(np.array([getattr(one, name) for one in scenes]) for name in ("image", "mask", "key", "label"))
 
 
 def keep(folder: Path, spec: Spec, work: Callable[[Spec, Path], dict]) -> None:
     """Do a cell's work and write it."""
-    write_json(path_of(folder, spec), {"spec": asdict(spec), "code": CODE, "result": work(spec, folder)})
+    write_json(path_of(folder, spec), {"spec": spec.told(), "code": CODE, "result": work(spec, folder)})
 
 
 def of_shard(specs: Iterable[Spec], shard: tuple[int, int]) -> list[Spec]:

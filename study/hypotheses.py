@@ -209,6 +209,11 @@ def more_removed(numbers: np.ndarray) -> float:
     return float((1 - after / before) - (1 - other_after / other_before)) if before * other_before > 0 else np.nan
 
 
+def difference(numbers: np.ndarray) -> float:
+    """The first column less the second."""
+    return float((numbers[:, 0] - numbers[:, 1]).mean())
+
+
 def fall_with_distance(numbers: np.ndarray) -> float:
     """How far the lead of masks falls as the key goes away; the last column is chance."""
     return further_fall(numbers[:, :4])
@@ -236,7 +241,7 @@ S, C, E = (tuple(Column(*each) for each in ((arm,), (f"{arm} ideal",), (arm, "ch
 BOTH, PAIR = (("S", "accuracy"), ("E", "accuracy")), (("S", "accuracy"), ("C", "accuracy"))
 S_MIOU = (Column("S", "miou"), Column("S ideal", "miou"), Column("S", "blank miou"))
 
-HYPOTHESES = (
+FIRST_EDITION = (
     Hypothesis(
         "H6a",
         "from so few images, trained from scratch, masks teach segmentation better than labels teach classification, "
@@ -300,3 +305,15 @@ HYPOTHESES = (
         unfit=transfer_unfit,
     ),
 )
+
+CONTRASTS = (  # of plain accuracies; their cells are in contrasts.py
+    Hypothesis(
+        "pointing",
+        "what masks point at is a reason: a disc on the mark that decides the class teaches more than the same disc at "
+        "a random place",
+        (Column("mark"), Column("random place")),
+        difference,
+        arms=(),
+    ),
+)
+HYPOTHESES = FIRST_EDITION + CONTRASTS

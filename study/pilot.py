@@ -4,6 +4,9 @@ A world is fit for the study where all three arms, shown fresh images without en
 that there are; otherwise too few steps would be taken for too little data.
 """
 
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +17,12 @@ from .hypotheses import LEAST_RANGE, Settings, cells_of
 
 SEEDS = (90_001, 90_002)
 RATES = (0.001, 0.003, 0.01)
+GRID = (0.001, 0.003, 0.01, 0.03)  # of the contrasts of single reasons; it grows while a best lies at an end
+LOWER, HIGHER = (0.0003, 0.0001), (0.1, 0.3)
+RULE = (
+    "every arm tries every rate on the pilot's seeds; its best has the highest mean accuracy; as long as an arm's best "
+    "lies at an end of the grid, every arm tries one rate more there"
+)
 
 
 @dataclass(frozen=True)
@@ -75,3 +84,47 @@ def grid(settings: Settings, name: str) -> dict[str, Settings]:
 
 def accuracy_of(folder: Path, spec: Spec) -> float:
     return result_of(folder, spec)["tests"]["independent"]["accuracy"]
+
+
+Cells = Callable[[Settings, int], dict[str, Spec]]
+
+
+def run_grid(
+    folder: Path, settings: Settings, cells: Cells, jobs: int = 1, seeds: tuple[int, ...] = SEEDS, **how
+) -> Pilot:
+    """Tune each arm of a contrast: as many trials for one as for another, and no best at an end of the grid (RULE).
+
+    ranges: how far above chance the best arm comes; the contrast asks nothing where none learns its world.
+    """
+    grid, lower, higher, scores = list(GRID), list(LOWER), list(HIGHER), {}
+    while True:
+        run_cells(folder, [spec for rate in grid for spec in tried(settings, cells, rate, seeds)], jobs, **how)
+        for arm in settings.rates:
+            for rate in grid:
+                specs = [cells(at_rate(settings, rate), seed)[arm] for seed in seeds]
+                scores[f"{arm} {rate:g}"] = [accuracy_of(folder, spec) for spec in specs]
+        best = {arm: max(grid, key=lambda rate: np.mean(scores[f"{arm} {rate:g}"])) for arm in settings.rates}
+        more = [ends.pop(0) for end, ends in ((grid[0], lower), (grid[-1], higher)) if end in best.values() and ends]
+        if not more:
+            break
+        grid = sorted([*grid, *more])
+    top = max(np.mean(scores[f"{arm} {rate:g}"]) for arm, rate in best.items())
+    chance = 1 / settings.knobs.num_classes
+    return Pilot(replace(settings, rates=best), scores, {"best arm": float(top - chance)})
+
+
+def at_rate(settings: Settings, rate: float) -> Settings:
+    return replace(settings, rates=dict.fromkeys(settings.rates, rate))
+
+
+def tried(settings: Settings, cells: Cells, rate: float, seeds: tuple[int, ...]) -> list[Spec]:
+    """Every arm with one rate."""
+    return [spec for seed in seeds for spec in cells(at_rate(settings, rate), seed).values()]
+
+
+def grid_plan(settings: Settings, cells: Cells, seeds: tuple[int, ...] = SEEDS) -> dict:
+    """What ``run_grid`` will try, fixed before it runs, with its hash."""
+    ids = {f"{rate:g}": [spec.id for spec in tried(settings, cells, rate, seeds)] for rate in GRID}
+    told = {"rule": RULE, "grid": GRID, "lower": LOWER, "higher": HIGHER, "seeds": seeds, "cells": ids}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return {"hash": hashlib.sha256(text.encode()).hexdigest(), **told}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -9,26 +10,52 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 
 from .cells import CODE, Spec
-from .hypotheses import ENOUGH, HYPOTHESES, LEAST_RANGE, LEFT, OFF_THE_FLOOR, SHIFT, Hypothesis, Settings, cells_of
+from .contrasts import POINTING, pointing
+from .hypotheses import (
+    ENOUGH,
+    FIRST_EDITION,
+    HYPOTHESES,
+    LEAST_RANGE,
+    LEFT,
+    OFF_THE_FLOOR,
+    SHIFT,
+    Hypothesis,
+    Settings,
+    cells_of,
+)
 from .own import TESTED, Own
-from .pilot import Pilot
+from .pilot import Pilot, grid_plan
 from .scenes import Knobs
 from .verdicts import LEVEL, SMALLEST
 
 RULES = 1  # raised whenever the same cells may give other verdicts
 LEAST_GROUPS = 6  # of a user's own images, for splits that differ
 PILOTS = Path(__file__).parent / "pilots"  # of the presets' own worlds
+PLANS = Path(__file__).parent / "plans"  # written before their cells were trained
 
 
 @dataclass(frozen=True)
 class Preset:
-    """base: settings that a pilot tunes, or that need none. wide: whether all cells are wanted, or the primaries'."""
+    """What a plan is made of.
+
+    base: settings that a pilot tunes, or that need none. wide: whether all cells are wanted, or the primaries'.
+    pilot: name of the pilot that comes with the code. cells: settings, seed → cells by name. first: seed.
+    grid: whether each arm is tuned on a grid that grows until the best lies inside.
+    """
 
     base: Settings
     seeds: int
-    names: tuple[str, ...] = tuple(one.name for one in HYPOTHESES)
+    names: tuple[str, ...] = tuple(one.name for one in FIRST_EDITION)
     wide: bool = False
     tuned: bool = True
+    pilot: str = "small"
+    cells: Callable[[Settings, int], dict[str, Spec]] = cells_of
+    first: int = 0
+    grid: bool = False
+
+    @property
+    def usual_seeds(self) -> tuple[int, ...]:
+        return tuple(range(self.first, self.first + self.seeds))
 
 
 UNTUNED = dict.fromkeys(("S", "C", "E"), 0.003)
@@ -43,13 +70,33 @@ LARGE = Settings(
     widths=(4, 8, 32),
     pixels=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
+STEPS = 300  # of the contrasts of single reasons
 OF_OWN = ("H6a", "H6b", "H1", "H2")  # what a user's folder can be asked
 FIRST = ("H6a", "H6b", "H2", "H4")
 PRESETS = {
     "smoke": Preset(replace(USUAL, count=16, steps=30, width=4, tests=100), seeds=1, names=FIRST, tuned=False),
     "small": Preset(USUAL, seeds=12, names=FIRST),
     "medium": Preset(USUAL, seeds=12, wide=True),
-    "full": Preset(LARGE, seeds=20, wide=True),
+    "full": Preset(LARGE, seeds=20, wide=True, pilot="full"),
+    "pointing": Preset(
+        replace(
+            USUAL,
+            knobs=Knobs(cue="key"),
+            rates=dict.fromkeys(POINTING, 0.01),
+            steps=STEPS,
+            tests=400,
+            counts=(),
+            widths=(),
+            pixels=(),
+        ),
+        seeds=24,
+        names=("pointing",),
+        wide=True,
+        pilot="pointing",
+        cells=pointing,
+        first=36,
+        grid=True,
+    ),
 }
 
 
@@ -92,9 +139,9 @@ class Plan:
         return {**fixed, **asdict(self), "cells": cells}
 
     def cells(self) -> dict[int, dict[str, Spec]]:
-        needed = set().union(*(one.cells for one in self.hypotheses))
+        needed, cells = set().union(*(one.cells for one in self.hypotheses)), PRESETS[self.preset].cells
         return {
-            seed: {name: spec for name, spec in cells_of(self.settings, seed).items() if self.wide or name in needed}
+            seed: {name: spec for name, spec in cells(self.settings, seed).items() if self.wide or name in needed}
             for seed in self.seeds
         }
 
@@ -126,7 +173,7 @@ def make_plan(
     settings = settings_of_pilot(folder, preset, own) if chosen.tuned else chosen.base
     settings = with_own(settings, own) if own else settings
     wanted = tuple(name for name in able if name in names or not names)
-    plan = Plan(preset, settings, seeds or tuple(range(chosen.seeds)), wanted, chosen.wide and not names)
+    plan = Plan(preset, settings, seeds or chosen.usual_seeds, wanted, chosen.wide and not names)
     path = Path(folder) / "plan.json"
     if path.exists():
         found = read_json(path)
@@ -180,13 +227,19 @@ def write_pilot(folder: Path, pilot: Pilot) -> None:
     write_json(Path(folder) / "pilot.json", {"fit": pilot.fit, **asdict(pilot)})
 
 
+def write_grid_plan(folder: Path, preset: str) -> None:
+    """What the pilot of a contrast will try, before it does."""
+    chosen = PRESETS[preset]
+    write_json(Path(folder) / "pilot-plan.json", grid_plan(chosen.base, chosen.cells))
+
+
 def settings_of_pilot(folder: Path, preset: str, own: Own | None = None) -> Settings:
     """Of the folder's own pilot, else of the one that comes with the preset's world.
 
     Raises:
         UserError: where there is none, or it was of another world or found it unfit.
     """
-    own_pilot, shipped = Path(folder) / "pilot.json", PILOTS / f"{'full' if preset == 'full' else 'small'}.json"
+    own_pilot, shipped = Path(folder) / "pilot.json", PILOTS / f"{PRESETS[preset].pilot}.json"
     path = own_pilot if own_pilot.exists() else shipped
     if not path.exists():
         raise UserError(f"{preset} needs a pilot; first: python -m study pilot --preset {preset} --out {folder}")

@@ -20,6 +20,7 @@ SUNWARDS = np.array([0.6, -0.8])  # (x, y)
 MARKER = 2  # radius of the key in pixels
 BEYOND = 3  # pixels between the key's middle and the image's edge, at least
 PARTS = 2  # of a world: training and test; those that follow are its sibling's
+ELSEWHERE = 5  # the stream of a scene that draws ``place_elsewhere``
 WORLD = 0x301D  # sets a world's stream apart from its scenes'
 
 
@@ -187,20 +188,36 @@ def place_key(target: np.ndarray, knobs: Knobs, cue) -> np.ndarray:
     return cv2.circle(np.zeros_like(target), (int(columns[place]), int(rows[place])), MARKER, 1, -1)
 
 
+def place_elsewhere(key: np.ndarray, seed: int, part: int, i: int) -> np.ndarray:
+    """A disc of the marker's size and class, uint8 (size, size), at a random place that does not touch the marker.
+
+    key: that of scene i. The place is drawn once, from a stream of its own, whatever is seen there.
+    """
+    away = cv2.distanceTransform((key == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    rows, columns = np.nonzero(inside(key.shape) & (away >= MARKER + 2))
+    place = int(np.random.default_rng([seed, part, i, ELSEWHERE]).integers(len(rows)))
+    return cv2.circle(np.zeros_like(key), (int(columns[place]), int(rows[place])), MARKER, int(key.max()), -1)
+
+
+def inside(shape: tuple[int, int]) -> np.ndarray:
+    """Where a marker's middle may be so that all of it is in the image, bool (H, W)."""
+    places = np.zeros(shape, bool)
+    places[BEYOND:-BEYOND, BEYOND:-BEYOND] = True
+    return places
+
+
 def key_places(target: np.ndarray, knobs: Knobs) -> np.ndarray:
     """Where the key's middle may be, bool (size, size).
 
     Raises:
         ValueError: where there is no such place.
     """
-    inside = np.zeros(target.shape, bool)
-    inside[BEYOND:-BEYOND, BEYOND:-BEYOND] = True
     if knobs.distance:
         away = cv2.distanceTransform(1 - target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - MARKER - 1
-        allowed = inside & (away >= knobs.distance) & (away < knobs.distance + 2)
+        allowed = inside(target.shape) & (away >= knobs.distance) & (away < knobs.distance + 2)
     else:
         depth = cv2.distanceTransform(target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        allowed = inside & (depth >= min(MARKER + 1, depth.max()))
+        allowed = inside(target.shape) & (depth >= min(MARKER + 1, depth.max()))
     if not allowed.any():
         raise ValueError(f"no place is {knobs.distance} pixels from the target in {target.shape[0]}×{target.shape[1]}")
     return allowed

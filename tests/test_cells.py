@@ -1,5 +1,6 @@
 """The study's cells: the same spec, the same cell; killed, damaged, doubled or in shards, the same results."""
 
+import gzip
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from conftest import ROOT
 
 from study.arms import encoder_weights
 from study.cells import TEST, TRAIN, Spec, compute, draw, encoder_of, of_shard, path_of, result_of, run_cells, train
+from study.plan import plan_from
 from study.scenes import Knobs
 
 SPEC = Spec("E", seed=1, count=8, steps=4, rate=0.002, knobs=Knobs(), tests=40, width=4)
@@ -51,6 +53,7 @@ def test_every_field_of_a_spec_is_part_of_its_name():
         "start": SPEC,
         "frozen": True,
         "tests": 44,
+        "elsewhere": True,
     }
     assert set(changed) == set(SPEC.__dataclass_fields__)
     names = {SPEC.id, *(replace(SPEC, **{name: value}).id for name, value in changed.items())}
@@ -220,3 +223,30 @@ def test_permuted_labels_stay_at_chance(tmp_path, monkeypatch):
 
 def score_of(spec, folder) -> float:
     return compute(spec, folder)["tests"]["independent"]["accuracy"]
+
+
+@pytest.mark.parametrize("name", ["why", "why-small", "why-again"])
+def test_cells_that_were_kept_keep_their_names_and_plans_their_hashes(name):
+    """Whatever fields have come since."""
+    kept = json.loads(gzip.decompress((ROOT / "docs" / f"{name}.json.gz").read_bytes()))["plan"]
+    plan = plan_from(kept, Path(name))
+    assert plan.hash == kept["hash"]
+    cells = {str(seed): {cell: spec.id for cell, spec in each.items()} for seed, each in plan.cells().items()}
+    assert cells == kept["cells"]
+
+
+def test_a_field_that_came_later_is_in_the_name_where_it_says_something():
+    later = replace(SPEC, elsewhere=True)
+    assert "elsewhere" not in SPEC.told() and later.told()["elsewhere"] and later.id != SPEC.id
+    assert "elsewhere" not in replace(SPEC, start=SPEC).told()["start"]
+
+
+def test_discs_on_the_mark_and_elsewhere_are_as_large_and_name_the_same_class():
+    spec = replace(SPEC, arm="S", knobs=Knobs(cue="key"), on_key=True)
+    mark, elsewhere = draw(spec, TRAIN, 40, 0.0), draw(replace(spec, on_key=False, elsewhere=True), TRAIN, 40, 0.0)
+    assert np.array_equal(mark.images, elsewhere.images) and np.array_equal(mark.labels, elsewhere.labels)
+    for here, there, label in zip(mark.masks, elsewhere.masks, mark.labels, strict=True):
+        assert (here > 0).sum() == (there > 0).sum() == 13 and not (here & there).any()
+        assert set(np.unique(here)) == set(np.unique(there)) == {0, label + 1}
+    places = {tuple(np.argwhere(mask)[0]) for mask in elsewhere.masks}
+    assert len(places) > 35  # random, not fixed

@@ -1,7 +1,7 @@
 """What is said of planted truths: verdicts, what caps them, figures' tables by hand, the page and study.json."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from study import findings as found
 from study.cells import CODE, path_of
 from study.figures import figures
 from study.findings import Study, false_verdicts, findings, load, shifts, worth
-from study.hypotheses import HYPOTHESES, cells_of
+from study.hypotheses import FIRST_EDITION, cells_of
 from study.plan import Plan
 from study.report import curve_notes, sections, told, write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
@@ -36,7 +36,7 @@ def written(folder, truth: dict, plan: Plan = PLAN) -> Study:
     write_json(folder / "plan.json", {"hash": plan.hash, **plan.told()})
     for specs, each in zip(plan.cells().values(), made.results, strict=True):
         for name, spec in specs.items():
-            cell = {"spec": asdict(spec), "code": CODE, "result": each[name]}
+            cell = {"spec": spec.told(), "code": CODE, "result": each[name]}
             path_of(folder, spec).parent.mkdir(exist_ok=True)
             path_of(folder, spec).write_text(json.dumps(cell))
     return made
@@ -198,12 +198,12 @@ def test_the_answer_says_what_each_verdict_says():
 
 def words_of_studies(truth: dict, noise: float, count: int = 400) -> list[dict[str, str]]:
     """The verdicts of as many studies of twelve seeds, each with noise of its own in every cell."""
-    contrasts, studies = [one.contrast() for one in HYPOTHESES], []
+    contrasts, studies = [one.contrast() for one in FIRST_EDITION], []
     for first in range(0, 12 * count, 12):
         seeds = [results(truth, seed, noise) for seed in range(first, first + 12)]
-        numbers = {one.name: one.numbers(seeds, 4) for one in HYPOTHESES}
+        numbers = {one.name: one.numbers(seeds, 4) for one in FIRST_EDITION}
         decided = decide(contrasts, numbers)
-        studies.append({one.name: words for one, (*_, words) in zip(HYPOTHESES, decided, strict=True)})
+        studies.append({one.name: words for one, (*_, words) in zip(FIRST_EDITION, decided, strict=True)})
     return studies
 
 
@@ -219,9 +219,9 @@ def test_of_studies_without_effects_few_support_any_hypothesis():
 
 @pytest.mark.slow
 def test_a_detectable_effect_is_found_as_often_as_is_printed():
-    noise, h6b = 0.05, next(one for one in HYPOTHESES if one.name == "H6b")
+    noise, h6b = 0.05, next(one for one in FIRST_EDITION if one.name == "H6b")
     many = h6b.numbers([results(ON_THE_BORDER, seed, noise) for seed in range(10_000, 12_000)], 4)
-    effect = detectable_effect(pseudo_values(many, h6b.statistic).std(), 12, len(HYPOTHESES))
+    effect = detectable_effect(pseudo_values(many, h6b.statistic).std(), 12, len(FIRST_EDITION))
     assert effect > 0.05
     studies = words_of_studies(ON_THE_BORDER | {"E": 0.5 - effect * 0.7}, noise)
     assert np.mean([words["H6b"] == SUPPORTED for words in studies]) == pytest.approx(POWER, abs=0.05)

@@ -7,7 +7,7 @@ import pytest
 
 from study.cells import Spec
 from study.hypotheses import (
-    HYPOTHESES,
+    FIRST_EDITION,
     Settings,
     attained,
     cells_of,
@@ -21,7 +21,7 @@ from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, judge
 
 SETTINGS = Settings(Knobs(), {"S": 0.002, "C": 0.001, "E": 0.003}, balanced=True)
 K = 4
-NAMES = [one.name for one in HYPOTHESES]
+NAMES = [one.name for one in FIRST_EDITION]
 NOTHING = {
     "S": 0.5, "C": 0.5, "E": 0.5, "S 1 pixels": 0.5, "S 16 pixels": 0.5, "miou": 0.4,
     "S tied": (0.9, 0.5), "C tied": (0.9, 0.5),
@@ -56,14 +56,14 @@ def results(truth: dict, seed: int, noise: float = 0.03, settings: Settings = SE
 
 def words(truth: dict, count: int = 12, noise: float = 0.015) -> dict[str, str]:
     seeds = [results(truth, seed, noise) for seed in range(count)]
-    contrasts = [one.contrast() for one in HYPOTHESES]
-    verdicts = judge(contrasts, {one.name: one.numbers(seeds, K) for one in HYPOTHESES})
-    return {one.name: verdict.words for one, verdict in zip(HYPOTHESES, verdicts, strict=True)}
+    contrasts = [one.contrast() for one in FIRST_EDITION]
+    verdicts = judge(contrasts, {one.name: one.numbers(seeds, K) for one in FIRST_EDITION})
+    return {one.name: verdict.words for one, verdict in zip(FIRST_EDITION, verdicts, strict=True)}
 
 
 def test_every_column_has_its_cell():
     cells = cells_of(SETTINGS, 3)
-    assert {column.cell for one in HYPOTHESES for column in one.columns} <= set(cells)
+    assert {column.cell for one in FIRST_EDITION for column in one.columns} <= set(cells)
     assert len({spec.id for spec in cells.values()}) == len(cells) == 53
     assert {spec.seed for spec in cells.values()} == {3}
 
@@ -125,8 +125,8 @@ def test_the_share_of_the_error_that_transfer_takes_away_by_hand():
 
 def test_the_floors_of_miou_and_dice_are_those_of_painting_nothing():
     seeds = [results(NOTHING, 0, noise=0)]
-    assert HYPOTHESES[0].numbers(seeds, K)[0].tolist() == pytest.approx([0.4, 0.9, 0.18, 0.5, 0.95, 0.25])
-    second = HYPOTHESES[0].numbers(seeds, K, second=True)[0]
+    assert FIRST_EDITION[0].numbers(seeds, K)[0].tolist() == pytest.approx([0.4, 0.9, 0.18, 0.5, 0.95, 0.25])
+    second = FIRST_EDITION[0].numbers(seeds, K, second=True)[0]
     assert second.tolist() == pytest.approx([0.4, 0.9, 1.8 / 1.9 / 5, 0.45, 0.855, 0.25])
 
 
@@ -158,7 +158,7 @@ def test_each_verdict_follows_its_own_cells(change, fallen):
 
 
 def test_keys_that_labels_do_not_learn_answer_nothing():
-    reason = next(one.unfit for one in HYPOTHESES if one.name == "H3")
+    reason = next(one.unfit for one in FIRST_EDITION if one.name == "H3")
     assert reason(np.array([[0.9, 0.5, 0.6, 0.6, 0.25]]), True) == ""
     assert "at chance: 0.60 near, 0.27 far" in reason(np.array([[0.9, 0.5, 0.6, 0.27, 0.25]]), False)
     assert "more the labels'" in reason(np.array([[0.9, 0.9, 0.5, 0.8, 0.25]]), True)
@@ -166,7 +166,7 @@ def test_keys_that_labels_do_not_learn_answer_nothing():
 
 
 def test_transfer_needs_an_error_to_take_away_and_to_take_some():
-    reason = next(one.unfit for one in HYPOTHESES if one.name == "H5")
+    reason = next(one.unfit for one in FIRST_EDITION if one.name == "H5")
     assert reason(np.array([[0.8, 0.5, 0.9, 0.9]]), True) == ""
     assert "too little error: E 0.50, S 0.03" in reason(np.array([[0.8, 0.5, 0.97, 0.97]]), False)
     assert "none of the classifier's" in reason(np.array([[0.45, 0.45, 0.7, 0.85]]), True)

@@ -1,9 +1,16 @@
 """The pilot finds each arm's planted best rate, and says whether the world asks anything."""
 
+import json
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from data_pipeline.files import read_json
+from study.contrasts import pointing
 from study.hypotheses import Settings
-from study.pilot import RATES, SEEDS, run_pilot
+from study.pilot import RATES, SEEDS, grid_plan, run_grid, run_pilot
+from study.plan import PLANS, PRESETS
 from study.scenes import Knobs
 
 SETTINGS = Settings(Knobs(), dict.fromkeys("SCE", 0.003), balanced=False)
@@ -36,3 +43,32 @@ def test_it_chooses_the_best_of_each_arms_grid(tmp_path):
 def test_one_arm_near_chance_with_fresh_images_makes_the_world_unfit(tmp_path, arm):
     pilot = run_pilot(tmp_path, SETTINGS, work=planted({"S": 0.9, "C": 0.9, "E": 0.9} | {arm: 0.5}))
     assert not pilot.fit
+
+
+PEAKS = {"mark": 0.003, "random place": 0.01, "object": 0.0001, "label": 0.1, "label, classifier": 0.003}
+
+
+def test_a_contrasts_arms_are_tried_equally_often_and_none_is_best_at_an_end(tmp_path):
+    """By hand: the object's best lies two rates below the grid, the label's one above; the ends follow."""
+    settings = replace(PRESETS["pointing"].base, steps=1)
+
+    def work(spec, folder):
+        name = next(name for name, cell in pointing(settings, spec.seed).items() if alike(cell, spec))
+        return {"tests": {"independent": {"accuracy": 0.8 - 0.1 * abs(np.log10(spec.rate / PEAKS[name]))}}}
+
+    def alike(cell, spec):
+        return replace(cell, rate=0, seed=0) == replace(spec, rate=0, seed=0)
+
+    plan = grid_plan(settings, pointing)
+    pilot = run_grid(tmp_path, settings, pointing, work=work)
+    assert pilot.settings.rates == PEAKS and pilot.fit and pilot.ranges == {"best arm": pytest.approx(0.55)}
+    tries = [name.rsplit(" ", 1)[0] for name in pilot.scores]
+    assert {tries.count(arm) for arm in PEAKS} == {8} and set(tries) == set(PEAKS)
+    kept = {path.stem for path in (tmp_path / "cells").iterdir()}
+    assert {name for each in plan["cells"].values() for name in each} < kept
+
+
+def test_the_committed_grids_are_those_that_the_code_tries():
+    kept = read_json(PLANS / "pointing-pilot.json")
+    preset = PRESETS["pointing"]
+    assert kept == json.loads(json.dumps(grid_plan(preset.base, preset.cells)))
