@@ -9,6 +9,7 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
 
+import os
 import shlex
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from engine.config import EvaluateConfig
 def evaluate(config: EvaluateConfig) -> None:
     """What the flags ask for: one run, several as one, several beside each other, or folders of masks."""
     config = config.checked()
-    if config.out is not None and config.out.exists():
+    if config.out is not None and os.path.lexists(config.out):
         raise UserError(f"{config.out} exists, and nothing is overwritten; choose another --out, or remove it first")
     if config.predictions:
         referee(config)
@@ -52,9 +53,11 @@ def evaluate_run(path: Path, config: EvaluateConfig) -> None:
 
 def evaluate_classifier(run, config: EvaluateConfig) -> None:
     """A classifier's run and a split → runs/NAME/evaluation/SPLIT/."""
-    from data_pipeline.files import read_json, replace_folder
+    from data_pipeline.files import read_json
+    from data_pipeline.outputs import replace_folder
     from engine.reporting.class_report import write_class_report
     from engine.scoring.classifier_scores import look_at_photos, results_of, table, write_evaluation
+    from engine.scoring.evaluation import WRITTEN
     from engine.scoring.scores import verdict
 
     run, name, photos = choose_photos(run, config)
@@ -68,7 +71,7 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     facts += [f"labels from masks: {settings['label_from_masks']}"] if settings["label_from_masks"] else []
     facts += [opened_words(about["test_openings"])] if about["test_openings"] else []
     target = run.path / "evaluation" / name
-    with replace_folder(target) as folder:
+    with replace_folder(target, WRITTEN) as folder:
         found = look_at_photos(run, photos, config.batch_size)
         results = results_of(found, about)
         write_evaluation(folder, found, results)
@@ -151,15 +154,15 @@ def opened_words(times: int) -> str:
 
 def examine(target: Path, title: str, run, data, answer, beside, about: dict, facts: list[str], config) -> None:
     """Look at every image, write all files into ``target`` at once, and print the scores."""
-    from data_pipeline.files import replace_folder
     from data_pipeline.loader import read_pair
+    from data_pipeline.outputs import replace_folder
     from engine.reporting.report import Album
-    from engine.scoring.evaluation import look
+    from engine.scoring.evaluation import WRITTEN, look
 
     def read(pair):
         return read_pair(pair, data.encoding)
 
-    with replace_folder(target) as folder:
+    with replace_folder(target, WRITTEN) as folder:
         found = look(read, answer, beside, data.pairs(), data.encoding, run.scale, folder, config.split_touching)
         album = Album(data.pairs(), run.encoding, run.scale, read, lambda stem: folder / "predictions" / f"{stem}.png")
         write_all(folder, title, found, data.encoding, about, facts, album, run.path / "history.csv")
@@ -282,7 +285,8 @@ def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
 
 def compare_runs(config: EvaluateConfig) -> None:
     """Paired differences of several evaluations → --out."""
-    from data_pipeline.files import replace_folder, write_json
+    from data_pipeline.files import write_json
+    from data_pipeline.outputs import new_folder
     from engine.comparing.across_tasks import costs, curves, print_costs, same_decision
     from engine.comparing.compare import (
         OF_LABELS,
@@ -306,7 +310,7 @@ def compare_runs(config: EvaluateConfig) -> None:
         measure = measure_of(found)
     found = on_the_same_images(found, config.group_by)
     results = compare(found, measure) | {"costs": rows, "curves": curves(found, rows, measure)}
-    with replace_folder(config.out) as folder:
+    with new_folder(config.out) as folder:
         write_json(folder / "compare.json", results)
         write_comparison(folder / "report.html", results)
     print_costs(rows)
@@ -319,7 +323,8 @@ def compare_runs(config: EvaluateConfig) -> None:
 
 def forecast_runs(config: EvaluateConfig) -> None:
     """Runs with different numbers of training masks → the learning curve and where it leads → --out."""
-    from data_pipeline.files import replace_folder, write_json
+    from data_pipeline.files import write_json
+    from data_pipeline.outputs import new_folder
     from engine.comparing.compare import on_the_same_images, read_candidate
     from engine.comparing.learning_curve import learning_curve, training_counts
     from engine.reporting.report import write_forecast
@@ -330,7 +335,7 @@ def forecast_runs(config: EvaluateConfig) -> None:
     counts = training_counts(runs)
     found = on_the_same_images([read_candidate(name, evaluation_folder(path, config)) for name, path in runs.items()])
     results, ahead = learning_curve(found, counts)
-    with replace_folder(config.out) as folder:
+    with new_folder(config.out) as folder:
         write_json(folder / "forecast.json", results)
         write_forecast(folder / "report.html", results, ahead)
     for row in results["runs"]:
@@ -379,8 +384,8 @@ def evaluate_ensemble(config: EvaluateConfig) -> None:
 
 def pool_folds(config: EvaluateConfig) -> None:
     """The folds of a cross-validation, each scored on its own test part, as one evaluation → --out."""
-    from data_pipeline.files import replace_folder
     from data_pipeline.loader import read_pair
+    from data_pipeline.outputs import new_folder
     from engine.comparing.compare import regroup
     from engine.reporting.report import Album
     from engine.run import Run
@@ -411,15 +416,15 @@ def pool_folds(config: EvaluateConfig) -> None:
         f"{first.config['model']}, {len(runs)} folds: every image is scored once, by the network that did not see it",
         "intervals are over images; they do not say how far networks of other folds would differ",
     ]
-    with replace_folder(config.out) as folder:
+    with new_folder(config.out) as folder:
         write_all(folder, f"{len(runs)} folds", found, first.encoding, about, facts, album)
     print_scores(config.out)
 
 
 def referee(config: EvaluateConfig) -> None:
     """Folders of predicted and true masks → --out."""
-    from data_pipeline.files import replace_folder
     from data_pipeline.findings import print_findings
+    from data_pipeline.outputs import new_folder
     from engine.reporting.report import Album
     from engine.scoring.evaluation import look
     from engine.scoring.referee import PICTURES, answer, open_case, ways_beside
@@ -431,7 +436,7 @@ def referee(config: EvaluateConfig) -> None:
     about = {"split": config.truth.name, "data": str(config.truth), "predictions": str(config.predictions)}
     facts = [f"predictions: {config.predictions}"]
     ways = (case.read, answer(case), ways_beside(case))
-    with replace_folder(config.out) as folder:
+    with new_folder(config.out) as folder:
         found = look(*ways, case.pairs, case.encoding, PICTURES, folder, config.split_touching)
         album = Album(
             case.pairs, case.encoding, PICTURES, case.read, lambda stem: folder / "predictions" / f"{stem}.png"

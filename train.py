@@ -8,7 +8,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import random
 import shlex
-import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -47,13 +46,14 @@ def resume(folder: Path) -> None:
 
 def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
     """Every fold of a cross-validation, as runs of its own in one folder; with ``folder``: those still to do."""
-    from data_pipeline.files import replace_folder, write_json
+    from data_pipeline.files import write_json
+    from data_pipeline.outputs import new_folder
     from engine.run import FOLDS, Run, config_from_json, config_json, free_path, refuse_existing
 
     if folder is None:
         look(config.replace(fold=0))  # a mistake is told before there is a folder
         folder = refuse_existing(free_path(config.runs_dir, config.name, default_name(config)))
-        with replace_folder(folder) as fresh:
+        with new_folder(folder) as fresh:
             write_json(fresh / FOLDS, config_json(config))
     runs = [Run(folder / f"fold-{fold}") for fold in range(config.folds)]
     for fold, run in enumerate(runs):
@@ -79,6 +79,7 @@ def train_run(config: TrainConfig, run=None) -> None:
 
     from data_pipeline.dataset import validation_batches, validation_tiles
     from data_pipeline.loader import Loader
+    from data_pipeline.outputs import remove_folder
     from data_pipeline.weights import pixel_weights
     from engine.framing import choose_frames
     from engine.run import dataset_json
@@ -127,7 +128,7 @@ def train_run(config: TrainConfig, run=None) -> None:
             rows = fit(model, stages, segmentation(config.loss), data.encoding.names, config, run)
         write_cost(run, model, rows, partial(bits_of_masks, split.train, data.encoding), devices=config.devices)
         report(run, config)
-    shutil.rmtree(run.resume_path)
+    remove_folder(run.resume_path)
 
 
 def look(config: TrainConfig):

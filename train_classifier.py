@@ -8,7 +8,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import dataclasses
 import shlex
-import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -49,14 +48,15 @@ def resume(folder: Path) -> None:
 
 def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
     """A run for every strategy, in one folder; with ``folder``: those still to do."""
-    from data_pipeline.files import replace_folder, write_json
+    from data_pipeline.files import write_json
+    from data_pipeline.outputs import new_folder
     from engine.run import STRATEGIES as FILE
     from engine.run import Run, config_from_json, config_json, free_path, refuse_existing
 
     if folder is None:
         config = refuse_mistakes(config)  # told before there is a folder
         folder = refuse_existing(free_path(config.runs_dir, config.name, default_name(config)))
-        with replace_folder(folder) as fresh:
+        with new_folder(folder) as fresh:
             write_json(fresh / FILE, config_json(config))
     runs = [Run(folder / strategy) for strategy in STRATEGIES]
     for run in runs:
@@ -101,6 +101,7 @@ def train_run(config: ClassifierConfig, run=None) -> None:
     import tensorflow as tf
 
     from data_pipeline.loader import PhotoLoader
+    from data_pipeline.outputs import remove_folder
     from engine.run import photos_json
     from engine.training.building import classifier_stages, make_classifier
     from engine.training.cost import bits_of_labels, forget_peak, write_cost
@@ -134,7 +135,7 @@ def train_run(config: ClassifierConfig, run=None) -> None:
         rows = fit(model, stages, classification(), data.names, config, run)
         write_cost(run, model, rows, partial(bits_of_labels, split.train, len(data.names)), prepared)
         report(run)
-    shutil.rmtree(run.resume_path)
+    remove_folder(run.resume_path)
 
 
 def look(config: ClassifierConfig):

@@ -1,9 +1,8 @@
-"""Find, read and write files. Every write goes to a temporary name and is renamed: whole, or not at all."""
+"""Find, read and write files, in every form that is known here. How a write stays whole: outputs.py."""
 
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .command import UserError
+from .outputs import write_atomically
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")  # what Pillow may decode here, by content
@@ -197,41 +197,14 @@ def refuse_large(path: Path, size: tuple[int, int], decoded: int = 0) -> None:
         raise UserError(f"{path}: {size[1]}×{size[0]} pixels; at most {MAX_PIXELS:,} are read; cut the scene up first")
 
 
-@contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds, else remove it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name[-40:]}")  # a name may be as long as any can be
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder; if the block succeeds it takes the place of ``folder`` and all that was in it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        fresh, old = Path(temporary) / "new", Path(temporary) / "old"
-        fresh.mkdir()
-        yield fresh
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-
-
-def write_text(path: Path, text: str) -> None:
-    with write_atomically(path) as temporary:
+def write_text(path: Path, text: str, replace: bool = True) -> None:
+    """Write UTF-8; without ``replace``, here and below, a UserError if the file exists."""
+    with write_atomically(path, replace) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value, replace: bool = True) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", replace)
 
 
 def read_json(path: Path):
@@ -248,26 +221,26 @@ def read_json(path: Path):
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
+def write_csv(path: Path, rows: list[dict], replace: bool = True) -> None:
     """Write rows with the first row's keys as header."""
-    with write_atomically(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with write_atomically(path, replace) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write_picture(path: Path, image: np.ndarray) -> None:
+def write_picture(path: Path, image: np.ndarray, replace: bool = True) -> None:
     """Write uint8 (H, W, 3) RGB as PNG, or JPEG where the name ends so."""
     form = "JPEG" if Path(path).suffix.lower() in (".jpg", ".jpeg") else "PNG"
-    with write_atomically(path) as temporary:
+    with write_atomically(path, replace) as temporary:
         Image.fromarray(image).save(temporary, format=form)
 
 
-def write_mask(path: Path, mask: np.ndarray, colors: list[tuple[int, int, int]]) -> None:
+def write_mask(path: Path, mask: np.ndarray, colors: list[tuple[int, int, int]], replace: bool = True) -> None:
     """Write class indices, uint8 (H, W), as a palette PNG that shows ``colors`` and reads back as indices."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colors)] = colors
     picture = Image.fromarray(mask.astype(np.uint8))
     picture.putpalette(palette.tobytes())
-    with write_atomically(path) as temporary:
+    with write_atomically(path, replace) as temporary:
         picture.save(temporary, format="PNG")

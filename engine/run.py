@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,9 +16,10 @@ from pathlib import Path
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
-from data_pipeline.files import read_json, replace_folder, write_json
+from data_pipeline.files import read_json, write_json
 from data_pipeline.inspection import Inspection, fingerprint
 from data_pipeline.labels import Photo, PhotoSet
+from data_pipeline.outputs import new_folder, remove_left
 from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
@@ -44,7 +47,7 @@ class Run:
         Raises:
             UserError: if the run exists.
         """
-        with replace_folder(refuse_existing(path)) as fresh:
+        with new_folder(refuse_existing(path)) as fresh:
             for name, content in files.items():
                 write_json(fresh / name, content)
             (fresh / UNFINISHED).mkdir()
@@ -69,6 +72,7 @@ class Run:
             UserError: if the folder is no run, or its training ended.
         """
         run = cls.folder(path)
+        remove_left(run.path)
         if not run.resume_path.is_dir():
             raise UserError(f"{path}: its training ended, so there is nothing to go on with; see evaluate.py {path}")
         return run
@@ -254,8 +258,12 @@ def environment(devices: str = "one") -> dict:
 
 def refuse_existing(path: Path) -> Path:
     """The path, if nothing is there; else a UserError."""
-    if path.exists():
-        raise UserError(f"{path} exists, and a run is never overwritten; choose another --name, or remove it first")
+    if os.path.lexists(path):
+        unfinished = (path / UNFINISHED).is_dir() or any((path / name).is_file() for name in (FOLDS, STRATEGIES))
+        go_on = f"go on with it by --resume {shlex.quote(str(path))}, " if unfinished else ""
+        raise UserError(
+            f"{path} exists, and a run is never overwritten; {go_on}choose another --name, or remove it first"
+        )
     return path
 
 
@@ -316,8 +324,6 @@ def processor() -> str:
 
 
 def cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 

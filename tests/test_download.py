@@ -258,7 +258,10 @@ def test_what_has_arrived_is_used_by_the_next_try(tmp_path, monkeypatch):
     first, second = (staging / place for place in sorted(arrived)[:2])
     inode = second.stat().st_ino
     first.write_bytes(b"cut short")
-    (staging / "train/images/.stray").touch()
+    (staging / "train/images/mine.png").touch()
+    with pytest.raises(UserError, match=r"did not write: train/images/mine\.png; move that away"):
+        download("tiny", tmp_path / "data")
+    (staging / "train/images/mine.png").unlink()
     with serving(monkeypatch, body):
         download("tiny", tmp_path / "data")
     assert_complete(tmp_path / "data")

@@ -8,9 +8,10 @@ from conftest import make_folder, save, shapes, write_classes
 from PIL import Image
 
 from data_pipeline.command import UserError
-from data_pipeline.files import read_image, write_atomically, write_mask
+from data_pipeline.files import read_image, write_mask
 from data_pipeline.findings import refuse_errors
 from data_pipeline.inspection import findings_on_split, fingerprint, inspect
+from data_pipeline.outputs import write_atomically
 from data_pipeline.pairs import find_pairs
 from data_pipeline.split import make_split
 

@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID, default_color
-from data_pipeline.files import replace_folder, write_json, write_mask
+from data_pipeline.files import write_json, write_mask
 from data_pipeline.findings import some
+from data_pipeline.outputs import new_folder, refuse_existing_folder
 from data_pipeline.pairs import Pair, unique_stems
 
 from .annotations import Annotations, Drawing
@@ -36,10 +37,9 @@ def convert(source: Path, destination: Path, form: str) -> None:
         raise UserError(f"no annotations of the form {form!r} are known; wanted one of: {', '.join(FORMS)}")
     if not source.exists():
         raise UserError(f"{source}: no such file or folder")
-    if destination.exists():
-        raise UserError(f"{destination} exists; name another folder, or remove it first")
+    refuse_existing_folder(destination)
     annotations = FORMS[form](source)
-    with replace_folder(destination) as fresh:
+    with new_folder(destination) as fresh:
         notes = write(annotations, fresh)
     for note in annotations.notes + notes:
         print(f"note: {note}")

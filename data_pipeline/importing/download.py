@@ -23,9 +23,11 @@ from tqdm import tqdm
 from data_pipeline.command import UserError
 from data_pipeline.files import write_json, write_text
 from data_pipeline.findings import some
+from data_pipeline.outputs import claimed_folder, publish, remove_left
 
 TIMEOUT = 60  # seconds without a byte
 PAUSES = (2, 8)  # seconds before the second try and the third
+LONGEST = 60  # letters of the destination's name in the staging folder's: a letter has up to 4 bytes, a name 255
 LIMIT = 2**29  # bytes that an archive may hold: a small file can unpack to terabytes, an answer can be endless
 
 
@@ -104,27 +106,35 @@ def download(name: str, destination: Path, source: Path | None = None) -> None:
         source: a folder, .zip, .tar or .tar.gz of the original repository, in place of the network.
 
     Raises:
-        UserError: an unknown name, a destination that holds something else, too little space, no way to the
-            host, a source that cannot be read, a file that is missing or is not the manifest's.
+        UserError: an unknown name, a destination that holds something else, another process that downloads to
+            it, too little space, no way to the host, a source that cannot be read, a file that is missing or is
+            not the manifest's.
     """
     if name not in DATASETS:
         raise UserError(f"{name}: no such data set; there is {', '.join(DATASETS)}")
     dataset, destination = DATASETS[name], Path(destination)
     files = read_manifest(dataset)
-    if destination.exists():
+    if destination.exists() or not fill(dataset, files, destination, source):
         refuse_unless_complete(destination, files)
         print(f"{destination} was there already; each of its {len(files)} files is the right one.")
-    else:
-        staging = destination.with_name(f".{destination.name}.partial")
+    print(f"{name} is in {destination}/. Next: python -m data_pipeline check {shlex.quote(str(destination))}")
+
+
+def fill(dataset: Dataset, files: list[File], destination: Path, source: Path | None) -> bool:
+    """Make the destination, from what has arrived and what is missing; False if another process did it meanwhile."""
+    staging = destination.with_name(f".{destination.name[:LONGEST]}.partial")
+    with claimed_folder(staging, f"downloading to {destination}"):
+        if destination.exists():
+            return False
         missing = missing_files(staging, files)
         if missing:
             refuse_without_space(destination, missing)
             collect(dataset, missing, staging, source)
         write_json(staging / "classes.json", dataset.classes)
         write_text(staging / "SOURCE.txt", f"{dataset.about}\n{dataset.repository}\ncommit {dataset.commit}\n")
-        staging.rename(destination)
-        print(dataset.about)
-    print(f"{name} is in {destination}/. Next: python -m data_pipeline check {shlex.quote(str(destination))}")
+        publish(staging, destination)
+    print(dataset.about)
+    return True
 
 
 def read_manifest(dataset: Dataset) -> list[File]:
@@ -167,12 +177,22 @@ def refuse_unless_complete(folder: Path, files: list[File]) -> None:
 
 
 def missing_files(staging: Path, files: list[File]) -> dict[str, File]:
-    """The files that have not arrived yet, by their original path; what else lies in the staging folder is removed."""
-    arrived = {staging / file.place: file for file in files if is_right(staging / file.place, file)}
-    for path in list(staging.rglob("*")):
-        if path not in arrived and (path.is_symlink() or not path.is_dir()):
-            path.unlink()  # a write cut short, say
-    return {file.path: file for file in files if staging / file.place not in arrived}
+    """The files that have not arrived yet, or not whole, by their original path.
+
+    Raises:
+        UserError: if the staging folder holds anything else, which would come into the data set.
+    """
+    remove_left(staging)
+    places = {file.place for file in files} | {"classes.json", "SOURCE.txt"}
+    others = [path for path in staging.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = [path.relative_to(staging).as_posix() for path in others]
+    strange = [name for name, path in zip(names, others, strict=True) if name not in places or path.is_symlink()]
+    if strange or staging.is_symlink():
+        raise UserError(
+            f"{staging} keeps what has arrived, and holds what this command did not write: "
+            f"{some(strange) or 'it is a link'}; move that away first"
+        )
+    return {file.path: file for file in files if not is_right(staging / file.place, file)}
 
 
 def refuse_without_space(destination: Path, missing: dict[str, File]) -> None:

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_pipeline.command import UserError
-from data_pipeline.files import replace_folder, write_json, write_mask, write_picture
+from data_pipeline.files import write_json, write_mask, write_picture
+from data_pipeline.outputs import new_folder, refuse_existing_folder
 
 CLASSES = {
     "classes": [
@@ -229,12 +229,10 @@ def write_scenes(folder: Path, count: int = 200, seed: int = 0, knobs: Knobs = K
     Raises:
         UserError: if the folder exists.
     """
-    folder = Path(folder)
-    if folder.exists():
-        raise UserError(f"{folder} exists; name another folder, or remove it first")
+    folder = refuse_existing_folder(folder)
     classes = CLASSES if masks == "trees" else target_classes(knobs)
     colors = [entry["color"] for entry in classes["classes"]]
-    with replace_folder(folder) as drawn, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with new_folder(folder) as drawn, ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def draw(i: int) -> None:
             image, trees, target, _ = scene((seed, i), knobs)

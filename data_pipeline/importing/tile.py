@@ -9,10 +9,11 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
-from data_pipeline.files import replace_folder, write_atomically, write_csv, write_json, write_mask, write_picture
+from data_pipeline.files import write_csv, write_json, write_mask, write_picture
 from data_pipeline.findings import print_findings, refuse_errors
 from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
+from data_pipeline.outputs import new_folder, refuse_existing_folder, refuse_long_name, write_atomically
 from data_pipeline.pairs import PAIRS_FILE, find_pairs
 
 
@@ -25,22 +26,23 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
     Raises:
         UserError: for a data set with errors, or a destination that exists.
     """
-    if destination.exists():
-        raise UserError(f"{destination} exists; name another folder, or remove it first")
+    refuse_existing_folder(destination)
     pairs, findings = find_pairs(source, mask_suffix)
     data = inspect(source, pairs, void)
     findings = [finding for finding in findings + data.findings if finding.kind != "too-long"]  # to be cut up here
     refuse_errors(findings)
     print_findings(findings)
+    for pair in pairs:
+        refuse_long_name(Path(tile_name(pair.stem, 0, 0) + ".png"))
     encoding, rows, blank = data.encoding, [], 0
-    with replace_folder(destination) as folder:
+    with new_folder(destination) as folder:
         for pair in tqdm(pairs, "cutting", unit="scene", leave=False, disable=None):
             image, mask = read_pair(pair, encoding)
             for top, left, part, labels in tiles_of(image, mask, size):
                 if (labels == VOID).all():
                     blank += 1
                     continue
-                name = f"{pair.stem}_y{top:05d}_x{left:05d}"
+                name = tile_name(pair.stem, top, left)
                 suffix = ".png" if part.dtype == np.uint8 and part.shape[2] == 3 else ".tif"
                 row = {"image": f"images/{name}{suffix}", "mask": f"masks/{name}.png"}
                 write_image(folder / row["image"], part)
@@ -59,6 +61,10 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
         f"{len(rows)} tiles of {len(pairs)} scenes are in {destination}/{without}; the tiles of a scene are one group. "
         f"Next: python -m data_pipeline check {shlex.quote(str(destination))}"
     )
+
+
+def tile_name(stem: str, top: int, left: int) -> str:
+    return f"{stem}_y{top:05d}_x{left:05d}"
 
 
 def tiles_of(image: np.ndarray, mask: np.ndarray, size: int):

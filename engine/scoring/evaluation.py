@@ -22,6 +22,10 @@ from .intervals import by_group
 from .scores import REDUCTION, by_class, judge, lead, number, summary, unit_of
 
 COUNTS_FILE = "counts.npz"
+WRITTEN = (  # what an evaluation's folder holds, so that a later one may replace it
+    *("metrics.json", "per_image.csv", "labels_to_check.csv", COUNTS_FILE, "report.html"),
+    *("predictions/*.png", "overlays/*.jpg"),
+)
 RESOLUTION = "native: every prediction is scored at its mask's own height and width"
 LEAST_NEIGHBOURS = 20  # images, to tell whether neighbours score alike
 BEYOND_CHANCE = 3  # standard deviations, 1/√n, of the correlation of independent neighbours
