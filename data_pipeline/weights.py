@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from .distances import distances_to_zero
 from .encoding import VOID
 
 # Ronneberger et al. 2015 (arXiv 1505.04597), section 3 and equation 2.
@@ -69,4 +70,4 @@ def cell_distances(mask, num_classes):
             left, top, width, height = boxes[cell, :4]  # cv2.CC_STAT_LEFT, TOP, WIDTH, HEIGHT
             part = np.s_[max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin]
             others = (cells[part] != cell).view(np.uint8)
-            yield part, cv2.distanceTransform(others, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            yield part, distances_to_zero(others)

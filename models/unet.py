@@ -11,11 +11,6 @@ from keras import layers
 
 from .layers import BatchNormalization, Conv2DTranspose
 
-# Section 3 of the paper: Gaussian weights with standard deviation sqrt(2 / incoming nodes).
-GAUSSIAN = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
-# Into an output of a 2×2 up-convolution from 2F to F channels come 2F nodes; Keras counts 4F for its kernel.
-GAUSSIAN_UP = keras.initializers.VarianceScaling(4.0, "fan_in", "untruncated_normal")
-
 ORIGINAL_CROPS = (4, 16, 40, 88)  # pixels cut from each side of the skip connection, shallowest last
 
 
@@ -147,7 +142,7 @@ def unet_original(num_classes, input_shape=(None, None, 3), *, width=64, dropout
     """
 
     def conv(x, filters, name):
-        return layers.Conv2D(filters, 3, activation="relu", kernel_initializer=GAUSSIAN, name=name)(x)
+        return layers.Conv2D(filters, 3, activation="relu", kernel_initializer=gaussian(), name=name)(x)
 
     inputs = layers.Input(input_shape)
     x = layers.Rescaling(scale, offset, dtype="float32", name="rescale")(inputs)  # 16-bit pixels overflow float16
@@ -166,13 +161,23 @@ def unet_original(num_classes, input_shape=(None, None, 3), *, width=64, dropout
 
     for level, crop in zip((3, 2, 1, 0), ORIGINAL_CROPS, strict=True):  # 56, 104, 200, 392
         filters = width * 2**level
-        x = Conv2DTranspose(filters, 2, 2, kernel_initializer=GAUSSIAN_UP, name=f"up{level + 1}_upconv")(x)
+        # Into an output of a 2×2 up-convolution from 2F to F channels come 2F nodes; Keras counts 4F for its kernel.
+        x = Conv2DTranspose(filters, 2, 2, kernel_initializer=gaussian(4.0), name=f"up{level + 1}_upconv")(x)
         skip = layers.Cropping2D(crop, name=f"up{level + 1}_crop")(skips[level])
         x = layers.Concatenate(name=f"up{level + 1}_concat")([skip, x])
         x = conv(x, filters, f"up{level + 1}_conv_a")
         x = conv(x, filters, f"up{level + 1}_conv_b")
 
-    return keras.Model(inputs, to_logits(x, num_classes, GAUSSIAN), name="unet_original")
+    return keras.Model(inputs, to_logits(x, num_classes, gaussian()), name="unet_original")
+
+
+def gaussian(scale=2.0):
+    """Section 3 of the paper: Gaussian weights with standard deviation sqrt(2 / incoming nodes).
+
+    One for each layer: an initialiser draws its seed when it is made, and would give two kernels of one shape the
+    same values.
+    """
+    return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")
 
 
 def unet_blog(num_classes, input_shape=(None, None, 3), *, width=64, dropout=0.5, scale=1 / 255, offset=0.0):

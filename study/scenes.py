@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from data_pipeline.distances import distances_to_zero
 from data_pipeline.importing.golfscape import Knobs as Course
 from data_pipeline.importing.golfscape import band_noise, blob, paint_crowns, place_crowns, slope, turned_axes
 
@@ -193,7 +194,7 @@ def place_elsewhere(key: np.ndarray, seed: int, part: int, i: int) -> np.ndarray
 
     key: that of scene i. The place is drawn once, from a stream of its own, whatever is seen there.
     """
-    away = cv2.distanceTransform((key == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    away = distances_to_zero((key == 0).astype(np.uint8))
     rows, columns = np.nonzero(inside(key.shape) & (away >= MARKER + 2))
     place = int(np.random.default_rng([seed, part, i, ELSEWHERE]).integers(len(rows)))
     return cv2.circle(np.zeros_like(key), (int(columns[place]), int(rows[place])), MARKER, int(key.max()), -1)
@@ -213,10 +214,10 @@ def key_places(target: np.ndarray, knobs: Knobs) -> np.ndarray:
         ValueError: where there is no such place.
     """
     if knobs.distance:
-        away = cv2.distanceTransform(1 - target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - MARKER - 1
+        away = distances_to_zero(1 - target) - MARKER - 1
         allowed = inside(target.shape) & (away >= knobs.distance) & (away < knobs.distance + 2)
     else:
-        depth = cv2.distanceTransform(target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        depth = distances_to_zero(target)
         allowed = inside(target.shape) & (depth >= min(MARKER + 1, depth.max()))
     if not allowed.any():
         raise ValueError(f"no place is {knobs.distance} pixels from the target in {target.shape[0]}×{target.shape[1]}")

@@ -7,6 +7,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from data_pipeline.distances import squared_distances_to_zero
 from data_pipeline.encoding import VOID
 
 from .confusion import ratio
@@ -206,8 +207,7 @@ def squared_distances(places: np.ndarray, targets: np.ndarray) -> np.ndarray:
     size = np.maximum(places.max(0), targets.max(0)) - first + 1
     free = np.ones(size, np.uint8)
     free[tuple((targets - first).T)] = 0
-    distances = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[tuple((places - first).T)]
-    return np.rint(np.square(distances, dtype=np.float64)).astype(np.int64)
+    return squared_distances_to_zero(free)[tuple((places - first).T)].astype(np.int64)
 
 
 def percentile(distances: np.ndarray, lengths: np.ndarray) -> float:

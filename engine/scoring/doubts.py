@@ -3,9 +3,9 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from data_pipeline.distances import distances_to_zero
 from data_pipeline.encoding import VOID
 
 from .boundaries import tolerance
@@ -147,7 +147,7 @@ def check_probabilities(probabilities: np.ndarray) -> None:
 
 def depths(there: np.ndarray) -> np.ndarray:
     """Distance of each pixel of a region, bool (H, W), to the nearest pixel outside; the frame is no outline."""
-    return cv2.distanceTransform(there.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distances_to_zero(there.view(np.uint8))
 
 
 def opened(there: np.ndarray, radius: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from data_pipeline.distances import squared_distances_to_zero
 from data_pipeline.encoding import VOID
 
 from .boundaries import check_masks
@@ -122,8 +123,7 @@ def heights_within(labels: np.ndarray) -> np.ndarray:
         inside = inside[box]
         if inside.all():
             continue  # the class is all there is: no distance to anything
-        distances = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        np.copyto(heights[box], np.rint(np.square(distances, dtype=np.float64)).astype(np.int64), where=inside > 0)
+        np.copyto(heights[box], squared_distances_to_zero(inside).astype(np.int64), where=inside > 0)
     return heights
 
 
