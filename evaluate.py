@@ -89,7 +89,7 @@ def choose_photos(run, config: EvaluateConfig):
 
     for_masks = {
         "--tta": config.tta != "none",
-        "--void": config.void is not None,
+        "--void": bool(config.void),
         "--split-touching": config.split_touching,
         "--mask-suffix": config.mask_suffix,
     }
@@ -226,30 +226,24 @@ def own_part(run, config: EvaluateConfig):
 
 def choose_images(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
+    from data_pipeline.data_set import open_dataset
     from data_pipeline.findings import print_findings, refuse_errors
     from data_pipeline.inspection import inspect
-    from data_pipeline.pairs import find_pairs, group
+    from data_pipeline.pairs import group
 
-    void = () if config.void is None else (config.void,)
     if own := own_part(run, config):
         run, name, pairs = own
         pairs = group(pairs, config.group_by) if config.group_by else pairs
-        data = inspect(None, pairs, void, run.encoding)
+        data = inspect(None, pairs, config.void, run.encoding)
         refuse_errors(data.findings)
         return run, name, data
 
-    pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
     split = config.split or "all"
-    if split != "all":
-        pairs = [pair for pair in pairs if pair.split == split]
-        if not pairs:
-            raise UserError(f"{config.data} has no {split} part of its own; use --split all")
-    data = inspect(config.data, pairs, void, run.encoding)
-    refuse_errors(findings + data.findings)
-    for facts in data.facts:
+    data = open_dataset(config, encoding=run.encoding, part=split)
+    for facts in data.inspection.facts:
         run.scale.refuse_other(facts.pair.image, facts.dtype, facts.channels)
-    print_findings(findings + data.findings)
-    return run, run.name_for(config.data, split), data
+    print_findings(data.findings)
+    return run, run.name_for(config.data, split), data.inspection
 
 
 def evaluation_folder(path: Path, config: EvaluateConfig) -> Path:
@@ -276,7 +270,7 @@ def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
     from data_pipeline.files import read_json
     from engine.scoring.evaluation import COUNTS_FILE
 
-    if config.void is not None and config.void not in read_json(folder / "metrics.json").get("void", ()):
+    if not set(config.void) <= set(read_json(folder / "metrics.json").get("void", ())):
         return True
     made = (folder / COUNTS_FILE).stat().st_mtime
     files = [path for pair in run.split.part("all") for path in pair.files]

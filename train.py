@@ -32,11 +32,10 @@ def train(config: TrainConfig) -> None:
 
 def resume(folder: Path) -> None:
     """Go on with the run, or the folds, in a folder."""
-    from data_pipeline.files import read_json
-    from engine.run import FOLDS, Run, config_from_json
+    from engine.run import FOLDS, Run, config_from_json, read_settings
 
     if (folder / FOLDS).is_file():
-        train_folds(config_from_json(read_json(folder / FOLDS), folder), folder)
+        train_folds(config_from_json(read_settings(folder / FOLDS), folder), folder)
     else:
         run = Run.unfinished(folder)
         if run.classifies:
@@ -51,8 +50,8 @@ def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
     from engine.run import FOLDS, Run, config_from_json, config_json, free_path, refuse_existing
 
     if folder is None:
-        look(config.replace(fold=0))  # a mistake is told before there is a folder
-        folder = refuse_existing(free_path(config.runs_dir, config.name, default_name(config)))
+        open_data(config.replace(fold=0))  # a mistake is told before there is a folder
+        folder = refuse_existing(free_path(config.runs_dir, config.name, f"{config.title}-{config.model}"))
         with new_folder(folder) as fresh:
             write_json(fresh / FOLDS, config_json(config))
     runs = [Run(folder / f"fold-{fold}") for fold in range(config.folds)]
@@ -72,7 +71,7 @@ def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
 def train_run(config: TrainConfig, run=None) -> None:
     """From files to a run: pairs, split, batches, network, training, first scores. With ``run``: the rest of it."""
     # Imported late, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
-    data, split, scale, findings = look(config)
+    data = open_data(config)
 
     import keras
     import tensorflow as tf
@@ -95,23 +94,23 @@ def train_run(config: TrainConfig, run=None) -> None:
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    frames = choose_frames(config, MODELS[config.model], data.sizes())
-    print_plan(config, data, split, frames, scale, findings)
+    frames = choose_frames(config, MODELS[config.model], data.sizes)
+    print_plan(config, data, frames)
     strategy = strategy_for(config)
     with strategy.scope():
-        model = make_model(config, data.encoding.num_classes, scale)
+        model = make_model(config, data.encoding.num_classes, data.scale)
     if run:
-        run.refuse_changed(dataset_json(run.root, data, split, scale), split)
+        run.refuse_changed(dataset_json(run.root, data), data.split)
     else:
-        run = create_run(config, data, split, frames[-1], scale)
+        run = create_run(config, data, frames[-1])
     print(f"{config.model} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
 
     weigh = partial(
         pixel_weights,
-        class_weights=data.class_weights(split.train, config.class_weights),
+        class_weights=data.inspection.class_weights(data.split.train, config.class_weights),
         border=config.border_weights,
     )
-    held_out = Loader(split.val, data.encoding, frames[-1].size)
+    held_out = Loader(data.split.val, data.encoding, frames[-1].size)
     validation = validation_batches(
         held_out,
         thin_out(validation_tiles(held_out, frames[-1].tile)),
@@ -120,32 +119,22 @@ def train_run(config: TrainConfig, run=None) -> None:
         margin=frames[-1].margin,
         batch_size=config.batch_size,
     )
-    loader = Loader(split.train, data.encoding, frames[0].size)
-    stages = make_stages(config, loader, validation, frames, weigh, scale)
+    loader = Loader(data.split.train, data.encoding, frames[0].size)
+    stages = make_stages(config, loader, validation, frames, weigh, data.scale)
     forget_peak()
     with how_to_go_on(run.path, f"python train.py --resume {shlex.quote(str(run.whole))}"):
         with strategy.scope():
             rows = fit(model, stages, segmentation(config.loss), data.encoding.names, config, run)
-        write_cost(run, model, rows, partial(bits_of_masks, split.train, data.encoding), devices=config.devices)
+        write_cost(run, model, rows, partial(bits_of_masks, data.split.train, data.encoding), devices=config.devices)
         report(run, config)
     remove_folder(run.resume_path)
 
 
-def look(config: TrainConfig):
-    """The data set, its split, what is black and white, and what is to be said of them; errors are refused."""
-    from data_pipeline.findings import refuse_errors
-    from data_pipeline.inspection import findings_on_split, inspect
-    from data_pipeline.pairs import find_pairs
-    from data_pipeline.scale import measure_scale
-    from data_pipeline.split import make_split
+def open_data(config: TrainConfig):
+    """The data set with the split that the settings ask for."""
+    from data_pipeline.data_set import open_dataset
 
-    pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
-    data = inspect(config.data, pairs, () if config.void is None else (config.void,))
-    refuse_errors(findings + data.findings)
-    split = make_split(data.pairs(), data.presence(), config.split_seed, config.train_count, config.folds, config.fold)
-    findings += data.findings + findings_on_split(data, split)
-    refuse_errors(findings)
-    return data, split, measure_scale(split.train, data.encoding), findings
+    return open_dataset(config, config.split_seed, config.train_count, config.folds, config.fold)
 
 
 def settle(config: TrainConfig) -> TrainConfig:
@@ -164,25 +153,25 @@ def settle(config: TrainConfig) -> TrainConfig:
     return config.replace(data=GOLFSCAPE.resolve(), symmetry=symmetry)
 
 
-def print_plan(config, data, split, frames, scale, findings) -> None:
+def print_plan(config, data, frames) -> None:
     """What is about to happen, and on what device."""
     from data_pipeline.findings import print_findings
     from engine.run import device, warn_of_unseen_gpu
     from engine.training.fit import epochs_of
 
-    frame = frames[0]
+    split, scale, frame = data.split, data.scale, frames[0]
     epochs, steps = epochs_of(config.steps, config.steps_per_epoch)
     height, width = frame.tile
     void = ", ".join(data.encoding.show(value) for value in data.encoding.void) or "none"
     seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"
-    print_findings(findings)
+    print_findings(data.findings)
     if config.symmetry == "d4" and height != width:
         print("note: frames are not square, so d4 means mirror images and half turns, without quarter turns")
     if (scale.dtype, scale.channels) != ("uint8", 3):
         ranges = ", ".join(f"{low:g}…{high:g}" for low, high in zip(scale.low, scale.high, strict=True))
         print(f"note: {scale.channels} channels of {scale.dtype}, scaled from {ranges} to 0…1")
     print(
-        f"plan: {len(data.facts)} pairs, {data.encoding.num_classes} classes, void {void}; "
+        f"plan: {len(data.inspection.facts)} pairs, {data.encoding.num_classes} classes, void {void}; "
         f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"
         f"{' (as the data set has it)' if split.fixed else ''}{by_group(split)}; "
         f"{seen}, augmentation {config.augment}, symmetry {config.symmetry}; "
@@ -212,29 +201,20 @@ def thin_out(tiles: list) -> list:
     return sorted(random.Random(0).sample(tiles, VALIDATION_TILES))
 
 
-def create_run(config, data, split, frame, scale):
+def create_run(config, data, frame):
     """The run's folder, with all that is known before the first step."""
     from engine.run import Run, config_json, dataset_json, environment, free_path
 
-    path = free_path(config.runs_dir, config.name, default_name(config))
-    root = root_of(config)
+    path = free_path(config.runs_dir, config.name, f"{config.title}-{config.model}")
     return Run.create(
         path,
         {
             "config.json": config_json(config.replace(name=path.name), frame),
-            "dataset.json": dataset_json(root, data, split, scale),
-            "split.json": split.to_json(root),
+            "dataset.json": dataset_json(config.root, data),
+            "split.json": data.split.to_json(config.root),
             "environment.json": environment(config.devices),
         },
     )
-
-
-def root_of(config) -> Path:
-    return config.data if config.data.is_dir() else config.data.parent
-
-
-def default_name(config) -> str:
-    return f"{config.data.name if config.data.is_dir() else config.data.stem}-{config.model}"
 
 
 def report(run, config) -> None:

@@ -6,7 +6,6 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
 
-import dataclasses
 import shlex
 import time
 from functools import partial
@@ -34,11 +33,10 @@ def train(config: ClassifierConfig) -> None:
 
 def resume(folder: Path) -> None:
     """Go on with the run, or the strategies, in a folder."""
-    from data_pipeline.files import read_json
-    from engine.run import STRATEGIES, Run, config_from_json
+    from engine.run import STRATEGIES, Run, config_from_json, read_settings
 
     if (folder / STRATEGIES).is_file():
-        train_all(config_from_json(read_json(folder / STRATEGIES), folder, ClassifierConfig), folder)
+        train_all(config_from_json(read_settings(folder / STRATEGIES), folder, ClassifierConfig), folder)
         return
     run = Run.unfinished(folder)
     if not run.classifies:
@@ -77,8 +75,8 @@ def refuse_mistakes(config: ClassifierConfig) -> ClassifierConfig:
     """The settings with their automatic values decided, if data, weights and block are what every strategy wants."""
     from engine.training.building import make_classifier
 
-    config, data, _, scale = look(config)
-    make_classifier(of_strategy(config, "finetune"), len(data.names), scale)
+    config, data = open_data(config)
+    make_classifier(of_strategy(config, "finetune"), len(data.names), data.scale)
     return config
 
 
@@ -95,7 +93,7 @@ def of_strategy(config: ClassifierConfig, strategy: str) -> ClassifierConfig:
 def train_run(config: ClassifierConfig, run=None) -> None:
     """From files to a run: photos, split, batches, classifier, training, first scores. With ``run``: the rest of it."""
     # Imported late, so that --help answers at once, and a fault of the data is told before TensorFlow is loaded.
-    config, data, split, scale = look(config)
+    config, data = open_data(config)
 
     import keras
     import tensorflow as tf
@@ -114,76 +112,38 @@ def train_run(config: ClassifierConfig, run=None) -> None:
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    print_plan(config, data, split)
-    model = make_classifier(config, len(data.names), scale)
+    print_plan(config, data)
+    model = make_classifier(config, len(data.names), data.scale)
     if config.strategy != "scratch":
         print(f"weights: all {len(model.get_layer('encoder').weights)} tensors of the encoder from {config.weights}")
-    dataset = photos_json(root_of(config), data, split, scale)
     if run:
-        run.refuse_changed(dataset, split)
+        run.refuse_changed(photos_json(run.root, data), data.split)
     else:
-        run = create_run(config, dataset, split)
+        run = create_run(config, data)
     print(f"{config.backbone} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
 
     size = parse_size(config.size)
-    loader, held_out = (PhotoLoader(part, None, size, tile=config.tile) for part in (split.train, split.val))
+    loader, held_out = (PhotoLoader(part, None, size, tile=config.tile) for part in (data.split.train, data.split.val))
     with how_to_go_on(run.path, f"python train_classifier.py --resume {shlex.quote(str(run.whole))}"):
         forget_peak()
         started = time.monotonic()
-        stages = classifier_stages(config, model, loader, held_out, scale)
+        stages = classifier_stages(config, model, loader, held_out, data.scale)
         prepared = time.monotonic() - started  # --cache-features
         rows = fit(model, stages, classification(), data.names, config, run)
-        write_cost(run, model, rows, partial(bits_of_labels, split.train, len(data.names)), prepared)
+        write_cost(run, model, rows, partial(bits_of_labels, data.split.train, len(data.names)), prepared)
         report(run)
     remove_folder(run.resume_path)
 
 
-def look(config: ClassifierConfig):
-    """The settings with their automatic values decided, photos, split, and what is black and white.
+def open_data(config: ClassifierConfig):
+    """The settings with their automatic values decided, and the data set with the split that they ask for."""
+    from data_pipeline.data_set import open_labels
 
-    Errors of the data are refused.
-    """
-    from data_pipeline.findings import refuse_errors
-    from data_pipeline.labels import find_photos, first_of_each
-    from data_pipeline.scale import measure_scale
-    from data_pipeline.split import make_split
-
-    if config.label_from_masks:
-        data, split, scale = look_at_masks(config)
-    else:
-        data = find_photos(config.data, config.group_by)
-        refuse_errors(data.findings)
-        split = make_split(data.photos, data.presence(), config.split_seed, config.train_count)
-        scale = measure_scale(split.train, None)
-    if config.train_per_class:
-        split = dataclasses.replace(split, train=first_of_each(split.train, config.train_per_class))
-    if not split.val:
-        raise UserError(f"{config.data}: no image is left for validation")
-    return settle(config, data), data, split, scale
-
-
-def look_at_masks(config: ClassifierConfig):
-    """The same of a segmentation data set, split as train.py would."""
-    from data_pipeline.findings import refuse_errors
-    from data_pipeline.inspection import inspect
-    from data_pipeline.labels import PhotoSet, label_names, parse_rule, photos_from_masks
-    from data_pipeline.pairs import find_pairs
-    from data_pipeline.scale import measure_scale
-    from data_pipeline.split import make_split
-
-    parse_rule(config.label_from_masks)
-    pairs, findings = find_pairs(config.data, config.mask_suffix, config.group_by)
-    seen = inspect(config.data, pairs, () if config.void is None else (config.void,))
-    refuse_errors(findings + seen.findings)
-    split = make_split(seen.pairs(), seen.presence(), config.split_seed, config.train_count)
-    tile = (config.tile or DEFAULT_TILE) if config.label_from_masks == "centre" else None
-    labelled, more = photos_from_masks(seen, split, config.label_from_masks, tile)
-    refuse_errors(more)
-    sizes = seen.sizes() if tile is None else {(tile, tile)}
-    names = label_names(config.label_from_masks, seen.encoding)
-    kind = (seen.facts[0].dtype, seen.facts[0].channels)
-    data = PhotoSet(names, labelled.part("all"), sizes, kind, findings + seen.findings + more)
-    return data, labelled, measure_scale(split.train, seen.encoding)
+    if config.label_from_masks == "centre" and config.tile is None:
+        config = config.replace(tile=DEFAULT_TILE)
+    labels = {"rule": config.label_from_masks, "tile": config.tile, "train_per_class": config.train_per_class}
+    data = open_labels(config, config.split_seed, config.train_count, **labels)
+    return settle(config, data), data
 
 
 def settle(config: ClassifierConfig, data) -> ClassifierConfig:
@@ -195,8 +155,6 @@ def settle(config: ClassifierConfig, data) -> ClassifierConfig:
         height, width = next(iter(data.sizes))
         small = len(data.sizes) == 1 and height * width <= WHOLE_IMAGE_AREA
         changes["size"] = f"{max(height, LEAST_SIZE)}x{max(width, LEAST_SIZE)}" if small else DEFAULT_SIZE
-    if config.label_from_masks == "centre" and config.tile is None:
-        changes["tile"] = DEFAULT_TILE
     if config.strategy == "finetune" and config.head_steps is None:
         changes["head_steps"] = max(1, config.steps // 2)
     if config.strategy == "frozen":
@@ -209,7 +167,7 @@ def settle(config: ClassifierConfig, data) -> ClassifierConfig:
     return config.replace(**changes)
 
 
-def print_plan(config: ClassifierConfig, data, split) -> None:
+def print_plan(config: ClassifierConfig, data) -> None:
     """What is about to happen, and on what device."""
     from collections import Counter
 
@@ -217,6 +175,7 @@ def print_plan(config: ClassifierConfig, data, split) -> None:
     from engine.run import device, warn_of_unseen_gpu
 
     print_findings(data.findings)
+    split = data.split
     held = Counter(photo.label for photo in split.train)
     counts = some([f"{name} {held[label]}" for label, name in enumerate(data.names)], most=12)
     seen = "tiles" if config.tile else "images"
@@ -261,10 +220,10 @@ def steps_in_words(config: ClassifierConfig) -> str:
     return f"{head}, then {config.steps - config.head_steps:,} of {part} too,"
 
 
-def create_run(config: ClassifierConfig, dataset: dict, split):
+def create_run(config: ClassifierConfig, data):
     """The run's folder, with all that is known before the first step."""
     from engine.framing import Frame
-    from engine.run import Run, config_json, environment, free_path
+    from engine.run import Run, config_json, environment, free_path, photos_json
 
     path = free_path(config.runs_dir, config.name, default_name(config))
     size = parse_size(config.size)
@@ -272,20 +231,15 @@ def create_run(config: ClassifierConfig, dataset: dict, split):
         path,
         {
             "config.json": config_json(config.replace(name=path.name), Frame(size, size, 0, crops=False)),
-            "dataset.json": dataset,
-            "split.json": split.to_json(root_of(config)),
+            "dataset.json": photos_json(config.root, data),
+            "split.json": data.split.to_json(config.root),
             "environment.json": environment(),
         },
     )
 
 
-def root_of(config: ClassifierConfig) -> Path:
-    return config.data if config.data.is_dir() else config.data.parent
-
-
 def default_name(config: ClassifierConfig) -> str:
-    data = config.data.name if config.data.is_dir() else config.data.stem
-    return f"{data}-{config.backbone}-{config.strategy}"
+    return f"{config.title}-{config.backbone}-{config.strategy}"
 
 
 def report(run) -> None:

@@ -18,12 +18,12 @@ import tyro
 
 from data_pipeline.checking import sketches
 from data_pipeline.checking.misfits import misfits
+from data_pipeline.data_set import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.importing.golfscape import write_scenes
-from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
-from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import measure_scale
+from data_pipeline.source import Source
 
 SHARE = 10  # one mask in so many is spoiled
 
@@ -32,7 +32,7 @@ SHARE = 10  # one mask in so many is spoiled
 class Config:
     data: Path | None = None
     """Good pairs: a folder or CSV. Default: golfscape scenes."""
-    void: int | None = None
+    void: tuple[int, ...] = ()
     """Mask value that never counts."""
     scenes: int = 300
     """Golfscape scenes to draw."""
@@ -64,8 +64,8 @@ def main(config: Config) -> None:
         source = config.data or Path(temporary) / "golfscape"
         if not config.data:
             write_scenes(source, config.scenes, config.seed)
-        pairs, _ = find_pairs(source)
-        data = inspect(source, pairs, () if config.void is None else (config.void,))
+        data = open_dataset(Source(data=source, void=config.void)).inspection
+        pairs = data.pairs()
         scale = measure_scale(pairs, data.encoding)
         loaded = [read_pair(pair, data.encoding) for pair in pairs]
     rng = np.random.default_rng(config.seed)

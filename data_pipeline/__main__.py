@@ -13,22 +13,17 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from .command import LARGEST_SIDE, UserError, parse_size, run_command
+from .source import Source
 
 PresetName = Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"]
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, kw_only=True)
+class Check(Source):
     """Read every image and mask; say what they hold, and find what would train wrongly."""
 
     data: Positional[Path]
     """Folder with images and masks, or a CSV."""
-    mask_suffix: str = ""
-    """What a mask's name has after its image's name: _mask."""
-    void: int | None = None
-    """Mask value on disk that never counts."""
-    group_by: str | None = None
-    """Regular expression: images whose names match it with the same text stay in one part of the split."""
     json: Path | None = None
     """Write everything that was found to this file, for programs."""
     groups: Path | None = None
@@ -37,8 +32,8 @@ class Check:
     """Where thumbnails of the worst go. Default: check-DATA.png."""
 
 
-@dataclass(frozen=True)
-class Preview:
+@dataclass(frozen=True, kw_only=True)
+class Preview(Source):
     """Draw what the network really sees: image, mask, and variations by the training pipeline itself."""
 
     data: Positional[Path]
@@ -57,10 +52,6 @@ class Preview:
     """Number of images."""
     variations: int = 4
     """Variations of each."""
-    mask_suffix: str = ""
-    """What a mask's name has after its image's name: _mask."""
-    void: int | None = None
-    """Mask value on disk that never counts."""
     seed: int = 0
     """Of the split and the variations."""
 
@@ -77,20 +68,16 @@ class Convert:
     """The form of the annotations."""
 
 
-@dataclass(frozen=True)
-class Tile:
+@dataclass(frozen=True, kw_only=True)
+class Tile(Source):
     """Cut large scenes to tiles; the tiles of one scene are one group of the split."""
 
-    source: Positional[Path]
+    data: Positional[Path]
     """Folder with images and masks, or a CSV."""
     destination: Positional[Path]
     """Where to write images/, masks/, classes.json and pairs.csv."""
     tile: int = 512
     """Height and width of a tile, in pixels."""
-    mask_suffix: str = ""
-    """What a mask's name has after its image's name: _mask."""
-    void: int | None = None
-    """Mask value on disk that never counts."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +112,7 @@ class Golfscape:
 def check(config: Check) -> None:
     from .checking.check import check
 
-    check(
-        config.data,
-        config.mask_suffix,
-        void_of(config),
-        config.group_by,
-        json=config.json,
-        groups=config.groups,
-        sheet=config.sheet,
-    )
+    check(config, config.json, config.groups, config.sheet)
 
 
 def preview(config: Preview) -> None:
@@ -146,7 +125,7 @@ def preview(config: Preview) -> None:
     if not all(1 <= side <= LARGEST_SIDE for side in sides):
         raise UserError(f"--size {config.size} --crop {config.crop}: sides of 1 to {LARGEST_SIDE} pixels are wanted")
     preview(
-        config.data,
+        config,
         config.out,
         augmentation=config.augment,
         symmetry=config.symmetry,
@@ -154,8 +133,6 @@ def preview(config: Preview) -> None:
         variations=config.variations,
         size=size,
         crop=config.crop,
-        mask_suffix=config.mask_suffix,
-        void=void_of(config),
         seed=config.seed,
     )
 
@@ -171,7 +148,7 @@ def tile(config: Tile) -> None:
 
     if not 32 <= config.tile <= LARGEST_SIDE:
         raise UserError(f"--tile {config.tile}: 32 to {LARGEST_SIDE} pixels are wanted")
-    tile(config.source, config.destination, config.tile, config.mask_suffix, void_of(config))
+    tile(config, config.destination, config.tile)
 
 
 def download(config: Download) -> None:
@@ -191,10 +168,6 @@ def golfscape(config: Golfscape) -> None:
         f"{config.count} scenes are in {config.folder}/. "
         f"Next: python train.py --data {shlex.quote(str(config.folder))}{symmetry}"
     )
-
-
-def void_of(config) -> tuple[int, ...]:
-    return () if config.void is None else (config.void,)
 
 
 COMMANDS = {Check: check, Preview: preview, Convert: convert, Tile: tile, Download: download, Golfscape: golfscape}

@@ -10,9 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from data_pipeline.command import UserError, parse_size, refuse_numbers
+from data_pipeline.source import Source
 
 ModelName = Literal[
     "unet",
@@ -31,8 +32,8 @@ LOSS_TERMS = (
 )
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Source):
     recipe: Literal["default", "blog", "unet2015", "tiramisu"] = "default"
     """A set of defaults for the flags below, which win: ours, or as a paper has it (see --recipe NAME --help)."""
     resume: Path | None = None
@@ -110,12 +111,6 @@ class TrainConfig:
     devices: Literal["one", "all"] = "one"
     """all: every GPU of this machine, each taking a part of the batch."""
 
-    void: int | None = None
-    """Mask value on disk that never counts (unlabelled), beside those in classes.json."""
-    mask_suffix: str = ""
-    """What a mask's name has after its image's name: _mask."""
-    group_by: str | None = None
-    """Regular expression: images whose names match it with the same text stay in one part of the split."""
     folds: int | None = None
     """Cross-validation: train K networks, each tested on another part, into runs/NAME/fold-0 to fold-(K−1)."""
     fold: int | None = None
@@ -209,8 +204,8 @@ BackboneName = Literal["mobilenet_v2", "resnet50", "efficientnet_v2_b0", "unet_e
 STRATEGIES = ("scratch", "frozen", "finetune")
 
 
-@dataclass(frozen=True)
-class ClassifierConfig:
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(Source):
     strategy: Literal["scratch", "frozen", "finetune", "all"] = "finetune"
     """scratch: all weights from random ones. frozen: a pretrained encoder as it is, and a new last layer. finetune:
     that first, then the encoder too, at a low rate. all: the three of them, one after the other."""
@@ -269,12 +264,6 @@ class ClassifierConfig:
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step; auto: on one GPU, for 3,000 steps or more."""
 
-    void: int | None = None
-    """With --label-from-masks: mask value on disk that never counts."""
-    mask_suffix: str = ""
-    """With --label-from-masks: what a mask's name has after its image's name: _mask."""
-    group_by: str | None = None
-    """Regular expression: images whose names match it with the same text stay in one part of the split."""
     train_count: int | None = None
     """Train on N of the training images only; smaller subsets lie inside larger ones, as those of train.py."""
     train_per_class: int | None = None
@@ -327,7 +316,7 @@ class ClassifierConfig:
             raise UserError("--cache-features is for a frozen encoder; --strategy scratch has none")
         if self.tile is not None and self.label_from_masks != "centre":
             raise UserError(f"--tile {self.tile} belongs to --label-from-masks centre")
-        if self.label_from_masks is None and (self.void is not None or self.mask_suffix):
+        if self.label_from_masks is None and (self.void or self.mask_suffix):
             raise UserError("--void and --mask-suffix belong to --label-from-masks: other data sets have no masks")
         check_seeds_and_name(self)
         parse_size(self.size)
@@ -337,8 +326,8 @@ class ClassifierConfig:
         return dataclasses.replace(self, **changes)
 
 
-@dataclass(frozen=True)
-class EvaluateConfig:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Source):
     runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN…")]] = ()
     """Folder of a run. Several: the folds of one cross-validation, pooled; or what a flag below says."""
     split: Literal["test", "val", "train", "all"] | None = None
@@ -347,8 +336,8 @@ class EvaluateConfig:
     """Score another data set with the same classes; or say where the run's own has moved to."""
     mask_suffix: str = ""
     """With --data: what a mask's name has after its image's name."""
-    void: int | None = None
-    """Mask value on disk that never counts, beside those of the run."""
+    void: UseAppendAction[tuple[int, ...]] = ()
+    """Mask value on disk that never counts, beside those of the run; may be given several times."""
     group_by: str | None = None
     """Regular expression: images whose names match it with the same text (a film, a patient) are one group, and
     error bars are drawn from groups. Default: the groups that the run was trained with."""

@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 
 from data_pipeline.command import UserError
+from data_pipeline.data_set import DataSet
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import read_json, write_json
-from data_pipeline.inspection import Inspection, fingerprint
-from data_pipeline.labels import Photo, PhotoSet
+from data_pipeline.inspection import fingerprint
+from data_pipeline.labels import Photo
 from data_pipeline.outputs import new_folder, remove_left
 from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
@@ -116,7 +117,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict:
-        return read_json(self.path / "config.json")
+        return read_settings(self.path / "config.json")
 
     @cached_property
     def dataset(self) -> dict:
@@ -195,6 +196,14 @@ class Run:
             raise UserError(f"{self.model_path}: cannot be loaded ({error})") from None
 
 
+def read_settings(path: Path) -> dict:
+    """The settings in a JSON file that ``config_json`` made; those of older versions in today's form."""
+    stored = read_json(path)
+    if not isinstance(stored.get("void"), list):  # one value, or none
+        stored["void"] = [] if stored.get("void") is None else [stored["void"]]
+    return stored
+
+
 def config_json(config: TrainConfig | ClassifierConfig, frame: Frame | None = None) -> dict:
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     return settings | ({} if frame is None else {"frame": frame.to_json()})
@@ -212,33 +221,34 @@ def config_from_json(stored: dict, where: Path, kind=TrainConfig):
         raise UserError(
             f"{where}: made by another version of this program ({', '.join(sorted(unlike))}); train it anew"
         )
-    settings = {name: stored[name] for name in names}
-    return kind(**settings | {name: Path(stored[name]) for name in ("data", "runs_dir")})
+    settings = {name: stored[name] for name in names} | {name: Path(stored[name]) for name in ("data", "runs_dir")}
+    return kind(**settings | {"void": tuple(stored["void"])})
 
 
-def dataset_json(root: Path, data: Inspection, split: Split, scale: Scale) -> dict:
-    pixels = data.class_pixels(split.train)
+def dataset_json(root: Path, data: DataSet) -> dict:
+    """dataset.json of a segmentation network."""
+    pixels = data.inspection.class_pixels(data.split.train)
     share = dict(zip(data.encoding.names, (pixels / max(1, pixels.sum())).tolist(), strict=True))
     return {
         "root": str(root),
         "encoding": data.encoding.to_json(),
-        "channels": scale.channels,
-        "scale": scale.to_json(),  # of raw pixels, from the training part
+        "channels": data.scale.channels,
+        "scale": data.scale.to_json(),  # of raw pixels, from the training part
         "class_frequencies": share,  # of the training masks' pixels that are not void
-        "fingerprint": fingerprint(split.part("all")),
+        "fingerprint": fingerprint(data.split.part("all")),
     }
 
 
-def photos_json(root: Path, data: PhotoSet, split: Split, scale: Scale) -> dict:
+def photos_json(root: Path, data: DataSet) -> dict:
     """dataset.json of a classifier."""
-    held = [photo.label for photo in split.train]
+    held = [photo.label for photo in data.split.train]
     return {
         "root": str(root),
         "classes": list(data.names),
-        "channels": scale.channels,
-        "scale": scale.to_json(),
+        "channels": data.scale.channels,
+        "scale": data.scale.to_json(),
         "class_counts": {name: held.count(label) for label, name in enumerate(data.names)},  # of the training part
-        "fingerprint": fingerprint(split.part("all")),
+        "fingerprint": fingerprint(data.split.part("all")),
     }
 
 

@@ -69,14 +69,11 @@ def prepare(source: Path, folder: Path, size: int, seeds: tuple[int, ...]) -> Ow
 
 def read(source: Path, size: int) -> tuple[np.ndarray, ...]:
     """images uint8 (n, size, size, 3), masks uint8 (n, size, size) of 0, 1…K and void, labels and groups int64 (n,)."""
-    from data_pipeline.findings import refuse_errors
-    from data_pipeline.inspection import inspect
+    from data_pipeline.data_set import open_dataset
     from data_pipeline.loader import read_pair, resize
-    from data_pipeline.pairs import find_pairs
+    from data_pipeline.source import Source
 
-    pairs, trouble = find_pairs(source)
-    data = inspect(source, pairs)
-    refuse_errors([*trouble, *data.findings])
+    data = open_dataset(Source(data=source)).inspection
     held = np.array([facts.counts(data.encoding)[1:] for facts in data.facts])
     largest = np.array([each.argmax() if each.any() else -1 for each in held])
     counts = np.bincount(largest[largest >= 0], minlength=held.shape[1])

@@ -73,7 +73,7 @@ def test_the_flag_names_every_model():
 def test_the_tables_hold_every_default(file, heading, config):
     text = (ROOT / file).read_text(encoding="utf-8").partition(heading)[2].partition("\n## ")[0]
     for name, value in config.__dict__.items():
-        shown = "" if value is None or value is False or value == "" else f"`{value}`"
+        shown = "" if value is None or value is False or value in ("", ()) else f"`{value}`"
         row = next((line for line in text.splitlines() if line.startswith(f"| `--{name.replace('_', '-')}`")), None)
         assert row, f"{file}'s table of defaults lacks --{name.replace('_', '-')}"
         assert row.split("|")[2].strip() == shown, row

@@ -14,12 +14,11 @@ from conftest import make_folder, save, shapes
 from PIL import Image
 
 from data_pipeline.command import UserError
+from data_pipeline.data_set import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.files import write_mask
-from data_pipeline.findings import refuse_errors
-from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
-from data_pipeline.pairs import find_pairs
+from data_pipeline.source import Source
 
 COUNT = 12
 COLORS = np.array([(0, 0, 0), (255, 0, 0)], np.uint8)
@@ -27,11 +26,9 @@ COLORS = np.array([(0, 0, 0), (255, 0, 0)], np.uint8)
 
 def load(folder, void=(), mask_suffix="", group_by=None):
     """What train.py does before it trains: the masks by stem, and what was said."""
-    pairs, findings = find_pairs(folder, mask_suffix, group_by)
-    data = inspect(folder, pairs, void)
-    refuse_errors(findings + data.findings)
-    loaded = {pair.stem: read_pair(pair, data.encoding) for pair in pairs}
-    return loaded, " ".join(map(str, findings + data.findings))
+    data = open_dataset(Source(data=folder, void=void, mask_suffix=mask_suffix, group_by=group_by))
+    loaded = {pair.stem: read_pair(pair, data.encoding) for pair in data.pairs}
+    return loaded, " ".join(map(str, data.findings))
 
 
 def mask_file(folder, index):

@@ -8,10 +8,11 @@ import pytest
 from conftest import run_script, save
 from PIL import Image
 
-from data_pipeline.checking.check import survey
+from data_pipeline.checking import check
 from data_pipeline.files import read_image, write_mask
 from data_pipeline.importing.golfscape import CLASSES, Knobs, scene, write_scenes
 from data_pipeline.masks import read_raw
+from data_pipeline.source import Source
 
 PALETTE = [entry["color"] for entry in CLASSES["classes"]]
 
@@ -47,6 +48,10 @@ def shifted(raw, right, down=0):
     moved[:, :right] = 0
     moved[:down] = 0
     return moved
+
+
+def survey(data, **reading):
+    return check.survey(Source(data=data, **reading))[0]
 
 
 def kinds(found, level=None):

@@ -16,10 +16,7 @@ from conftest import ROOT, make_folder, run_script, save, shapes, write_classes
 from PIL import Image
 
 from data_pipeline.command import UserError
-from data_pipeline.inspection import inspect
-from data_pipeline.pairs import find_pairs
-from data_pipeline.scale import measure_scale
-from data_pipeline.split import make_split
+from data_pipeline.data_set import open_dataset
 from engine.comparing.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
 from engine.framing import choose_frames
@@ -45,11 +42,9 @@ def network(slope: float, shift: float):
 def make_run(data, runs_dir, name, slope=0.05, shift=-5.0, **settings):
     """A run's folder as train.py leaves it, around a network that was made by hand."""
     config = TrainConfig(data=data.resolve(), runs_dir=runs_dir, name=name, symmetry="d4", **settings)
-    pairs, _ = find_pairs(config.data, group_by=config.group_by)
-    seen = inspect(config.data, pairs)
-    split = make_split(seen.pairs(), seen.presence(), config.split_seed, config.train_count, config.folds, config.fold)
-    (frame,) = choose_frames(config, MODELS["unet"], seen.sizes())
-    run = create_run(config, seen, split, frame, measure_scale(split.train, seen.encoding))
+    dataset = open_dataset(config, config.split_seed, config.train_count, config.folds, config.fold)
+    (frame,) = choose_frames(config, MODELS["unet"], dataset.sizes)
+    run = create_run(config, dataset, frame)
     network(slope, shift).save(run.model_path)
     return run.path
 

@@ -24,6 +24,7 @@ from data_pipeline.inspection import inspect
 from data_pipeline.loader import Loader, read_pair
 from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import Scale, measure_scale
+from data_pipeline.source import Source
 
 RNG = np.random.default_rng(0)
 
@@ -263,7 +264,7 @@ def test_tile_makes_a_data_set_of_groups(tmp_path):
     deep_folder(tmp_path / "scenes", channels=4, count=5)
     done = run_script("-m", "data_pipeline", "tile", "scenes", "cut", "--tile", "20", cwd=tmp_path)
     assert done.returncode == 1 and "32 to 8192 pixels" in done.stderr
-    tile(tmp_path / "scenes", tmp_path / "cut", 20)
+    tile(Source(data=tmp_path / "scenes"), tmp_path / "cut", 20)
     pairs, findings = find_pairs(tmp_path / "cut")
     data = inspect(tmp_path / "cut", pairs)
     assert not [finding for finding in findings + data.findings if finding.level == "error"]
@@ -274,12 +275,12 @@ def test_tile_makes_a_data_set_of_groups(tmp_path):
     assert (image.shape, image.dtype) == ((20, 20, 4), np.uint16)
     assert (image == read_pair(whole[0], encoding)[0][:20, :20]).all()
     with pytest.raises(UserError, match="cut exists"):
-        tile(tmp_path / "scenes", tmp_path / "cut", 20)
+        tile(Source(data=tmp_path / "scenes"), tmp_path / "cut", 20)
 
 
 def test_preview_shows_what_training_sees(tmp_path, capsys):
     make_folder(tmp_path / "d", 12, size=48, num_classes=3)
-    preview(tmp_path / "d", tmp_path / "grid.png", augmentation="strong", count=3, variations=2)
+    preview(Source(data=tmp_path / "d"), tmp_path / "grid.png", augmentation="strong", count=3, variations=2)
     picture = np.asarray(Image.open(tmp_path / "grid.png"))
     assert picture.shape[1] > 4 * 224 and picture.shape[0] > 3 * 224
     assert (

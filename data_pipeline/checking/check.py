@@ -1,21 +1,20 @@
 """The check command: everything that can be said about a data set before training on it."""
 
 import shlex
-from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import UNKNOWN, find_classes_file
+from data_pipeline.data_set import DataSet, find_files, read_masks, split_up, with_scale
+from data_pipeline.encoding import find_classes_file
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.findings import LEVELS, Finding
-from data_pipeline.inspection import Inspection, findings_on_split, inspect
+from data_pipeline.inspection import Inspection
 from data_pipeline.loader import default_frame
-from data_pipeline.pairs import Pair, find_pairs
-from data_pipeline.scale import Scale, measure_scale
-from data_pipeline.split import FRACTIONS, Split, make_split
+from data_pipeline.source import Source
+from data_pipeline.split import FRACTIONS, Split
 
 from .preview import write_sheet
 from .sketches import Sketch
@@ -25,69 +24,34 @@ PIXELS_IN_BATCH = 8 * 256 * 256
 FILES_SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What was found; data, split and scale are None where the files did not get that far."""
+def survey(source: Source) -> tuple[DataSet, list[Sketch]]:
+    """Look at a data set as deeply as its faults allow; every mistake becomes a finding, the gravest first.
 
-    source: Path
-    flags: tuple[str, ...]  # that say how to read the data set, in checking and in training alike
-    pairs: list[Pair]
-    findings: list[Finding]
-    data: Inspection | None = None
-    split: Split | None = None
-    scale: Scale | None = None
-    sketches: tuple[Sketch, ...] = ()
-
-    def count(self, level: str) -> int:
-        return sum(finding.level == level for finding in self.findings)
-
-
-def survey(source: Path, mask_suffix: str = "", void: tuple[int, ...] = (), group_by: str | None = None) -> Survey:
-    """Look at a data set as deeply as its faults allow; every mistake becomes a finding."""
-    flags = [f"--void {value}" for value in void]
-    flags += [f"--mask-suffix={shlex.quote(mask_suffix)}"] if mask_suffix else []
-    flags += [f"--group-by {shlex.quote(group_by)}"] if group_by else []
-    pairs, findings = [], []
-    data = split = scale = None
-    sketches = []
+    Also returns the images' sketches, which near copies are found by, if it came that far.
+    """
+    found, sketches = DataSet(source, [], []), []
     try:
-        pairs, findings = find_pairs(source, mask_suffix, group_by)
-        data = inspect(source, pairs, void)
-        findings = findings + data.findings
-        data = healthy(data)
-        split = make_split(data.pairs(), data.presence(), seed=0)
-        findings = findings + findings_on_split(data, split)
-        scale = measure_scale(split.train, data.encoding)
-        suspicions, sketches = suspect(data, split, scale)
-        findings = findings + suspicions
+        found = find_files(source)
+        found = read_masks(found)
+        found = split_up(found, seed=0)
+        found = with_scale(found)
+        suspicions, sketches = suspect(found.inspection, found.split, found.scale)
+        found = replace(found, findings=found.findings + suspicions)
     except UserError as error:
-        findings = [*findings, Finding("error", "unusable", str(error))]
-    findings = sorted(findings, key=lambda finding: LEVELS.index(finding.level))
-    return Survey(source, tuple(flags), pairs, findings, data, split, scale, tuple(sketches))
+        found = replace(found, findings=[*found.findings, Finding("error", "unusable", str(error))])
+    findings = sorted(found.findings, key=lambda finding: LEVELS.index(finding.level))
+    return replace(found, findings=findings), sketches
 
 
-def healthy(data: Inspection) -> Inspection:
-    """The pairs that could be trained on: of the usual kind of image, with known labels."""
-    usual = Counter((facts.channels, facts.dtype) for facts in data.facts).most_common(1)[0][0]
-    facts = [
-        facts
-        for facts in data.facts
-        if (facts.channels, facts.dtype) == usual and not facts.all_counts(data.encoding)[UNKNOWN]
-    ]
-    if not facts:
-        raise UserError("not one pair is free of faults")
-    return replace(data, facts=facts)
-
-
-def print_survey(found: Survey) -> None:
+def print_survey(found: DataSet) -> None:
     """Sizes, classes in each part of the split, findings from errors to notes, and what to train with."""
-    if found.data:
-        sizes = sorted(found.data.sizes())
+    if found.inspection:
+        sizes = sorted(found.inspection.sizes())
         span = " to ".join(f"{height}×{width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-        first = found.data.facts[0]
+        first = found.inspection.facts[0]
         print(f"{len(found.pairs)} pairs of {span} pixels (height×width), {first.channels} channels of {first.dtype}")
     if found.split:
-        print("\n".join(class_table(found.data, found.split)))
+        print("\n".join(class_table(found.inspection, found.split)))
     for finding in found.findings:
         print(f"{finding.level}: {finding}")
         if finding.level != "note":
@@ -109,11 +73,11 @@ def class_table(data: Inspection, split: Split) -> list[str]:
     return [*lines, f"  {'images':33}" + "".join(f"{len(split.part(part)):8}" for part in parts)]
 
 
-def suggestion(found: Survey) -> str:
+def suggestion(found: DataSet) -> str:
     """The training command that suits the data set."""
-    flags = ["--data", shlex.quote(str(found.source)), *found.flags]
-    if found.data and found.split:
-        (height, width), crops = default_frame(found.data.sizes())
+    flags = ["--data", shlex.quote(str(found.source.data)), *found.source.flags()]
+    if found.inspection and found.split:
+        (height, width), crops = default_frame(found.inspection.sizes())
         if crops and height == width:
             flags.append(f"--crop {height}")
         batch = int(np.clip(PIXELS_IN_BATCH // (height * width), 2, 16))
@@ -123,23 +87,23 @@ def suggestion(found: Survey) -> str:
     return f"python train.py {' '.join(flags)}"
 
 
-def write_survey_json(path: Path, found: Survey) -> None:
+def write_survey_json(path: Path, found: DataSet) -> None:
     """The survey for programs: findings with all their files, classes, split, suggestion."""
     classes, split = {}, None
     if found.split:
         split = {part: [pair.stem for pair in found.split.part(part)] for part in FRACTIONS}
-        pixels = found.data.class_pixels(found.data.pairs())
-        held = {part: images_with(found.data, found.split.part(part)) for part in FRACTIONS}
-        for i, name in enumerate(found.data.encoding.names):
+        pixels = found.inspection.class_pixels(found.inspection.pairs())
+        held = {part: images_with(found.inspection, found.split.part(part)) for part in FRACTIONS}
+        for i, name in enumerate(found.inspection.encoding.names):
             classes[name] = {"pixels": int(pixels[i])} | {part: int(counts[i]) for part, counts in held.items()}
     write_json(
         path,
         {
-            "data": str(found.source),
+            "data": str(found.source.data),
             "pairs": len(found.pairs),
             **{f"{level}s": found.count(level) for level in LEVELS},
             "findings": [asdict(finding) for finding in found.findings],
-            "encoding": found.data.encoding.to_json() if found.data else None,
+            "encoding": found.inspection.encoding.to_json() if found.inspection else None,
             "scale": found.scale.to_json() if found.scale else None,
             "classes": classes,
             "split": split,
@@ -148,21 +112,21 @@ def write_survey_json(path: Path, found: Survey) -> None:
     )
 
 
-def write_groups(path: Path, found: Survey) -> None:
+def write_groups(path: Path, source: Source, sketches: list[Sketch]) -> None:
     """The pairs as a CSV with a group column, in which near copies share a group.
 
     Raises:
         UserError: if the pairs were not compared, or have several mask files each.
     """
-    if not found.sketches or any(sketch.pair.class_masks for sketch in found.sketches):
+    if not sketches or any(sketch.pair.class_masks for sketch in sketches):
         raise UserError("--groups: near copies can be grouped only where each image is readable and has one mask file")
-    groups = groups_of_copies(list(found.sketches))
+    groups = groups_of_copies(sketches)
     folder = path.resolve().parent
-    classes_file = find_classes_file(found.source)
+    classes_file = find_classes_file(source.data)
     if classes_file and classes_file.resolve().parent != folder:
         raise UserError(f"--groups {path}: put it beside {classes_file}, which is looked for beside the CSV")
     rows = []
-    for sketch, group in zip(found.sketches, groups, strict=True):
+    for sketch, group in zip(sketches, groups, strict=True):
         pair = sketch.pair
         row = {"image": relative(pair.image, folder), "mask": relative(pair.mask, folder)}
         if pair.split:
@@ -176,9 +140,9 @@ def relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def show_worst(found: Survey, sheet: Path | None) -> None:
+def show_worst(found: DataSet, sheet: Path | None) -> None:
     """Draw the sheet of thumbnails; a default one that cannot be written is no fault of the data."""
-    path = sheet or Path(f"check-{found.source.resolve().stem}.png")
+    path = sheet or Path(f"check-{found.source.data.resolve().stem}.png")
     try:
         if write_sheet(path, found):
             print(f"the worst in pictures: {path}")
@@ -188,15 +152,7 @@ def show_worst(found: Survey, sheet: Path | None) -> None:
         print(f"note: {path} cannot be written ({error.strerror}); name another place with --sheet")
 
 
-def check(
-    source: Path,
-    mask_suffix: str = "",
-    void: tuple[int, ...] = (),
-    group_by: str | None = None,
-    json: Path | None = None,
-    groups: Path | None = None,
-    sheet: Path | None = None,
-) -> None:
+def check(source: Source, json: Path | None = None, groups: Path | None = None, sheet: Path | None = None) -> None:
     """Survey a data set, print it, and write the files that were asked for.
 
     Raises:
@@ -205,12 +161,12 @@ def check(
     for flag, path, suffix in (("json", json, ".json"), ("groups", groups, ".csv"), ("sheet", sheet, ".png")):
         if path and path.suffix.lower() != suffix:
             raise UserError(f"--{flag} {path}: a name that ends in {suffix} is wanted")
-    found = survey(source, mask_suffix, void, group_by)
+    found, sketches = survey(source)
     print_survey(found)
     if json:
         write_survey_json(json, found)
     if groups:
-        write_groups(groups, found)
+        write_groups(groups, source, sketches)
         print(f"groups: {groups} (train with --data {shlex.quote(str(groups))})")
     show_worst(found, sheet)
     if found.count("error"):

@@ -7,15 +7,14 @@ import numpy as np
 
 from data_pipeline.augment import augment, preset
 from data_pipeline.command import UserError
+from data_pipeline.data_set import DataSet, open_dataset
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import read_picture, write_picture
-from data_pipeline.findings import print_findings, refuse_errors
-from data_pipeline.inspection import inspect
+from data_pipeline.findings import print_findings
 from data_pipeline.loader import Loader, default_frame, read_pair
 from data_pipeline.overlay import overlay
-from data_pipeline.pairs import find_pairs
-from data_pipeline.scale import Scale, measure_scale
-from data_pipeline.split import make_split
+from data_pipeline.scale import Scale
+from data_pipeline.source import Source
 
 CELL = 224  # pixels along each side of a picture in a grid
 GAP = 6
@@ -25,7 +24,7 @@ MOST_SHOWN = 24  # thumbnails on a sheet
 
 
 def preview(
-    source: Path,
+    source: Source,
     out: Path,
     *,
     augmentation: str,
@@ -34,8 +33,6 @@ def preview(
     variations: int = 4,
     size: tuple[int, int] | None = None,
     crop: int | None = None,
-    mask_suffix: str = "",
-    void: tuple[int, ...] = (),
     seed: int = 0,
 ) -> None:
     """A grid of training pairs: image, mask over it, and what the training pipeline makes of them.
@@ -45,13 +42,10 @@ def preview(
     """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--out {out}: a name that ends in .png or .jpg is wanted")
-    pairs, findings = find_pairs(source, mask_suffix)
-    data = inspect(source, pairs, void)
-    refuse_errors(findings + data.findings)
-    print_findings(findings + data.findings)
-    split = make_split(data.pairs(), data.presence(), seed)
-    scale = measure_scale(split.train, data.encoding)
-    tile = size or ((crop, crop) if crop else default_frame(data.sizes())[0])
+    data = open_dataset(source, seed)
+    print_findings(data.findings)
+    split, scale = data.split, data.scale
+    tile = size or ((crop, crop) if crop else default_frame(data.sizes)[0])
     load = Loader(split.train, data.encoding, size)
     policy = preset(augmentation, symmetry, tile, scale=scale)
     rows = []
@@ -138,11 +132,8 @@ def text_width(text: str) -> int:
     return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
 
 
-def write_sheet(path: Path, found) -> bool:
-    """Thumbnails of the pairs that errors and warnings name, the gravest first; False if there are none.
-
-    found: a Survey (check.py).
-    """
+def write_sheet(path: Path, found: DataSet) -> bool:
+    """Thumbnails of the pairs that errors and warnings name, the gravest first; False if there are none."""
     by_file = {str(file): pair for pair in found.pairs for file in pair.files}
     cells = []
     for finding in found.findings:
@@ -159,7 +150,7 @@ def write_sheet(path: Path, found) -> bool:
     for first in range(0, len(cells), 4):
         part = cells[first : first + 4]
         rows.append((part, [picture for _, _, picture in part]))
-    sheet = grid([("", pictures) for _, pictures in rows], [], found.data.encoding if found.data else None)
+    sheet = grid([("", pictures) for _, pictures in rows], [], found.encoding if found.inspection else None)
     for row, (part, _) in enumerate(rows):
         for column, (kind, name, _) in enumerate(part):
             x, y = GAP + column * (CELL + GAP), 24 + row * (CELL + CAPTION + GAP)
@@ -176,14 +167,14 @@ def shorten(text: str) -> str:
     return text
 
 
-def thumbnail(pair, file: str, found) -> np.ndarray:
+def thumbnail(pair, file: str, found: DataSet) -> np.ndarray:
     """A pair with its mask, or the one file that can be read, or a blank; uint8 (H, W, 3)."""
     try:
         if pair and found.scale:
-            image, mask = read_pair(pair, found.data.encoding)
+            image, mask = read_pair(pair, found.encoding)
             found.scale.refuse_other(pair.image, image.dtype.name, image.shape[2])
             if image.shape[:2] == mask.shape:
-                return marked(image, mask, found.data.encoding, found.scale)
+                return marked(image, mask, found.encoding, found.scale)
     except UserError:
         pass  # one of the two is damaged, or of another kind: show the file alone
     try:

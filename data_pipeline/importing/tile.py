@@ -8,16 +8,17 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
+from data_pipeline.data_set import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.files import write_csv, write_json, write_mask, write_picture
-from data_pipeline.findings import print_findings, refuse_errors
-from data_pipeline.inspection import inspect
+from data_pipeline.findings import print_findings
 from data_pipeline.loader import read_pair
 from data_pipeline.outputs import new_folder, refuse_existing_folder, refuse_long_name, write_atomically
-from data_pipeline.pairs import PAIRS_FILE, find_pairs
+from data_pipeline.pairs import PAIRS_FILE
+from data_pipeline.source import Source
 
 
-def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void: tuple[int, ...] = ()) -> None:
+def tile(source: Source, destination: Path, size: int) -> None:
     """Write a data set's tiles of size × size pixels: images/, masks/, classes.json and pairs.csv with groups.
 
     Every pixel is in one tile. What a tile has beyond its scene is mirrored in the image and void in the mask;
@@ -27,16 +28,13 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
         UserError: for a data set with errors, or a destination that exists.
     """
     refuse_existing_folder(destination)
-    pairs, findings = find_pairs(source, mask_suffix)
-    data = inspect(source, pairs, void)
-    findings = [finding for finding in findings + data.findings if finding.kind != "too-long"]  # to be cut up here
-    refuse_errors(findings)
-    print_findings(findings)
-    for pair in pairs:
+    data = open_dataset(source, harmless=("too-long",))  # to be cut up here
+    print_findings(data.findings)
+    for pair in data.pairs:
         refuse_long_name(Path(tile_name(pair.stem, 0, 0) + ".png"))
     encoding, rows, blank = data.encoding, [], 0
     with new_folder(destination) as folder:
-        for pair in tqdm(pairs, "cutting", unit="scene", leave=False, disable=None):
+        for pair in tqdm(data.pairs, "cutting", unit="scene", leave=False, disable=None):
             image, mask = read_pair(pair, encoding)
             for top, left, part, labels in tiles_of(image, mask, size):
                 if (labels == VOID).all():
@@ -49,7 +47,7 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
                 write_mask(folder / row["mask"], labels, encoding.colors)
                 rows.append(row | ({"split": pair.split} if pair.split else {}) | {"group": pair.group or pair.stem})
         if not rows:
-            raise UserError(f"{source}: not one pixel is labelled")
+            raise UserError(f"{source.data}: not one pixel is labelled")
         classes = [
             {"name": name, "value": i, "color": list(color)}
             for i, (name, color) in enumerate(zip(encoding.names, encoding.colors, strict=True))
@@ -58,8 +56,8 @@ def tile(source: Path, destination: Path, size: int, mask_suffix: str = "", void
         write_csv(folder / PAIRS_FILE, rows)
     without = f" ({blank} without any label left out)" if blank else ""
     print(
-        f"{len(rows)} tiles of {len(pairs)} scenes are in {destination}/{without}; the tiles of a scene are one group. "
-        f"Next: python -m data_pipeline check {shlex.quote(str(destination))}"
+        f"{len(rows)} tiles of {len(data.pairs)} scenes are in {destination}/{without}; "
+        f"the tiles of a scene are one group. Next: python -m data_pipeline check {shlex.quote(str(destination))}"
     )
 
 

@@ -10,6 +10,7 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json
 from data_pipeline.findings import some
 from data_pipeline.pairs import Pair, group
+from engine.run import read_settings
 from engine.scoring import confusion
 from engine.scoring.evaluation import Evaluation, alike
 from engine.scoring.intervals import (
@@ -74,7 +75,7 @@ def read_candidate(name: str, folder: Path) -> Candidate:
     if "ensemble" in made or "predictions" in made or not (run / "config.json").is_file():
         return Candidate(name, found, {})
     data = read_json(run / "dataset.json")["fingerprint"][:8]  # the same data wherever it lay
-    return Candidate(name, found, read_json(run / "config.json") | {"data": data, "tta": made["tta"]})
+    return Candidate(name, found, read_settings(run / "config.json") | {"data": data, "tta": made["tta"]})
 
 
 def measure_of(candidates: list[Candidate]) -> Measure:

@@ -68,7 +68,7 @@ def open_case(
     truth: Path,
     images: Path | None,
     second: Path | None,
-    void: int | None,
+    void: tuple[int, ...],
     group_by: str | None,
 ) -> Case:
     """Pair folders of masks by name and settle how each is written.
@@ -85,7 +85,7 @@ def open_case(
     pairs = group(pairs, group_by) if group_by else pairs
     # A data set's classes.json lies beside its folder of masks.
     source = next((folder for folder in (truth, truth.resolve().parent) if find_classes_file(folder)), None)
-    data = inspect(source, pairs, () if void is None else (void,))
+    data = inspect(source, pairs, void)
     refuse_errors(findings + data.findings)
     pictures = {path.stem: path for path in list_images(images)} if images else {}
     if images and (lacking := sorted(true.keys() - pictures.keys())):
