@@ -101,13 +101,14 @@ def refuse_numbers(config) -> None:
     """Raise UserError for a flag's number that no arithmetic here can hold: nan, infinite, far too large or small."""
     for field in fields(config):
         value, most = getattr(config, field.name), LIMITS.get(field.name, LARGEST)
-        if not isinstance(value, int | float):
-            continue
-        flag = f"--{field.name.replace('_', '-')} {str(value)[:40]}"
-        if not abs(value) <= most:
-            raise UserError(f"{flag}: a number of at most {most:,} is wanted")
-        if 0 < abs(value) < SMALLEST:
-            raise UserError(f"{flag}: too near to 0; 0, or {SMALLEST} and more, is wanted")
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, int | float):
+                continue
+            flag = f"--{field.name.replace('_', '-')} {str(number)[:40]}"
+            if not abs(number) <= most:
+                raise UserError(f"{flag}: a number of at most {most:,} is wanted")
+            if 0 < abs(number) < SMALLEST:
+                raise UserError(f"{flag}: too near to 0; 0, or {SMALLEST} and more, is wanted")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -26,7 +26,8 @@ CONFIGS = (
     ClassifierConfig(data=Path("d")),
     EvaluateConfig(runs=(Path("r"),)),
     PredictConfig(Path("r"), (Path("i"),), Path("o")),
-    *(Check(Path("d")), Preview(Path("d"), Path("o.png")), Tile(Path("d"), Path("o")), Golfscape(Path("d"))),
+    *(Check(data=Path("d")), Preview(data=Path("d"), out=Path("o.png"))),
+    *(Tile(data=Path("d"), destination=Path("o")), Golfscape(Path("d"))),
     *(Pilot(Path("o")), Plan(Path("o")), Run(Path("o"))),
 )
 
@@ -36,7 +37,7 @@ def numeric_flags():
     for config in CONFIGS:
         for field in fields(config):
             for kind, values in BEYOND.items():
-                if kind in (field.type, *getattr(field.type, "__args__", ())):
+                if kind in (field.type, *getattr(field.type, "__args__", ())) or (field.name, kind) == ("void", int):
                     for value in values:
                         name = f"{type(config).__name__}-{field.name}-{value}"
                         yield pytest.param(config, field.name, value, id=name)
@@ -62,7 +63,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("config, flag, value", list(numeric_flags()))
 def test_a_number_that_makes_no_sense_is_refused(config, flag, value, folder):
-    config = replace(config, **{flag: value})
+    config = replace(config, **{flag: (value,) if flag == "void" else value})
     if flag == "void" and value == -1:
         refuse_numbers(config)  # some tools write −1 where nobody labelled
         return
