@@ -19,29 +19,45 @@ from engine.config import PredictConfig, above_zero
 
 RANKING = "uncertainty.csv"  # the images that the network is least sure of come first
 LABELS = "labels.csv"
+MOST_NAMED = 100  # images that could not be read
 
 
 def predict(config: PredictConfig) -> None:
-    """A run and images → masks of the images' own size."""
+    """A run and images → masks of the images' own size.
+
+    Raises:
+        UserError: naming the images that cannot be read, when all others are done.
+    """
     above_zero(config, "batch_size")
     images = find_images(config.images)
 
+    from engine.run import Run
+
+    run = Run.open(config.run)
+    faults = (predict_labels if run.classifies else predict_masks)(run, images, config)
+    if faults:
+        more = [f"… and {len(faults) - MOST_NAMED} more"] * (len(faults) > MOST_NAMED)
+        raise UserError("\n".join([f"{len(faults)} of {len(images)} left out:", *faults[:MOST_NAMED], *more]))
+
+
+def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
+    """Masks, overlays and the ranking; what is wrong with the images that cannot be read."""
     from tqdm import tqdm
 
     from data_pipeline.files import write_mask, write_picture
     from data_pipeline.overlay import overlay
     from engine.predictor import Predictor
-    from engine.run import Run
     from engine.scoring.doubts import uncertainty
 
-    run = Run.open(config.run)
-    if run.classifies:
-        return predict_labels(run, images, config)
     refuse_collisions(images, config)
     predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
-    doubts = {}
+    doubts, faults = {}, []
     for path in tqdm(images, "predicting", unit="image", disable=None):
-        image = run.scale.read(path)
+        try:
+            image = read(run, path)
+        except UserError as error:
+            faults.append(str(error))
+            continue
         probabilities = predictor.probabilities(image)
         mask = probabilities.argmax(-1).astype("uint8")
         doubts[path.name] = uncertainty(probabilities)
@@ -49,17 +65,23 @@ def predict(config: PredictConfig) -> None:
         write_picture(
             config.out / f"{path.stem}_overlay.png", overlay(run.scale.show(image), mask, run.encoding.colors)
         )
-    ranked = rank_images(config.out / RANKING, doubts)
+    if doubts:
+        ranked = rank_images(config.out / RANKING, doubts)
+        print_next(ranked, len(doubts), run.encoding.names, config)
+    return faults
+
+
+def print_next(ranked: list[str], count: int, names: tuple[str, ...], config: PredictConfig) -> None:
     if len(ranked) > 1:
         print(
             f"To label next: {', '.join(ranked[:3])} (the network is least sure of them; all in {config.out / RANKING})"
         )
-    classes = ", ".join(f"{i} {name}" for i, name in enumerate(run.encoding.names))
-    print(f"{len(images)} masks and overlays are in {config.out}/ (values: {classes})")
+    classes = ", ".join(f"{i} {name}" for i, name in enumerate(names))
+    print(f"{count} masks and overlays are in {config.out}/ (values: {classes})")
 
 
-def predict_labels(run, images: list[Path], config: PredictConfig) -> None:
-    """A classifier's run and images → the class of each."""
+def predict_labels(run, images: list[Path], config: PredictConfig) -> list[str]:
+    """The class of each image, by a classifier; what is wrong with the images that cannot be read."""
     from data_pipeline.files import write_csv
     from data_pipeline.labels import Photo
     from engine.scoring.classifier_scores import predict as probabilities_of
@@ -69,28 +91,50 @@ def predict_labels(run, images: list[Path], config: PredictConfig) -> None:
         raise UserError(f"{path} exists; name another --out, or add --overwrite")
     if run.config["tile"]:
         raise UserError(f"{run.path} labels tiles of {run.config['tile']} pixels, not whole images; cut them first")
+    readable, faults = [], []
     for image in images:
-        run.scale.read(image)  # refuses images of another kind
+        try:
+            read(run, image)
+            readable.append(image)
+        except UserError as error:
+            faults.append(str(error))
+    if not readable:
+        return faults
     names = run.dataset["classes"]
-    probabilities = probabilities_of(run, [Photo(image.stem, image, 0) for image in images], config.batch_size)
+    probabilities = probabilities_of(run, [Photo(image.stem, image, 0) for image in readable], config.batch_size)
     rows = [
         {"image": str(image), "label": names[each.argmax()], "confidence": round(float(each.max()), 4)}
         | {f"p_{name}": round(float(p), 4) for name, p in zip(names, each, strict=True)}
-        for image, each in zip(images, probabilities, strict=True)
+        for image, each in zip(readable, probabilities, strict=True)
     ]
     write_csv(path, rows)
     print(f"{len(rows)} labels are in {path} (classes: {', '.join(names)})")
+    return faults
+
+
+def read(run, path: Path):
+    """An image as the run's network takes it.
+
+    Raises:
+        UserError: for a file that is no image, or of another kind than the run was trained on, and for an odd name.
+    """
+    from data_pipeline.files import refuse_name
+
+    refuse_name(path)
+    return run.scale.read(path)
 
 
 def rank_images(path: Path, doubts: dict[str, float]) -> list[str]:
     """Write the images' names with their uncertainty, the least sure first, among those that stand there already."""
-    from data_pipeline.files import write_csv
+    from data_pipeline.files import refuse_special, write_csv
+    from data_pipeline.tables import original
 
     before = {}
-    if path.exists():
+    if path.exists() or path.is_symlink():
+        refuse_special(path)
         try:
             with open(path, newline="", encoding="utf-8") as file:
-                before = {row["image"]: float(row["uncertainty"]) for row in csv.DictReader(file)}
+                before = {original(row["image"]): float(row["uncertainty"]) for row in csv.DictReader(file)}
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{path}: not a ranking that predict.py wrote; the masks are made, move it away") from None
     doubts = before | doubts
@@ -101,13 +145,13 @@ def rank_images(path: Path, doubts: dict[str, float]) -> list[str]:
 
 def find_images(given: tuple[Path, ...]) -> list[Path]:
     """The image files named, and those directly in the folders named."""
-    from data_pipeline.files import list_images
+    from data_pipeline.files import named_as_images
 
     found = []
     for path in given:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-        found += list_images(path) if path.is_dir() else [path]
+        found += named_as_images(path) if path.is_dir() else [path]
     if not found:
         raise UserError(f"no images in {', '.join(map(str, given))}")
     return found

@@ -144,7 +144,7 @@ def some_values(values, most: int = 8) -> str:
 def find_classes_file(source: Path) -> Path | None:
     """The data set's classes.json, beside its folders or its CSV, if there is one."""
     path = (source if source.is_dir() else source.parent) / "classes.json"
-    return path if path.exists() else None
+    return path if path.exists() or path.is_symlink() else None
 
 
 def read_encoding(

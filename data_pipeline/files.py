@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from PIL import Image, ImageOps
 
 from .command import UserError
 from .outputs import write_atomically
+from .tables import safe
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")  # what Pillow may decode here, by content
@@ -22,6 +25,15 @@ MAX_BYTES = 1 << 32  # of decoded pixels
 EXIF_ORIENTATION = 0x0112
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORDINARY_SAMPLES = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half a letter, as JSON may write it
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is held below, with a message that helps
 
@@ -39,17 +51,43 @@ def list_images(folder: Path) -> list[Path]:
     """The image files directly in a folder, by name; hidden files are passed over.
 
     Raises:
-        UserError: for a name that is not UTF-8, as old archives have them.
+        UserError: for a name that is not UTF-8, as old archives have them, or holds control characters; and for what
+            has an image's name and is no file.
     """
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    paths = named_as_images(folder)
     for path in paths:
-        if not path.name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in path.name):
-            raise UserError(f"{folder}: the name {os.fsencode(path.name)!r} is not UTF-8; rename the file")
+        refuse_name(path)
+        refuse_special(path)
     return paths
+
+
+def named_as_images(folder: Path) -> list[Path]:
+    """What has an image's name in a folder, whatever it is."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def refuse_name(path: Path) -> None:
+    """Raise UserError for a name that is not UTF-8 or holds control characters."""
+    if path.name.isprintable():
+        return
+    if any("\ud800" <= letter <= "\udfff" for letter in path.name):
+        raise UserError(f"{path.parent}: the name {os.fsencode(path.name)!r} is not UTF-8; rename the file")
+    if any(letter < " " or "\x7f" <= letter < "\xa0" for letter in path.name):
+        raise UserError(f"{path.parent}: the name {path.name!r} holds control characters; rename the file")
+
+
+def refuse_special(path: Path) -> None:
+    """Raise UserError for what is there and is no file: reading a named pipe would wait for ever."""
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except OSError:
+        if os.path.islink(path):
+            raise UserError(f"{path}: a link that leads nowhere; mend or remove it") from None
+        return  # opening it says why
+    if kind != stat.S_IFREG:
+        raise UserError(f"{path}: {KINDS.get(kind, 'something special')}, where a file is wanted")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -66,6 +104,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_picture(path: Path) -> Picture:
     """As ``read_image``, with what is worth knowing about the file."""
+    refuse_special(path)
     try:
         with open(path, "rb") as file:
             head = file.read(26)
@@ -213,8 +252,13 @@ def read_json(path: Path):
     Raises:
         UserError: if it is missing or no JSON, naming the file and the place.
     """
+    refuse_special(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        text = Path(path).read_text(encoding="utf-8-sig")
+        value = json.loads(text)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()  # half a letter alone could never be written again
+        return value
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, RecursionError) as error:  # no JSON, no text, numbers or nesting beyond all measure
@@ -222,11 +266,11 @@ def read_json(path: Path):
 
 
 def write_csv(path: Path, rows: list[dict], replace: bool = True) -> None:
-    """Write rows with the first row's keys as header."""
+    """Write rows with the first row's keys as header; texts as ``tables.safe`` makes them, for spreadsheets."""
     with write_atomically(path, replace) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        writer.writerow({key: safe(key) for key in rows[0]})
+        writer.writerows({key: safe(value) for key, value in row.items()} for row in rows)
 
 
 def write_picture(path: Path, image: np.ndarray, replace: bool = True) -> None:

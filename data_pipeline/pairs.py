@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .command import UserError
-from .files import list_images
+from .files import list_images, refuse_special
 from .findings import Finding, some
+from .tables import original
 
 PAIRS_FILE = "pairs.csv"
 MOST_CLASS_FILES = 254
@@ -81,7 +82,7 @@ def find_pairs(source: Path, mask_suffix: str = "", group_by: str | None = None)
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; {LAYOUTS}")
     table = source / PAIRS_FILE if source.is_dir() else source
-    if table.is_file():
+    if table.is_file() or (table != source and os.path.lexists(table)):
         pairs, findings = pairs_from_csv(table), []
         if source.is_dir():
             findings.append(Finding("note", "pairs-csv", f"{table} says which image goes with which mask"))
@@ -288,6 +289,7 @@ def common_end(stems: list[str]) -> str:
 
 def pairs_from_csv(path: Path) -> list[Pair]:
     """Pairs from the columns image, mask, and optionally split and group; paths relative to the CSV."""
+    refuse_special(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
@@ -319,7 +321,7 @@ def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:
     split = (row.get("split") or "").strip().lower()
     if split and split not in SPLIT_FOLDERS:
         raise UserError(f"{path}, line {line}: split is {split!r}; train, val or test wanted")
-    return Pair(files[0].stem, *files, SPLIT_FOLDERS.get(split), (row.get("group") or "").strip() or None)
+    return Pair(files[0].stem, *files, SPLIT_FOLDERS.get(split), original((row.get("group") or "").strip()) or None)
 
 
 def shared_masks(pairs: list[Pair]) -> list[Finding]:

@@ -41,6 +41,16 @@ ALL = {
 }
 
 
+def test_a_confusion_matrix_of_many_classes_shows_the_most_confused():
+    matrix = np.diag(np.full(250, 10))
+    matrix[7, 201] = 30
+    names = [f"c{i}" for i in range(250)]
+    svg = plots.confusion(matrix, names)
+    assert {7, 201} <= set(plots.most_confused(matrix)) and len(plots.most_confused(matrix)) == plots.MOST_CLASSES
+    assert {"c7", "c201", ".75", ".25"} <= set(texts(svg)), "shares of all pixels of the class"
+    assert len(svg) < 400_000
+
+
 def parse(svg: str) -> ElementTree.Element:
     return ElementTree.fromstring(svg)
 

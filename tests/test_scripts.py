@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -440,6 +441,24 @@ def test_camvid_trains_and_scores(camvid, tmp_path):
     assert len(metrics["iou"]) == 11 and metrics["num_images"] == 101 and metrics["void"] == [11]
     with pytest.raises(UserError, match="has no test images; use --split val or train"):
         evaluate(EvaluateConfig(runs=(tmp_path / "cv",)))
+
+
+def test_one_bad_image_stops_no_prediction(trained, tmp_path):
+    folder, new = trained[0], tmp_path / "new"
+    for index in (90, 91):
+        save(new / f"good{index}.png", shapes(index, 40)[0])
+    (new / "cut.png").write_bytes((new / "good90.png").read_bytes()[:99])
+    os.mkfifo(new / "pipe.png")
+    (new / "folder.jpg").mkdir()
+    (new / "=\x1b.png").write_bytes((new / "good90.png").read_bytes())
+    with pytest.raises(UserError) as told:
+        predict(PredictConfig(run=folder / "runs/mine", images=(new,), out=tmp_path / "out"))
+    first, *faults = str(told.value).splitlines()
+    assert first == "4 of 6 left out:"
+    wanted = ("holds control characters", "cut.png: not a readable", "folder.jpg: a folder", "pipe.png: a named pipe")
+    assert all(words in fault for words, fault in zip(wanted, faults, strict=True))
+    ranking = (tmp_path / "out/uncertainty.csv").read_text()
+    assert "good90.png" in ranking and "good91.png" in ranking and ranking.count("\n") == 3
 
 
 def test_predict_refuses_two_images_of_one_name(trained):

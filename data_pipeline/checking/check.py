@@ -15,6 +15,7 @@ from data_pipeline.inspection import Inspection
 from data_pipeline.loader import default_frame
 from data_pipeline.source import Source
 from data_pipeline.split import FRACTIONS, Split
+from data_pipeline.tables import FORMULA
 
 from .preview import write_sheet
 from .sketches import Sketch
@@ -137,7 +138,10 @@ def write_groups(path: Path, source: Source, sketches: list[Sketch]) -> None:
 
 def relative(path: Path, folder: Path) -> str:
     path = path.resolve()
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    if not path.is_relative_to(folder):
+        return str(path)
+    inside = path.relative_to(folder).as_posix()
+    return f"./{inside}" if FORMULA.match(inside) else inside
 
 
 def show_worst(found: DataSet, sheet: Path | None) -> None:

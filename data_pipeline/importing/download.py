@@ -21,7 +21,7 @@ from urllib.request import urlopen
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
-from data_pipeline.files import write_json, write_text
+from data_pipeline.files import refuse_special, write_json, write_text
 from data_pipeline.findings import some
 from data_pipeline.outputs import claimed_folder, publish, remove_left
 
@@ -286,6 +286,7 @@ def from_folder(folder: Path, dataset: Dataset, missing: dict[str, File]) -> Ite
 
 def from_archive(path: Path, missing: dict[str, File]) -> Iterator[tuple[File, bytes]]:
     """From a .zip, .tar or .tar.gz file, told apart by its first bytes."""
+    refuse_special(path)
     try:
         with open(path, "rb") as stream:
             magic = stream.peek(2)[:2]

@@ -18,6 +18,7 @@ COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9")
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 STRONGEST = 0.8  # opacity of a share of 1: the page's ink keeps 4.5:1 on it, in the light and in the dark
 LEAST_SHOWN = 0.005  # smaller shares would read .00
+MOST_CLASSES = 30  # rows of a confusion matrix that are drawn: its file grows with the square of their number
 LONGEST_NAME = 28  # letters of a class's name on an axis
 SMALLEST = 0.7  # of its own size a plot may shrink on a phone, then it scrolls
 STYLE = {
@@ -57,6 +58,8 @@ def curves(rows: list[dict], score: str = "miou", words: str = "mIoU") -> str:
 def confusion(matrix: np.ndarray, names) -> str:
     """Share of each true class's pixels (row) that went to each predicted class (column).
 
+    Of more than MOST_CLASSES classes, those are drawn that are confused most; the shares are of all pixels still.
+
     Args:
         matrix: pixels, integers (C, C), truth in rows.
         names: of the C classes.
@@ -69,10 +72,12 @@ def confusion(matrix: np.ndarray, names) -> str:
         raise ValueError(f"a matrix of shape {matrix.shape}, {(size, size)} wanted for {size} names")
     totals = matrix.sum(1, keepdims=True)
     share = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
+    kept = most_confused(matrix)
+    share, totals, size = share[np.ix_(kept, kept)], totals[kept], len(kept)
     side = 1.3 + max(0.36 * size, 1.2)
     with drawn(side + 0.6, side) as (made, out):
         axes = made.subplots()
-        labels = [shortened(name) for name in names]
+        labels = [shortened(names[i]) for i in kept]
         axes.set(xlabel="predicted class", ylabel="true class", xticks=range(size), yticks=range(size))
         axes.set_xticklabels(labels, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticklabels(labels)
@@ -81,6 +86,18 @@ def confusion(matrix: np.ndarray, names) -> str:
         axes.spines[:].set_visible(False)
         draw_cells(axes, share, totals[:, 0] > 0)
     return out.getvalue()
+
+
+def most_confused(matrix: np.ndarray) -> np.ndarray:
+    """The classes of a confusion matrix (C, C) with the largest shares of wrong pixels in its rows and columns.
+
+    MOST_CLASSES at most, in their order; a pixel counts by its share of its true class, so that rare classes do.
+    """
+    totals = matrix.sum(1, keepdims=True)
+    wrong = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-np.maximum(wrong.max(0), wrong.max(1)), kind="stable")
+    return np.sort(order[:MOST_CLASSES])
 
 
 def draw_cells(axes, share: np.ndarray, occurs: np.ndarray) -> None:

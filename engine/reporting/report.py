@@ -187,6 +187,8 @@ def confusions(results: dict, found: Evaluation) -> Section:
     if wrong.any():
         true, taken = found.names[row], found.names[column]
         said += f" Above all {true} is taken for {taken} ({wrong[row, column]:.0%} of its {units})."
+    if len(found.names) > plots.MOST_CLASSES:
+        said += f" Drawn are the {plots.MOST_CLASSES} of {len(found.names)} classes with the largest confusions."
     return Section("Confusion", plots=[Plot(plots.confusion(matrix, found.names), said, said)])
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding, unpack
-from data_pipeline.files import write_atomically, write_csv, write_json, write_mask, write_picture
+from data_pipeline.files import refuse_special, write_atomically, write_csv, write_json, write_mask, write_picture
 from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
 from engine.pictures import panel
@@ -80,6 +80,7 @@ class Evaluation:
         """
         path = Path(folder) / COUNTS_FILE
         try:
+            refuse_special(path)
             with np.load(path, allow_pickle=False) as stored:
                 held = {key: stored[key] for key in stored.files}
             words = {key: held.pop(key).tolist() for key in ("names", "stems", "groups", "truths", "doubts")}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from data_pipeline.dataset import (
     place_of,
     training_batches,
 )
+from data_pipeline.files import refuse_special
 from data_pipeline.loader import Loader, PhotoLoader
 from data_pipeline.scale import Scale
 from engine.config import ClassifierConfig, TrainConfig
@@ -66,6 +68,7 @@ def make_model(config: TrainConfig, num_classes: int, scale: Scale):
     options = dict(spec.norms[config.norm]) if config.norm else {}
     if spec.pretrained:
         options["weights"] = config.weights or "imagenet"
+        refuse_special_weights(options["weights"])
     try:
         return build_model(
             config.model,
@@ -121,6 +124,12 @@ def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[s
     return [loader.pairs[place_of(number, seed, count)[1]].image.name for number in range(first, first + many)]
 
 
+def refuse_special_weights(weights: str | None) -> None:
+    """Raise UserError where the file of an encoder's weights is none, such as a named pipe."""
+    if weights not in (None, "none", "imagenet"):
+        refuse_special(Path(weights))
+
+
 def make_classifier(config: ClassifierConfig, num_classes: int, scale: Scale):
     """The classifier that the settings ask for.
 
@@ -128,6 +137,7 @@ def make_classifier(config: ClassifierConfig, num_classes: int, scale: Scale):
         UserError: for weights that cannot be had or do not fit, and for images that it does not take.
     """
     weights = None if config.strategy == "scratch" else config.weights or "imagenet"
+    refuse_special_weights(weights)
     try:
         classifier = build_classifier(
             config.backbone,

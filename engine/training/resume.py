@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.command import UserError, stopping_signals
-from data_pipeline.files import write_atomically
+from data_pipeline.files import refuse_special, write_atomically
 from engine.run import UNFINISHED
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,7 +45,9 @@ def save_state(folder: Path, rows: list[dict], network, optimizer) -> None:
 
 def states(folder: Path) -> list[Path]:
     """The state files, newest first; a half-written one has a hidden name and is no state."""
-    return sorted((path for path in folder.glob("*.npz") if not path.name.startswith(".")), reverse=True)
+    return sorted(
+        (path for path in folder.glob("*.npz") if not path.name.startswith(".") and path.is_file()), reverse=True
+    )
 
 
 def newest_state(folder: Path) -> State | None:
@@ -98,6 +100,7 @@ def alone(run: Path) -> Iterator[None]:
     except ImportError:  # Windows has no such locks
         yield
         return
+    refuse_special(run / UNFINISHED / "lock")
     with open(run / UNFINISHED / "lock", "w", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
