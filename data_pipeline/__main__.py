@@ -29,7 +29,9 @@ class Check(Source):
     groups: Path | None = None
     """Write the pairs to this CSV, with nearly equal images in groups."""
     sheet: Path | None = None
-    """Where thumbnails of the worst go. Default: check-DATA.png."""
+    """Draw thumbnails of the worst into this picture: worst.png."""
+    overwrite: bool = False
+    """Replace these files where they exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class Preview(Source):
     """Variations of each."""
     seed: int = 0
     """Of the split and the variations."""
+    overwrite: bool = False
+    """Replace the picture where it exists."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Golfscape:
 def check(config: Check) -> None:
     from .checking.check import check
 
-    check(config, config.json, config.groups, config.sheet)
+    check(config, config.json, config.groups, config.sheet, config.overwrite)
 
 
 def preview(config: Preview) -> None:
@@ -134,6 +138,7 @@ def preview(config: Preview) -> None:
         size=size,
         crop=config.crop,
         seed=config.seed,
+        overwrite=config.overwrite,
     )
 
 

@@ -193,7 +193,7 @@ def test_the_next_command_that_it_names_finds_no_fault(tmp_path, monkeypatch, ca
     (tmp_path / "archive").write_bytes(pack(original, "zip"))
     download("tiny", tmp_path / "my data", tmp_path / "archive")
     command = shlex.split(capsys.readouterr().out.split("Next: python ")[1])
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # run elsewhere: check leaves a sheet of thumbnails
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "9 pairs" in done.stdout and "square" in done.stdout

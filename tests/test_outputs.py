@@ -13,6 +13,8 @@ from conftest import make_folder, save
 
 import data_pipeline.importing.golfscape as golfscape
 import data_pipeline.outputs as outputs
+from data_pipeline.checking.check import check
+from data_pipeline.checking.preview import preview
 from data_pipeline.command import UserError
 from data_pipeline.files import write_json, write_text
 from data_pipeline.importing.convert import convert
@@ -28,6 +30,7 @@ from data_pipeline.outputs import (
     unfinished_name,
     write_atomically,
 )
+from data_pipeline.source import Source
 from engine.run import Run
 
 FORK = multiprocessing.get_context("fork")
@@ -128,7 +131,7 @@ def test_golfscape_tile_and_convert_leave_what_came_to_be(tmp_path, monkeypatch)
     write_json(tmp_path / "d/coco.json", annotations)
     commands = {
         golfscape: lambda out: golfscape.write_scenes(out, 2, knobs=golfscape.Knobs(size=32)),
-        tile_module: lambda out: tile(tmp_path / "d", out, 32),
+        tile_module: lambda out: tile(Source(data=tmp_path / "d"), out, 32),
         convert_module: lambda out: convert(tmp_path / "d/coco.json", out, "coco"),
     }
     for number, (module, command) in enumerate(commands.items()):
@@ -226,7 +229,7 @@ def test_names_may_be_as_long_as_file_systems_take(tmp_path):
         refuse_long_name(tmp_path / ("n" * 252 + ".png"))
     make_folder(tmp_path / "d", 1, size=32, name="n" * 245)
     with pytest.raises(UserError, match="give the image a shorter name"):
-        tile(tmp_path / "d", tmp_path / "tiles", 32)
+        tile(Source(data=tmp_path / "d"), tmp_path / "tiles", 32)
     assert not (tmp_path / "tiles").exists()
 
 
@@ -247,3 +250,64 @@ def test_a_lock_of_what_is_being_made_goes_with_others_of_its_kind(tmp_path):
         locks.enter_context(held(tmp_path))
         with pytest.raises(BlockingIOError):
             locks.enter_context(held(tmp_path, alone=True))
+
+
+def check_with(flag: str):
+    return lambda data, path, overwrite: check(Source(data=data), **{flag: path}, overwrite=overwrite)
+
+
+def preview_to(data: Path, path: Path, overwrite: bool) -> None:
+    preview(Source(data=data), path, augmentation="none", count=1, variations=1, overwrite=overwrite)
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory) -> Path:
+    """Pairs, one of them with an empty mask, so that there is a finding to draw."""
+    folder = make_folder(tmp_path_factory.mktemp("data") / "d", 12, size=40)
+    save(folder / "masks/item003.png", np.zeros((40, 40), np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flag", "command", "name"),
+    [
+        ("--json", check_with("json"), "a.json"),
+        ("--groups", check_with("groups"), "a.csv"),
+        ("--sheet", check_with("sheet"), "a.png"),
+        ("--out", preview_to, "a.png"),
+    ],
+)
+def test_a_file_that_exists_is_replaced_only_if_asked(data_set, tmp_path, flag, command, name):
+    path = tmp_path / name
+    path.write_text("mine")
+    with pytest.raises(UserError, match=f"{flag} .*{name} exists; name another file, or add --overwrite"):
+        command(data_set, path, False)
+    assert path.read_text() == "mine"
+    command(data_set, path, True)
+    assert path.read_bytes() != b"mine"
+    command(data_set, tmp_path / f"other-{name}", False)
+    assert sorted(names(tmp_path)) == [name, f"other-{name}"]
+
+
+@pytest.mark.parametrize(("flag", "command"), [("--sheet", check_with("sheet")), ("--out", preview_to)])
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_file_of_the_data_set_is_never_replaced(data_set, flag, command, kind):
+    path = data_set / kind / "item001.png"
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"{flag} .* is a file of the data set; name another one"):
+        command(data_set, path, True)
+    assert path.read_bytes() == before
+
+
+def test_the_table_of_pairs_that_is_read_is_never_replaced(data_set, tmp_path):
+    table = tmp_path / "pairs.csv"
+    check(Source(data=data_set), groups=table)
+    with pytest.raises(UserError, match=r"--groups .* is a file of the data set"):
+        check(Source(data=table), groups=table, overwrite=True)
+
+
+def test_check_writes_what_is_asked_for_and_nothing_else(data_set, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    check(Source(data=data_set))
+    assert not list(tmp_path.iterdir())
+    assert "note: --sheet FILE.png draws the worst" in capsys.readouterr().out

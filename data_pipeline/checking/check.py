@@ -13,6 +13,7 @@ from data_pipeline.files import write_csv, write_json
 from data_pipeline.findings import LEVELS, Finding
 from data_pipeline.inspection import Inspection
 from data_pipeline.loader import default_frame
+from data_pipeline.outputs import refuse_to_replace
 from data_pipeline.source import Source
 from data_pipeline.split import FRACTIONS, Split
 from data_pipeline.tables import FORMULA
@@ -88,7 +89,7 @@ def suggestion(found: DataSet) -> str:
     return f"python train.py {' '.join(flags)}"
 
 
-def write_survey_json(path: Path, found: DataSet) -> None:
+def write_survey_json(path: Path, found: DataSet, overwrite: bool = False) -> None:
     """The survey for programs: findings with all their files, classes, split, suggestion."""
     classes, split = {}, None
     if found.split:
@@ -110,10 +111,11 @@ def write_survey_json(path: Path, found: DataSet) -> None:
             "split": split,
             "suggestion": suggestion(found),
         },
+        overwrite,
     )
 
 
-def write_groups(path: Path, source: Source, sketches: list[Sketch]) -> None:
+def write_groups(path: Path, source: Source, sketches: list[Sketch], overwrite: bool = False) -> None:
     """The pairs as a CSV with a group column, in which near copies share a group.
 
     Raises:
@@ -133,7 +135,7 @@ def write_groups(path: Path, source: Source, sketches: list[Sketch]) -> None:
         if pair.split:
             row["split"] = pair.split
         rows.append(row | {"group": pair.group or group})
-    write_csv(path, rows)
+    write_csv(path, rows, overwrite)
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -144,35 +146,46 @@ def relative(path: Path, folder: Path) -> str:
     return f"./{inside}" if FORMULA.match(inside) else inside
 
 
-def show_worst(found: DataSet, sheet: Path | None) -> None:
-    """Draw the sheet of thumbnails; a default one that cannot be written is no fault of the data."""
-    path = sheet or Path(f"check-{found.source.data.resolve().stem}.png")
-    try:
-        if write_sheet(path, found):
-            print(f"the worst in pictures: {path}")
-    except OSError as error:
-        if sheet:
-            raise
-        print(f"note: {path} cannot be written ({error.strerror}); name another place with --sheet")
+def show_worst(found: DataSet, sheet: Path | None, overwrite: bool = False) -> None:
+    """Draw the sheet of thumbnails, or say how to have one."""
+    if sheet is None:
+        if any(finding.files for finding in found.findings if finding.level != "note"):
+            print("note: --sheet FILE.png draws the worst of these files")
+    elif write_sheet(sheet, found, overwrite):
+        print(f"the worst in pictures: {sheet}")
 
 
-def check(source: Source, json: Path | None = None, groups: Path | None = None, sheet: Path | None = None) -> None:
+def check(
+    source: Source,
+    json: Path | None = None,
+    groups: Path | None = None,
+    sheet: Path | None = None,
+    overwrite: bool = False,
+) -> None:
     """Survey a data set, print it, and write the files that were asked for.
 
+    overwrite: files may be replaced, but never those of the data set.
+
     Raises:
-        UserError: if there are errors.
+        UserError: if there are errors, or a file to be written exists.
     """
     for flag, path, suffix in (("json", json, ".json"), ("groups", groups, ".csv"), ("sheet", sheet, ".png")):
         if path and path.suffix.lower() != suffix:
             raise UserError(f"--{flag} {path}: a name that ends in {suffix} is wanted")
+        if path:
+            refuse_to_replace(f"--{flag}", path, overwrite)
     found, sketches = survey(source)
+    sources = [source.data, *(file for pair in found.pairs for file in pair.files)]
+    for flag, path in (("json", json), ("groups", groups), ("sheet", sheet)):
+        if path:
+            refuse_to_replace(f"--{flag}", path, overwrite, sources)
     print_survey(found)
     if json:
-        write_survey_json(json, found)
+        write_survey_json(json, found, overwrite)
     if groups:
-        write_groups(groups, source, sketches)
+        write_groups(groups, source, sketches, overwrite)
         print(f"groups: {groups} (train with --data {shlex.quote(str(groups))})")
-    show_worst(found, sheet)
+    show_worst(found, sheet, overwrite)
     if found.count("error"):
         raise UserError(f"{found.count('error')} errors and {found.count('warning')} warnings; mend the errors first")
     verdict = f"{found.count('warning')} warnings" if found.count("warning") else "no fault found"

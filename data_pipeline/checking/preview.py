@@ -12,6 +12,7 @@ from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import read_picture, write_picture
 from data_pipeline.findings import print_findings
 from data_pipeline.loader import Loader, default_frame, read_pair
+from data_pipeline.outputs import refuse_to_replace
 from data_pipeline.overlay import overlay
 from data_pipeline.scale import Scale
 from data_pipeline.source import Source
@@ -34,15 +35,18 @@ def preview(
     size: tuple[int, int] | None = None,
     crop: int | None = None,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """A grid of training pairs: image, mask over it, and what the training pipeline makes of them.
 
     Raises:
-        UserError: for a data set with errors.
+        UserError: for a data set with errors, and where ``out`` exists, unless ``overwrite``, or is a file of it.
     """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--out {out}: a name that ends in .png or .jpg is wanted")
+    refuse_to_replace("--out", out, overwrite)
     data = open_dataset(source, seed)
+    refuse_to_replace("--out", out, overwrite, [file for pair in data.pairs for file in pair.files])
     print_findings(data.findings)
     split, scale = data.split, data.scale
     tile = size or ((crop, crop) if crop else default_frame(data.sizes)[0])
@@ -56,7 +60,7 @@ def preview(
         cells += [marked(*one, data.encoding, scale) for one in drawn]
         rows.append((split.train[index].stem, cells))
     headings = ["image", "mask", *(f"{augmentation} {number + 1}" for number in range(variations))]
-    write_picture(out, grid(rows, headings, data.encoding))
+    write_picture(out, grid(rows, headings, data.encoding), overwrite)
     print(
         f"{len(rows)} training pairs, each with {variations} variations ({augmentation}, symmetry {symmetry}, "
         f"{tile[0]}×{tile[1]} pixels): {out}"
@@ -132,7 +136,7 @@ def text_width(text: str) -> int:
     return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
 
 
-def write_sheet(path: Path, found: DataSet) -> bool:
+def write_sheet(path: Path, found: DataSet, overwrite: bool = False) -> bool:
     """Thumbnails of the pairs that errors and warnings name, the gravest first; False if there are none."""
     by_file = {str(file): pair for pair in found.pairs for file in pair.files}
     cells = []
@@ -156,7 +160,7 @@ def write_sheet(path: Path, found: DataSet) -> bool:
             x, y = GAP + column * (CELL + GAP), 24 + row * (CELL + CAPTION + GAP)
             write(sheet, shorten(kind), x, y - 4)
             write(sheet, shorten(name), x, y + CELL + 12)
-    write_picture(path, sheet)
+    write_picture(path, sheet, overwrite)
     return True
 
 
