@@ -1,12 +1,15 @@
-"""docs/why.md, its figures and every number in it, from the cells of a finished study.
+"""docs/why.md and docs/why-method.md, their figures and every number in them, from the cells of finished studies.
 
-python -m docs.why                               # from docs/why.json.gz
+python -m docs.why                               # from the cells that are kept beside it
 python -m docs.why STUDY/study.json              # takes over another study's cells first
 python -m docs.why --again STUDY/study.json      # those of a replication
+python -m docs.why --contrast FOLDER             # those of a contrast's folder, as far as they are trained
 """
 
 import gzip
 import json
+import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,46 +19,11 @@ from tyro.conf import Positional
 from data_pipeline.command import UserError, run_command
 
 HERE = Path(__file__).parent
-KEPT, PAGE, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "images" / "why"
+KEPT, PAGE, METHOD, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "why-method.md", HERE / "images" / "why"
 EARLIER = HERE / "why-small.json.gz"  # the smaller study, which was looked at first
 AGAIN = HERE / "why-again.json.gz"  # a replication, on other seeds
+CONTRASTS = {name: HERE / f"why-{name}.json.gz" for name in ("pointing",)}
 COLORS = 200  # of a figure's palette, which keeps it small
-
-INTRODUCTION = """\
-# Why are a few hundred masks enough?
-
-*{question}* ([Cross Validated, question 370726](https://stats.stackexchange.com/q/370726))
-
-This page is made by `python -m docs.why` from the cells of a study that `python -m study` ran, kept in
-`docs/why.json.gz`; a test makes it again and compares. [A chapter of the tutorial](tutorial.md) runs such studies, on
-drawn scenes or on your own images.
-"""
-
-METHOD = """\
-## What was compared
-
-**S** is U-Net, trained on masks; **C** is the same U-Net, trained on the image's label alone (the mean of its pixels'
-logits); **E** is the same network's encoder with global pooling and a dense layer, the usual classifier. S and C have
-the same weights to train; all three see the same images in the same order, for as many steps, from the same first
-weights, with cross-entropy. The image's label follows from its mask, so that all three can be asked for it: S answers
-with the class that has most probability, summed over the pixels. Each seed is a world: its own colours, textures,
-training and test images.
-
-- An image has {size} × {size} pixels and one of {classes} classes (chance: {chance:.2f}), told by the texture of its
-  target alone; {decoys} decoys have the classes' textures too and are none. {tests:,} images test. Where nothing else
-  is said, {count} images train, for {steps} steps of 8, and the first level of the network has {width} channels (its
-  width).
-- The *ideal world*: fresh images in every step, for as many steps. What an arm reaches there is called what it can
-  reach; A is the share of the way there from chance (of masks: from an empty one). Longer training might bring more.
-- The secondary metric: of accuracy, the geometric mean of the right class's probability; of mIoU, mean Dice.
-- k_eff: labelled pixels, discounted for being alike within an image. Bits: what labels say at most.
-- Marker near, far: what tells the class stands in the target, or {far} pixels beside it.
-- Backgrounds matched: each class has its own, in {matched:.0%} of the images, as in training; independent: they tell
-  nothing; conflicting: they are another class's.
-- Long: twice the steps. Selffer: once more, with the encoder that the same training ended with, all else drawn anew.
-  Frozen, fine-tuned: with the encoder of a classifier that was trained on fresh images of a sibling world, with other
-  textures, colours and images.
-"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +32,8 @@ class Config:
     """A finished study's study.json; its cells replace those that are kept."""
     again: Path | None = None
     """A replication's."""
+    contrast: Path | None = None
+    """The folder of a contrast; of seeds that are trained whole the cells are kept, and others wait."""
 
 
 def main(config: Config) -> None:
@@ -71,6 +41,8 @@ def main(config: Config) -> None:
         take_over(config.cells, KEPT)
     if config.again:
         take_over(config.again, AGAIN)
+    if config.contrast:
+        take_over_contrast(config.contrast)
     if not KEPT.exists():
         raise UserError(f"{KEPT} is missing; first: python -m study run, then python -m docs.why STUDY/study.json")
     write()
@@ -81,19 +53,49 @@ def take_over(path: Path, kept: Path) -> None:
     """Keep a study's cells and environment; the same bytes from the same study."""
     if not path.exists():
         raise UserError(f"{path} is missing; python -m study report --out {path.parent} writes it")
-    text = json.dumps(json.loads(path.read_text(encoding="utf-8")), separators=(",", ":"), sort_keys=True)
-    kept.write_bytes(gzip.compress(text.encode(), mtime=0))
+    keep(json.loads(path.read_text(encoding="utf-8")), kept)
+
+
+def take_over_contrast(folder: Path) -> None:
+    """Keep the cells of the seeds that are trained whole, with the plan that was fixed before."""
+    from data_pipeline.files import read_json
+    from study.cells import result_of
+    from study.plan import plan_from
+    from study.report import sittings
+
+    path = Path(folder) / "plan.json"
+    if not path.exists():
+        raise UserError(f"{path} is missing; python -m study plan --preset pointing --out {folder} writes it")
+    told = read_json(path)
+    plan = plan_from(told, path)
+    results = {
+        str(seed): {name: result_of(folder, spec) for name, spec in each.items()} for seed, each in plan.cells().items()
+    }
+    whole = {seed: each for seed, each in results.items() if None not in each.values()}
+    keep({"plan": told, "results": whole, "sittings": sittings(folder)}, CONTRASTS[plan.preset])
+
+
+def keep(content: dict, path: Path) -> None:
+    text = json.dumps(content, separators=(",", ":"), sort_keys=True)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def write() -> None:
-    """The page and its figures."""
-    from study.figures import draw
+    """Both pages and their figures."""
+    from docs.why_figures import draw
 
     study, said, kept = read()
-    for name in draw(study, said, IMAGES):
-        (IMAGES / f"{name}.svg").unlink()
-        smaller(IMAGES / f"{name}.png")
-    PAGE.write_text(page(study, said, kept), encoding="utf-8")
+    draw(study, said, contrast("pointing"), IMAGES)
+    for path in IMAGES.glob("*.png"):
+        smaller(path)
+    for path, text in pages(study, said, kept).items():
+        path.write_text(text, encoding="utf-8")
+
+
+def pages(study, said, kept: dict) -> dict[Path, str]:
+    from docs.why_method import method_page
+
+    return {PAGE: page(study), METHOD: method_page(study, said, kept)}
 
 
 def read(path: Path | None = None) -> tuple:
@@ -106,6 +108,17 @@ def read(path: Path | None = None) -> tuple:
     return study, findings(study), kept
 
 
+def contrast(name: str):
+    """A contrast's study, where all of its seeds are trained; else None."""
+    from study.findings import study_from
+
+    path = CONTRASTS[name]
+    if not path.exists():
+        return None
+    kept = json.loads(gzip.decompress(path.read_bytes()))
+    return study_from(kept, path) if len(kept["results"]) == len(kept["plan"]["seeds"]) else None
+
+
 def smaller(path: Path) -> None:
     """The same PNG in few colours; what shows images keeps all of its."""
     from PIL import Image
@@ -116,46 +129,290 @@ def smaller(path: Path) -> None:
     image.save(path, optimize=True)
 
 
-def page(study, said, kept: dict) -> str:
+# The page's numbers
+
+
+@dataclass(frozen=True)
+class Row:
+    """A difference that speaks for or against a reason, signed so that above 0 the reason is right."""
+
+    reason: str
+    words: str
+    each: np.ndarray  # float (seeds,)
+    measure: str = "accuracy"
+
+    @property
+    def effect(self):
+        from study.effects import effect
+
+        return effect(self.each)
+
+
+def rows(study, pointing) -> list[Row]:
+    """What the forest plot shows, reason by reason."""
+    again = read(AGAIN)[0]
+
+    def less(first: str, second: str, measure: str = "accuracy") -> np.ndarray:
+        return study.values(first, measure) - study.values(second, measure)
+
+    made = [
+        Row("parameters", "the same U-Net: labels minus masks", less("C", "S")),
+        Row("parameters", "classifier: few weights minus many", less("E width 4", "E width 16")),
+        Row("pixels", "class of the image: all pixels minus 16", less("S", "S 16 pixels")),
+        Row("pixels", "outline: all pixels minus 16", less("S", "S 16 pixels", "miou"), "mIoU"),
+        Row("place", "mask of the mark minus mask of the object around it", less("S on key near", "S key near")),
+        Row("place", "the same, the mark beside the object", less("S on key far", "S key far")),
+        Row("background", "extra fall of the usual classifier", fall(study, "E") - fall(study, "S")),
+        Row("background", "extra fall of the U-Net on labels", fall(study, "C") - fall(study, "S")),
+        Row("background", "the same, in 24 other worlds", fall(again, "C") - fall(again, "S")),
+        Row("transfer", "gain of the usual classifier", gain(study, "E")),
+        Row("transfer", "its gain minus that of the U-Net on masks", gain(study, "E") - gain(study, "S")),
+    ]
+    if pointing:
+        planned = pointing.values("mark") - pointing.values("random place")
+        made.insert(4, Row("place", "planned: disc on the mark minus disc at a random place", planned))
+    return made
+
+
+def fall(study, arm: str) -> np.ndarray:
+    """From backgrounds as in training to those of another class."""
+    return study.values(f"{arm} tied", test="matched") - study.values(f"{arm} tied", test="conflicting")
+
+
+def gain(study, arm: str, way: str = "fine-tuned", measure: str = "accuracy") -> np.ndarray:
+    return study.values(f"{arm} {way}", measure) - study.values(arm, measure)
+
+
+def told(effect) -> str:
+    """+0.32 (0.25 to 0.38)."""
+    from engine.reporting.page import decimal
+    from study.findings import signed
+
+    return f"{signed(effect.value)} ({decimal(effect.low, 2)} to {decimal(effect.high, 2)})"
+
+
+def of(each: np.ndarray) -> str:
+    """The same, of each seed's number."""
+    from study.effects import effect
+
+    return told(effect(each))
+
+
+def mean(each: np.ndarray) -> str:
+    return f"{each.mean():.2f}"
+
+
+def percent(each: np.ndarray) -> str:
+    return f"{each.mean():.0%}"
+
+
+# The page
+
+
+def page(study) -> str:
     """The text of why.md."""
-    from study.figures import figures
-    from study.findings import false_verdicts
-    from study.report import SENTENCE, sections
-    from study.words import QUESTION
+    from docs.why_text import ANSWER, COMPARED, LITERATURE, NOWHERE, PHOTOGRAPHS, POINTED, TITLE, UNPOINTED, WHAT_TO_DO
 
-    shows = {name: (name, words) for name, (_, _, words) in figures(study, said).items()}
-    parts = [INTRODUCTION.format(question=QUESTION)]
-    for section in sections(study, said, false_verdicts(study), shows):
-        tables = "\n\n".join(markdown(table) for table in section.tables)
-        pictures = "\n\n".join(
-            f"![{shows[plot.svg][1]}](images/why/{plot.svg}.png)\n\n{SENTENCE[plot.svg]}" for plot in section.plots
-        )
-        text = "\n".join(f"- {one}" for one in section.text)
-        parts.append("\n\n".join(part for part in (f"## {section.title}", text, tables, pictures) if part))
-        if section.title == "The answer":
-            parts[-1] += "".join(f"\n- Asked again, on other seeds: {sentence}" for sentence in answered_again())
-            parts.append(method(study))
-    parts += [before(study, said), again(), how(study, kept)]
-    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    pointing = contrast("pointing")
+    numbers = numbers_of(study, pointing)
+    parts = [
+        TITLE.format(**numbers),
+        ANSWER.format(**numbers, place=(POINTED if pointing else UNPOINTED).format(**numbers)),
+        reasons(study, pointing),
+        WHAT_TO_DO.format(**numbers),
+        NOWHERE.format(**numbers),
+        PHOTOGRAPHS,
+        COMPARED.format(**numbers),
+        LITERATURE.format(**numbers),
+        details(study, pointing),
+    ]
+    return filled("\n\n".join(part.strip("\n") for part in parts)) + "\n"
 
 
-def method(study) -> str:
-    """METHOD with the study's settings."""
+def numbers_of(study, pointing) -> dict[str, str]:
+    """Every number of the page's sentences."""
+    from study.effects import worth
     from study.hypotheses import FAR, RHO
+    from study.words import QUESTION, labels_for
 
-    settings, knobs = study.plan.settings, study.plan.settings.knobs
-    return METHOD.format(
-        size=knobs.size,
-        classes=study.num_classes,
-        chance=1 / study.num_classes,
-        decoys=knobs.decoys,
-        tests=settings.tests,
-        count=settings.count,
-        steps=settings.steps,
-        width=settings.width,
-        far=round(FAR * knobs.size),
-        matched=RHO + (1 - RHO) / study.num_classes,
-    )
+    settings, knobs, values = study.plan.settings, study.plan.settings.knobs, study.values
+    labels = {
+        n: values(cell) for n, cell in {8: "E of 8", 16: "E", 32: "E of 32", 64: "E of 64", 128: "E of 128"}.items()
+    }
+    near = mark_and_mask(study)
+    numbers = {
+        "question": QUESTION,
+        "size": knobs.size,
+        "classes": study.num_classes,
+        "chance": f"{1 / study.num_classes:.2f}",
+        "decoys": knobs.decoys,
+        "tests": f"{settings.tests:,}",
+        "count": settings.count,
+        "steps": settings.steps,
+        "seeds": len(study.plan.seeds),
+        "far": round(FAR * knobs.size),
+        "tied": f"{RHO + (1 - RHO) / study.num_classes:.0%}",
+        "all_pixels": f"{knobs.size**2:,}",
+        "mask_pixels": f"{near['mask']:.0f}",
+        "mark_pixels": f"{near['mark']:.0f}",
+        "mask_away": f"{near['away']:.0%}",
+        "few_of_many": f"{4 * settings.counts[-1]:,}",
+        "many_of_few": f"{settings.count * knobs.size**2:,}",
+        "weights_unet": f"{study.results[0]['S']['parameters'] / 1e6:.2f}",
+        "weights_classifier": f"{study.results[0]['E']['parameters'] / 1e6:.2f}",
+        "weights_least": f"{study.results[0]['E width 4']['parameters'] / 1e6:.2f}",
+        "weights_most": f"{study.results[0]['E width 16']['parameters'] / 1e6:.2f}",
+        "masks_pc": percent(values("S")),
+        "classifier_pc": percent(values("E")),
+        "unet_labels_pc": percent(values("C")),
+        "pixels16_pc": percent(values("S 16 pixels")),
+        "mark_pc": percent(values("S on key near")),
+        "object_pc": percent(values("S key near")),
+        "mark_labels_pc": percent(values("C key near")),
+        "lead8": of(values("S of 8") - values("E of 8")),
+        "lead16": of(values("S") - values("E")),
+        "lead32": of(values("S of 32") - values("E of 32")),
+        "lead64": of(values("S of 64") - values("E of 64")),
+        "lead128": of(values("S of 128") - values("E of 128")),
+        "lead_tied": of(values("S tied") - values("E tied")),
+        "points_first": f"{100 * (values('S') - values('E')).mean():.0f}",
+        "points_last": f"{100 * (values('S of 128') - values('E of 128')).mean():.0f}",
+        "most": settings.counts[-1],
+        "more_images": of(values(f"S 4 pixels of {settings.counts[-1]}") - values("S")),
+        "sixteen_miou": mean(values("S 16 pixels", "miou")),
+        "all_miou": mean(values("S", "miou")),
+        "gain_classifier": of(gain(study, "E")),
+        "gain_masks": of(gain(study, "S")),
+        "selffer_classifier": of(gain(study, "E", "selffer")),
+        "selffer_masks": of(gain(study, "S", "selffer")),
+        "object_labels": of(values("S key near") - values("C key near")),
+        "object_labels_far": of(values("S key far") - values("C key far")),
+        "worth16": labels_for(worth(values("S"), labels, 16)),
+        "worth8": labels_for(worth(values("S of 8"), labels, 8)),
+    }
+    if pointing:
+        points = {name: percent(pointing.values(name)) for name in pointing.results[0]}
+        numbers |= {f"p_{name.replace(' ', '_').replace(',', '')}": told for name, told in points.items()}
+        numbers["p_seeds"] = len(pointing.plan.seeds)
+        numbers["p_effect"] = of(pointing.values("mark") - pointing.values("random place"))
+    return numbers
+
+
+def mark_and_mask(study, count: int = 200) -> dict[str, float]:
+    """Of scenes with the mark in the object: pixels of both, and the share of the mask more than 3 pixels from it."""
+    from dataclasses import replace
+
+    import cv2
+
+    from study.cells import TRAIN
+    from study.scenes import scene
+
+    knobs, mask, mark, away = replace(study.plan.settings.knobs, cue="key"), [], [], []
+    for i in range(count):
+        drawn = scene(study.plan.seeds[0], TRAIN, i, knobs, label=i % study.num_classes)
+        distance = cv2.distanceTransform((drawn.key == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        mask.append((drawn.mask > 0).sum())
+        mark.append((drawn.key > 0).sum())
+        away.append((distance[drawn.mask > 0] > 3).mean())
+    return {"mask": np.mean(mask), "mark": np.mean(mark), "away": np.mean(away)}
+
+
+def reasons(study, pointing) -> str:
+    """The table of the reasons, as the asker and the answerers put them."""
+    from docs.why_text import REASONS, REASONS_HEAD, UNTESTED
+
+    numbers = numbers_of(study, pointing)
+    by_reason = {}
+    for row in rows(study, pointing):
+        by_reason.setdefault(row.reason, []).append(row)
+    lines = [REASONS_HEAD.format(**numbers).strip("\n")]
+    for name, (claim, done, trust) in REASONS.items():
+        trust = trust[bool(pointing)] if isinstance(trust, tuple) else trust
+        found = "; ".join(
+            f"{row.words}: {told(row.effect)}{' mIoU' * (row.measure == 'mIoU')}" for row in by_reason[name]
+        )
+        cells = (claim, done, found, f"**{verdict(name, by_reason[name])}**", trust)
+        lines.append("| " + " | ".join(cell.format(**numbers) for cell in cells) + " |")
+    return "\n".join([*lines, UNTESTED.strip("\n")])
+
+
+def verdict(name: str, made: list[Row]) -> str:
+    """Yes where every row says so, no where every row does, else partly."""
+    from study.effects import NO, PARTLY, YES
+
+    words = {row.effect.word for row in made}
+    return words.pop() if len(words) == 1 and words <= {YES, NO} else PARTLY
+
+
+def details(study, pointing) -> str:
+    """The figures and tables behind each reason."""
+    from docs.why_text import CAPTIONS, DETAILS
+    from study import findings as found
+    from study import report
+
+    numbers = numbers_of(study, pointing)
+    tables: dict[str, Callable[[], list]] = {
+        "images": lambda: [report.curve_table(study)],
+        "parameters": lambda: report.point_tables(found.widths(study), "channels of the first level"),
+        "pixels": lambda: report.pixel_tables(study)[:1],
+        "place": lambda: (
+            ([arms(pointing)] if pointing else []) + report.point_tables(named(found.keys(study), numbers), "mark")
+        ),
+        "background": lambda: report.point_tables(found.backgrounds(study), "backgrounds of the test"),
+        "transfer": lambda: report.point_tables(found.transfers(study), "start of the encoder"),
+    }
+    parts = [
+        "## Details, reason by reason",
+        f"![{CAPTIONS['forest'][0]}](images/why/forest.png)",
+        CAPTIONS["forest"][1],
+    ]
+    for name, (title, text, picture) in DETAILS.items():
+        parts += [f"### {title}", text.format(**numbers).strip("\n"), *map(markdown, tables[name]())]
+        parts += [f"![{CAPTIONS[picture][0]}](images/why/{picture}.png)", CAPTIONS[picture][1]]
+    return "\n\n".join(part for part in parts if part)
+
+
+def named(table: dict[tuple, object], numbers: dict) -> dict[tuple, object]:
+    """With words for near and far."""
+    words = {"near": "in the object", "far": f"{numbers['far']} pixels beside it"}
+    return {(arm, words[name]): point for (arm, name), point in table.items()}
+
+
+def arms(pointing):
+    """The planned contrast's arms."""
+    from docs.why_text import ARMS
+    from engine.reporting.page import Cell, Table
+    from study.effects import effect
+
+    made = [(words, effect(pointing.values(name))) for name, words in ARMS.items()]
+    table = [[words, Cell(one.value, (one.low, one.high))] for words, one in made]
+    seeds = pointing.plan.seeds
+    return Table(["trained on", "accuracy"], table, f"Planned: worlds {seeds[0]} to {seeds[-1]}, 16 images each")
+
+
+def filled(text: str) -> str:
+    """Markdown whose paragraphs and list entries fill their lines; tables, code, headings and pictures stay."""
+    lines, paragraph, code = [], [], False
+
+    def close() -> None:
+        for entry in paragraph:
+            below = "  " if entry.startswith("- ") else ""
+            lines.extend(
+                textwrap.wrap(entry, 120, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
+            )
+        paragraph.clear()
+
+    for line in text.split("\n"):
+        code ^= line.startswith("```")
+        if code or not line.strip() or line.startswith(("```", "|", "!", "#")):
+            close()
+            lines.append(line)
+        elif paragraph and not line.startswith("- "):
+            paragraph[-1] += " " + line.strip()
+        else:
+            paragraph.append(line)
+    close()
+    return "\n".join(lines)
 
 
 def markdown(table) -> str:
@@ -172,185 +429,6 @@ def markdown(table) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, start=1)]
     return "\n".join([f"**{table.caption}**", "", *lines, *([""] if notes else []), *notes])
-
-
-def before(study, said) -> str:
-    """What the smaller study said, and how far its trainings differ from the same ones here."""
-    from study.report import verdict_table
-
-    small, small_said, kept = read(EARLIER)
-    commits = ", ".join(dict.fromkeys(f"`{one['git_commit'][:7]}`" for one in kept["sittings"]))
-    here = {one.hypothesis.name: one.words for one in said}
-    changed = [
-        f"{one.hypothesis.name} is {here[one.hypothesis.name]} here, and was {one.words} there"
-        for one in small_said
-        if here.get(one.hypothesis.name, one.words) != one.words
-    ]
-    return f"""\
-## Before it
-
-A smaller study (preset {small.plan.preset}, plan `{small.plan.hash[:12]}`) was looked at while the rest of this one was
-still to be trained. Settings and seeds are the same: this one is no replication of it. What it said (cells:
-`docs/{EARLIER.name}`; commit {commits}):
-
-{markdown(verdict_table(small_said))}
-
-{"; ".join(changed) or "No verdict is another here"}. The smaller study adjusts its p-values for {len(small_said)}
-hypotheses, this one for {len(said)}; and some of its trainings were done again here, on another machine:
-
-{markdown(repeated(small, study))}
-"""
-
-
-def repeated(small, study):
-    """By the measures that verdicts are read from: how far trainings with the same settings and seed differ."""
-    from engine.reporting.page import Table
-
-    columns = dict.fromkeys(
-        column
-        for one in small.plan.hypotheses
-        for column in one.columns
-        if column.measure in ("accuracy", "miou") and study.has(column.cell)
-    )
-    rows = []
-    for column in columns:
-        pairs = [(new, old) for new, old in zip(study.results, small.results, strict=False)]
-        told = [
-            column.read(new, study.num_classes) - column.read(old, study.num_classes)
-            for new, old in pairs
-            if new[column.cell] != old[column.cell]
-        ]
-        if told:
-            rows.append([*column, len(told), np.mean(told), np.std(told), np.abs(told).max()])
-    head = ["training", "measure", "backgrounds", "seeds", "mean", "standard deviation", "largest"]
-    return Table(head, rows, "Here, less there")
-
-
-def answered_again() -> list[str]:
-    """The replication's answer to what it was asked, in a sentence for each hypothesis."""
-    if not AGAIN.exists():
-        return []
-    from study.words import answer
-
-    study, said, _ = read(AGAIN)
-    return answer(study, said)[: len(said)]
-
-
-def again() -> str:
-    """What other seeds say of what had stayed open."""
-    if not AGAIN.exists():
-        return ""
-    from study.findings import backgrounds
-    from study.report import point_tables, verdict_table
-
-    study, said, kept = read(AGAIN)
-    seeds, names = study.plan.seeds, ",".join(study.plan.names)
-    flags = f"--preset {study.plan.preset} --hypothesis {names} --seeds {seeds[0]}-{seeds[-1]}"
-    tables = [verdict_table(said), *point_tables(backgrounds(study), "test set")]
-    tables.append(sittings(kept["sittings"], sum(map(len, study.results))))
-    shown = "\n\n".join(map(markdown, tables))
-    return f"""\
-## Asked again
-
-What the two studies disagree on was asked once more, of worlds that neither had seen. The hypothesis, the seeds and
-their number were fixed before any of them was trained (plan `{study.plan.hash[:12]}`).
-
-```bash
-python -m study run {flags} --out AGAIN --jobs 2
-python -m docs.why --again AGAIN/study.json
-```
-
-{shown}
-"""
-
-
-def how(study, kept: dict) -> str:
-    """Commands, commits, seeds, device and hours."""
-    from study.hypotheses import LEAST_RANGE
-    from study.pilot import RATES
-
-    plan, sat = study.plan, kept["sittings"]
-    packages = "".join(f"- {where}: {told}\n" for where, told in packages_of(sat).items())
-    jobs = sat[-1]["jobs"]
-    trainings = sum(map(len, study.results))
-    tried = ", ".join(f"{rate:g}" for rate in RATES)
-    weighed = "balanced by class" if plan.settings.balanced else "all alike"
-    rates = ", ".join(f"{name} {rate:g}" for name, rate in plan.settings.rates.items())
-    pilot = json.loads((HERE.parent / "study" / "pilots" / "small.json").read_text(encoding="utf-8"))
-    ranges = ", ".join(f"{arm} {value:.2f}" for arm, value in pilot["ranges"].items())
-    return f"""\
-## How it was run
-
-```bash
-python -m study pilot --out STUDY --jobs 2
-python -m study run --preset {plan.preset} --out STUDY --jobs {jobs}
-python -m docs.why STUDY/study.json
-```
-
-Plan `{plan.hash[:12]}`. Settings, contrasts and margins were fixed before the smaller study's results were looked at;
-the rest was trained after that. Seeds {plan.seeds[0]} to {plan.seeds[-1]}, {trainings} trainings.
-
-The world was made for the question, on seeds 90001 and 90002, which the study does not use. Textures, decoys, the
-change of colours and the number of images were altered (three decoys became five, 32 images 16) until, with fresh
-images in every step, each arm came {LEAST_RANGE} above chance ({ranges}), and E stayed well below that with the images
-at hand: where a classifier is at its ceiling nothing can lead it. These trials showed every arm's scores, the lead of
-masks among them, and it is such worlds, not all, that the verdicts are about. On the same seeds the learning rates were
-chosen, of {tried}: {rates}; S's pixels {weighed}.
-
-{markdown(sittings(sat, trainings))}
-
-{packages}
-A training repeats bit for bit on one machine, and on another it does not (see above): whole seeds were trained on one
-kind of machine.
-
-Intervals are 95%, over seeds, and not adjusted for the number of hypotheses; p-values are adjusted (Holm).
-
-Real photographs: [results](results.md) has U-Net on CamVid by sequence, from ever fewer masks, and the
-transfer-learning classifier beside it.
-"""
-
-
-def packages_of(sat: list[dict]) -> dict[str, str]:
-    """Machine → versions of the packages there."""
-    found = {}
-    for one in sat:
-        versions = ", ".join(f"{name} {version}" for name, version in one["packages"].items() if version)
-        found[f"{machine(one)}, Python {one['python']}"] = versions
-    return found
-
-
-def machine(one: dict) -> str:
-    return one["processor"] if one["device"].startswith("CPU") else one["device"]
-
-
-def sittings(sat: list[dict], needed: int):
-    """What trained which seeds, for how long: a row for each kind of machine, in the order of the last sittings."""
-    from engine.reporting.page import Table
-
-    kinds = {}
-    for one in sat:
-        kinds.setdefault((machine(one), one["python"], one["jobs"], one["git_commit"][:7]), []).append(one)
-    rows = []
-    for (where, python, jobs, commit), each in kinds.items():
-        seeds = sorted(set().union(*(one["seeds"] for one in each)))
-        trained = sum(one["trainings"] for one in each)
-        hours = f"{sum(one['jobs'] * one['seconds'] for one in each) / 3600:.1f}"
-        rows.append([where, ranges_of(seeds), trained, len(each), jobs, hours, python, commit])
-    twice = sum(row[2] for row in rows) - needed
-    head = ["machine", "seeds", "trainings", "sittings", "processes of one thread", "process hours", "Python", "commit"]
-    caption = "What trained" + (f"; {twice} trainings were done twice, and the later ones count" if twice else "")
-    return Table(head, rows, caption)
-
-
-def ranges_of(numbers: list[int]) -> str:
-    """0, 1, 2, 4 → 0–2, 4."""
-    runs = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(f"{first}–{last}" if last > first else str(first) for first, last in runs)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from data_pipeline.files import write_atomically
 from engine.reporting.plots import COLORS, drawn
 
 from . import findings as found
-from .cells import TRAIN
+from .cells import BATCH, TRAIN
 from .findings import Finding, Point, Study
 from .hypotheses import FAR, RHO
 from .own import Own
@@ -19,10 +19,10 @@ from .verdicts import SMALLEST
 
 ARM_COLORS = dict(zip(("S", "C", "E", "S on"), COLORS, strict=False))
 ARM_WORDS = {
-    "S": "S: U-Net, masks",
-    "C": "C: the same U-Net, labels",
-    "E": "E: its encoder, labels",
-    "S on": "S, masks on the marker",
+    "S": "U-Net, masks",
+    "C": "the same U-Net, labels",
+    "E": "usual classifier, labels",
+    "S on": "U-Net, masks on the mark",
 }
 MARKERS = dict(zip(ARM_WORDS, "os^D", strict=True))
 ACCURACY = "accuracy on new images"
@@ -92,7 +92,9 @@ def images(figure, study: Study) -> None:
             axes.axhline(curve[0].mean, color=ARM_COLORS[arm], ls=":", lw=1.1)
     logarithmic(axes, sorted(counts))
     chance(axes, study)
-    axes.set(xlabel="training images (dotted: fresh ones in every step)", ylabel=ACCURACY)
+    settings = study.plan.settings
+    every = "all there are" if isinstance(settings.knobs, Own) else f"{BATCH * settings.steps:,}, none seen twice"
+    axes.set(xlabel=f"training images (dotted: {every})", ylabel=ACCURACY)
     axes.legend(loc="best")
 
 
@@ -122,8 +124,8 @@ def parameters(figure, study: Study) -> None:
 
 
 def distance(figure, study: Study) -> None:
-    far = f"{round(FAR * study.plan.settings.knobs.size)} pixels away"
-    bars(figure, study, found.keys(study), {"near": "marker in the target", "far": far})
+    far = f"{round(FAR * study.plan.settings.knobs.size)} pixels beside it"
+    bars(figure, study, found.keys(study), {"near": "mark in the object", "far": far})
 
 
 def backgrounds(figure, study: Study) -> None:
@@ -180,8 +182,8 @@ def samples(figure, study: Study) -> None:
         "the study's": knobs,
         "masks": knobs,
         f"background tied\nto class, {RHO}": replace(knobs, rho=RHO),
-        "marker in\nthe target": replace(knobs, cue="key"),
-        f"marker {far}\npixels away": replace(knobs, cue="key", distance=far),
+        "mark in\nthe object": replace(knobs, cue="key"),
+        f"mark {far} pixels\nbeside it": replace(knobs, cue="key", distance=far),
         "sibling world": replace(knobs, sibling=True),
         "outline tells": replace(knobs, cue="shape"),
         f"cue of {knobs.snr / 2:g} times\nthe noise": replace(knobs, snr=knobs.snr / 2),

@@ -12,8 +12,10 @@ from scipy import stats
 
 from data_pipeline.command import UserError
 from data_pipeline.files import read_json
+from engine.reporting.page import decimal
 
 from .cells import result_of
+from .effects import Worth, worth
 from .hypotheses import LEAST_RANGE, SHIFT, Column, Hypothesis, attained
 from .own import Own
 from .plan import Plan, plan_from
@@ -155,10 +157,16 @@ def too_few_steps(study: Study, one: Hypothesis) -> list[str]:
     arms = " less ".join(arm for arm, _ in one.arms)
     where = " in scenes without a marker" if any(" key " in cell for cell in one.cells) else ""
     return [
-        f"twice the steps move {arms} by {moved:+.2f} with {count} images{where}"
+        f"twice the steps move {arms} by {signed(moved)} with {count} images{where}"
         for count, moved in shifts(study, one.arms).items()
         if abs(moved) > SHIFT
     ]
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference as people print it: +0.12, −0.07, and 0.00 without a sign."""
+    text = decimal(value, digits)
+    return text if text.startswith("−") or not float(text) else f"+{text}"
 
 
 def shifts(study: Study, arms: tuple[tuple[str, str], ...]) -> dict[int, float]:
@@ -257,13 +265,18 @@ def collapse(study: Study, mask_bits: float) -> dict[str, float]:
         return {}
     images = np.array([row["images"] for row in rows], float)
     pixels = np.array([row["pixels"] or every for row in rows], float)
-    bits = np.minimum(pixels * np.log2(study.num_classes + 1), mask_bits)
+    bits = np.minimum(pixels * bits_of_pixel(study.num_classes), mask_bits)
     between = (1 - 1 / study.num_classes) / 4
     within = between / (1 - 1 / 4 - 1 / (4 * study.num_classes))
     tried = {"N": images, "N·k": images * pixels, "N·bits": images * bits}
     tried["N·k_eff"] = images * pixels / (1 + (pixels - 1) * within)
     errors = np.array([1 - row["accuracy"].mean for row in rows])
     return {name: falling(np.log(x), errors) for name, x in tried.items()}
+
+
+def bits_of_pixel(num_classes: int) -> float:
+    """Of one labelled pixel, at most, where half of them lie on the target: that or background, then which class."""
+    return 1 + np.log2(num_classes) / 2
 
 
 def falling(x: np.ndarray, y: np.ndarray) -> float:
@@ -336,22 +349,12 @@ def share(study: Study, arm: str, cell: str) -> float:
     return attained(study.values(cell), study.values(f"{arm} ideal"), study.values(cell, "chance"))
 
 
-def worth(study: Study) -> tuple[float, str] | None:
-    """R = N_E / N_S: how many labels reach what the study's masks reach, for each mask; and "at least" or "at most".
-
-    N_E is read off E's mean curve, made to rise, straight between its points over the logarithm of the images. Beyond
-    the curve's ends there is a bound alone.
-    """
-    curve = curves(study)["E"]
-    counts = [count for count in curve if count]
-    if len(counts) < 2:
-        return None
-    scores = np.maximum.accumulate([curve[count].mean for count in counts])
-    wanted = float(study.values("S").mean())
-    if wanted > scores[-1]:
-        return counts[-1] / study.count, "at least "
-    bound = "at most " if wanted < scores[0] else ""
-    return float(np.exp(np.interp(wanted, scores, np.log(counts)))) / study.count, bound
+def worth_of_masks(study: Study) -> Worth | None:
+    """How many labels reach with E what the study's masks reach, for each mask."""
+    cells = {count: f"E of {count}" for count in study.plan.settings.counts} | {study.count: "E"}
+    return worth(
+        study.values("S"), {n: study.values(cell) for n, cell in cells.items() if study.has(cell)}, study.count
+    )
 
 
 def parity(study: Study) -> list[dict]:

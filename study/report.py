@@ -27,10 +27,11 @@ from .words import QUESTION, answer, at_least, headline, line, not_tested, settl
 
 PAGE, DATA, SITTINGS = "study.html", "study.json", "sittings.jsonl"
 SENTENCE = {
-    "images": "The more images, the nearer the arms come to what fresh images without end would give (dotted).",
-    "pixels": "The same images with ever fewer labelled pixels, half of them on the target (a single one by a coin).",
+    "images": "Dotted: as many steps in which no image comes twice. That is no ceiling: see the notes.",
+    "pixels": "The same images with ever fewer labelled pixels, half of them on the target. A single one lies on it by "
+    "a coin: in half of the images it is background and names no class.",
     "parameters": "The same arms, narrower and wider.",
-    "distance": "The class in a marker: inside the target, or away from it.",
+    "distance": "The class stands in a small mark: inside the object, or beside it.",
     "backgrounds": "Trained where background and class go together.",
     "transfer": "From scratch, from the arm's own encoder, and from that of a classifier of a sibling world.",
     "verdicts": "Points: the effect; lines: its 95% interval, not adjusted for the number of hypotheses.",
@@ -173,25 +174,27 @@ def verdict_table(said: list[Finding]) -> Table:
 def curve_table(study: Study) -> Table:
     table = found.curves(study)
     counts = sorted({count for curve in table.values() for count in curve if count})
+    every = "all" if isinstance(study.plan.settings.knobs, Own) else "none seen twice"
     ideal = [0] if any(0 in curve for curve in table.values()) else []
     rows = [
         [ARM_WORDS[arm], *(cell(curve.get(count)) for count in [*counts, *ideal])]
         for arm, curve in table.items()
         if curve
     ]
-    return Table(["arm", *map(str, counts), *["ideal world"] * len(ideal)], rows, "Accuracy by training images")
+    return Table(["arm", *map(str, counts), *[every] * len(ideal)], rows, "Accuracy by training images")
 
 
 def curve_notes(study: Study) -> list[str]:
     """Of arms that what is called their ideal world does not bring as far as fewer images do."""
     notes, every = [], "all images" if isinstance(study.plan.settings.knobs, Own) else "fresh ones in every step"
     for arm, curve in found.curves(study).items():
+        words = ARM_WORDS[arm][0].upper() + ARM_WORDS[arm][1:]
         most = max((count for count in curve if count), key=lambda count: curve[count].mean, default=0)
         if 0 in curve and most and curve[most].mean > curve[0].mean + SMALLEST:
             notes.append(
-                f"{arm} comes further with {most} images than with {every} ({curve[most].mean:.2f} against "
+                f"{words}: further with {most} images than with {every} ({curve[most].mean:.2f} against "
                 f"{curve[0].mean:.2f}), so that is not the most that it can reach, and its shares of it (A) are too "
-                "high."
+                "high; the lead of masks over it, measured in such shares, is too low."
             )
     return notes
 
@@ -201,7 +204,11 @@ def pixel_tables(study: Study) -> list[Table]:
         [str(row["pixels"] or "all"), row["images"], cell(row["accuracy"]), cell(row["miou"])]
         for row in found.pixel_rows(study)
     ]
-    return [Table(["labelled pixels", "images", "accuracy", "mIoU"], rows, "S by what is labelled")] if rows else []
+    return (
+        [Table(["labelled pixels", "images", "accuracy", "mIoU"], rows, "U-Net on masks, by what is labelled")]
+        if rows
+        else []
+    )
 
 
 def ledger(study: Study) -> list[Table]:
@@ -215,10 +222,10 @@ def ledger(study: Study) -> list[Table]:
     spec = cells["S"]
     images = draw(spec, TRAIN, spec.count, 0.0)
     size = study.plan.settings.knobs.size
-    place_and_class = np.log2(study.num_classes + 1)
     png = np.mean([8 * len(cv2.imencode(".png", mask)[1]) for mask in images.masks])
     rows = [["label of the image", class_bits(images.labels, study.num_classes)["uniform"], 1]]
-    rows += [[f"{k} labelled pixels, at most", float(k * place_and_class), k] for k in study.plan.settings.pixels]
+    pixel = found.bits_of_pixel(study.num_classes)
+    rows += [[f"{k} labelled pixel{'s' * (k > 1)}, at most", k * pixel, k] for k in study.plan.settings.pixels]
     coded = mask_bits(images.masks) / len(images.masks)
     rows += [["mask, coded by its neighbours", coded, size**2], ["mask, as PNG", float(png), size**2]]
     tables = [Table(["what is labelled", "bits per image", "labels per image"], rows, "Label information")]

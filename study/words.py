@@ -1,6 +1,7 @@
 """What the study says in words: a sentence for each verdict, and the composed answer to the question it began with."""
 
-from .findings import Finding, Study, leads, worth
+from .effects import Worth
+from .findings import Finding, Study, leads, signed, worth_of_masks
 from .own import Own
 from .verdicts import INCONCLUSIVE, NOT_SUPPORTED, SMALLEST, SUPPORTED
 
@@ -114,7 +115,7 @@ def answer(study: Study, said: list[Finding]) -> list[str]:
         if one.words in ANSWERS[one.hypothesis.name]:
             told = [effect(one), *one.reasons]
             if one.second not in ("", one.words) and not any(one.second in reason for reason in one.reasons):
-                told.append(f"on the secondary metric {one.second}, {one.second_value:+.2f}")
+                told.append(f"on the secondary metric {one.second}, {signed(one.second_value)}")
             told += beside(study, one.hypothesis.name)
             sentence = ANSWERS[one.hypothesis.name][one.words].format(count=study.count)
             sentences.append(f"{sentence} ({'; '.join(told)})")
@@ -125,17 +126,19 @@ def answer(study: Study, said: list[Finding]) -> list[str]:
         sentences.append(f"With {study.count} images, {right} of new images named the class rightly.")
     ahead = leads(study)
     if len(ahead) > 1:
-        told = ", ".join(f"{value:+.2f} with {count}" for count, value in ahead.items())
+        told = ", ".join(f"{signed(value)} with {count}" for count, value in ahead.items())
         sentences.append(f"The lead on the same decision by the number of images (H6b's measure): {told}.")
-    ratio = worth(study)
-    if ratio:
-        value, bound = ratio
-        sentences.append(
-            f"On the same decision, one image with a mask was worth {bound}{value:.1f} with a label: "
-            f"{bound}{value * study.count:.0f} of these bring the encoder where {study.count} of those bring U-Net. "
-            "That is read off mean curves at one number of images, without an interval."
-        )
+    if study.has("S", "E") and (ratio := worth_of_masks(study)):
+        sentences.append(f"On the same decision, one image with a mask was worth {labels_for(ratio)} with a label.")
     return sentences
+
+
+def labels_for(worth: Worth) -> str:
+    """2.9 (2.0 to 3.9), with "at least" or "at most" where a bound is all that is known."""
+    told = f"{worth.bound}{worth.value:.1f}"
+    if worth.low is None or worth.low == worth.high:
+        return told
+    return f"{told} ({worth.low_bound}{worth.low:.1f} to {worth.high_bound}{worth.high:.1f})"
 
 
 def beside(study: Study, name: str) -> list[str]:
@@ -150,9 +153,10 @@ def beside(study: Study, name: str) -> list[str]:
 def effect(one: Finding) -> str:
     """The number behind a verdict: H6b +0.21, 95% +0.10 to +0.32."""
     if one.verdict is None:
-        return one.hypothesis.name + ("" if one.value is None else f" {one.value:+.3f}")
+        return one.hypothesis.name + ("" if one.value is None else f" {signed(one.value, 3)}")
     about = one.verdict.estimate
-    return f"{one.hypothesis.name} {about.value:+.3f}, 95% {about.low:+.3f} to {about.high:+.3f}"
+    value, low, high = (signed(number, 3) for number in (about.value, about.low, about.high))
+    return f"{one.hypothesis.name} {value}, 95% {low} to {high}"
 
 
 def line(one: Finding) -> str:

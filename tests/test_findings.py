@@ -12,12 +12,12 @@ from data_pipeline.files import write_json
 from study import findings as found
 from study.cells import CODE, path_of
 from study.figures import figures
-from study.findings import Study, false_verdicts, findings, load, shifts, worth
+from study.findings import Study, false_verdicts, findings, load, shifts, worth_of_masks
 from study.hypotheses import FIRST_EDITION, cells_of
 from study.plan import Plan
 from study.report import curve_notes, sections, told, write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
-from study.words import answer, settled_by
+from study.words import answer, labels_for, settled_by
 
 PLAN = Plan("medium", SETTINGS, tuple(range(12)), tuple(NAMES), wide=True)
 
@@ -112,9 +112,10 @@ def test_sign_flips_seldom_support_anything():
 
 def test_one_mask_is_worth_so_many_labels():
     truth = ALL_TRUE | {"E of 8": 0.3, "E": 0.4, "E of 32": 0.5, "E of 64": 0.8, "E of 128": 0.9, "S": 0.8}
-    assert worth(study(truth, noise=0)) == (pytest.approx(4.0), "")
-    assert worth(study(truth | {"S": 0.95}, noise=0)) == (8.0, "at least ")
-    assert worth(study(truth | {"S": 0.2}, noise=0)) == (pytest.approx(0.5), "at most ")
+    made = worth_of_masks(study(truth, noise=0))
+    assert (made.value, made.bound, made.low) == (pytest.approx(4.0), "", pytest.approx(4.0))
+    assert labels_for(worth_of_masks(study(truth | {"S": 0.95}, noise=0))) == "at least 8.0"
+    assert labels_for(worth_of_masks(study(truth | {"S": 0.2}, noise=0))) == "at most 0.5"
 
 
 def test_tables_hold_the_planted_numbers():
@@ -133,7 +134,7 @@ def test_tables_hold_the_planted_numbers():
 def test_an_ideal_world_that_is_none_is_named():
     assert curve_notes(study(ALL_TRUE, noise=0)) == []
     (note,) = curve_notes(study(ALL_TRUE | {"C ideal": 0.7, "C of 128": 0.9}, noise=0))
-    assert note.startswith("C comes further with 128 images than with fresh ones in every step (0.90 against 0.70)")
+    assert note.startswith("The same U-Net, labels: further with 128 images than with fresh ones in every step (0.90 ")
 
 
 def test_what_orders_the_errors_is_found():

@@ -1,22 +1,42 @@
-"""docs/why.md: every number follows from the cells that are kept, by one command."""
+"""docs/why.md and docs/why-method.md: every number follows from the cells that are kept, by one command."""
 
 import gzip
 import json
+import re
 
+import numpy as np
 import pytest
 from test_findings import ALL_TRUE, PLAN, written
 
 from data_pipeline.command import UserError
-from docs import why
+from docs import why, why_method
+from study.effects import NO, PARTLY, UNSETTLED, YES, effect, worth
+from study.findings import Study, signed
+from study.plan import PRESETS, Plan
 from study.report import sitting, write_report
 
 
 @pytest.mark.skipif(not why.KEPT.exists(), reason="no study has been kept yet")
-def test_the_page_follows_from_the_cells():
-    assert why.page(*why.read()) == why.PAGE.read_text(encoding="utf-8"), "python -m docs.why"
+def test_the_pages_follow_from_the_cells():
+    for path, text in why.pages(*why.read()).items():
+        assert text == path.read_text(encoding="utf-8"), "python -m docs.why"
 
 
-def test_another_studys_cells_make_another_page(tmp_path, monkeypatch):
+def test_the_answer_needs_no_glossary():
+    """No letters for networks or hypotheses, no p-values, no minus zero; a verdict of four in each row."""
+    text = why.PAGE.read_text(encoding="utf-8")
+    assert not re.search(r"\bH[1-6][ab]?\b|(?<!-)\b[SCE]\b|p for|p against|[-−]0\.0+\b", text)
+    rows = text.split("## The reasons")[1].split("*Yes*")[0].strip().splitlines()[4:]
+    assert {re.search(r"\*\*(.+?)\*\*", row)[1] for row in rows} <= {"yes", "no", "partly", "not tested"} and len(
+        rows
+    ) == 6
+    method = why.METHOD.read_text(encoding="utf-8")
+    assert not re.search(r"[-−]0\.0+\b|1 labelled pixels", method) and "seeds that tell none" not in method
+    answer = text.split("## The answer")[1].split("![")[0]
+    assert 120 < len(answer.split()) < 180
+
+
+def test_another_studys_cells_make_other_pages(tmp_path, monkeypatch):
     specs = [spec for each in PLAN.cells().values() for spec in each.values()]
     with sitting(tmp_path, 2, specs):
         made = written(tmp_path, ALL_TRUE)
@@ -29,21 +49,81 @@ def test_another_studys_cells_make_another_page(tmp_path, monkeypatch):
         why.take_over(tmp_path / "nothing.json", why.KEPT)
     why.take_over(tmp_path / "study.json", why.KEPT)
     assert json.loads(gzip.decompress(why.KEPT.read_bytes()))["results"]["0"] == made.results[0]
-    page = why.page(*why.read())
+    pages = why.pages(*why.read())
+    page, method = pages[why.PAGE], pages[why.METHOD]
     lead = made.values("S", "accuracy").mean()
-    assert f"| {lead:.2f} (" in page and "H6b +0.5" in page and "images/why/transfer.png" in page
-    assert "Seeds 0 to 11, 636 trainings." in page and "H4 is" not in page.split("## Before it")[0]
-    assert "16 images train, for 800 steps of 8" in page and "H1 is" not in page  # what was not asked before
-    assert "cores | 0–11 | 636 | 1 | 2 | 0.0 |" in page and "done twice" not in page
+    assert f"| {lead:.2f} (" in page and f"correctly in {lead:.0%}" in page and "images/why/transfer.png" in page
+    assert (
+        "labels minus masks: 0.00 (" in page or "labels minus masks: −0.0" in page or "labels minus masks: +0.0" in page
+    )
+    assert "seeds 0 to 11, 636 trainings." in method and "| H6b | supported | 0.5" in method
+    assert "cores | 0–11 | 636 | 1 | 2 | 0.0 |" in method and "done twice" not in method
+
+
+def test_a_contrast_is_shown_once_all_of_its_seeds_are_trained(tmp_path, monkeypatch):
+    """By hand: 0.9 on the mark, 0.5 at a random place; of a part of the seeds the page says nothing."""
+    plan = Plan("pointing", PRESETS["pointing"].base, tuple(range(36, 60)), ("pointing",), wide=True)
+    rng, planted = np.random.default_rng(0), {"mark": 0.9, "random place": 0.5, "object": 0.6, "label": 0.7}
+
+    def result(name):
+        scores = {"accuracy": planted.get(name, 0.75) + 0.005 * rng.standard_normal(), "likelihood": 0.5}
+        return {"tests": {"independent": scores | {"miou": 0.4, "dice": 0.5}}, "background": 0.9, "loss": 0.1}
+
+    results = {str(seed): {name: result(name) for name in each} for seed, each in plan.cells().items()}
+    monkeypatch.setitem(why.CONTRASTS, "pointing", tmp_path / "pointing.json.gz")
+    told = {"hash": plan.hash, **plan.told()}
+    study = why.read()[0]
+    for part, shown in ((dict(list(results.items())[:23]), False), (results, True)):
+        why.keep({"plan": told, "results": part, "sittings": []}, why.CONTRASTS["pointing"])
+        page = why.page(study)
+        assert bool(re.search(r"disc on the mark minus disc at a random place: \+0\.(39|40|41) \(", page)) == shown
+        assert ("a disc on the mark gives 90%, the same disc at a random place 50%" in page) == shown
+    assert "| U-Net, the same disc at a random place | 0.50" in page
+    assert isinstance(why.contrast("pointing"), Study)
+
+
+def test_what_a_difference_says_by_hand():
+    assert effect(np.array([0.1, 0.3, 0.2, 0.2])).word == YES
+    assert effect(np.array([0.01, 0.0, 0.02, 0.01])).word == NO
+    assert effect(np.array([-0.3, 0.4, 0.1, 0.1])).word == UNSETTLED
+    made = effect(np.array([0.1, 0.3, 0.2, -0.2]))
+    assert (made.value, made.alike, made.seeds) == (pytest.approx(0.1), 3, 4)
+    yes, no = (why.Row("", "", np.array(each)) for each in ([0.2, 0.21], [-0.2, -0.21]))
+    assert [why.verdict("", rows) for rows in ([yes], [no], [yes, no])] == [YES, NO, PARTLY]
+
+
+def test_how_many_labels_a_mask_is_worth_by_hand():
+    """0.8 with 8 masks; labels reach it half way between 16 and 64, so with 32: 4 labels a mask."""
+    labels = {16: np.full(6, 0.7), 64: np.full(6, 0.9), 4: np.full(6, 0.3)}
+    made = worth(np.full(6, 0.8), labels, 8)
+    assert (made.value, made.low, made.high) == pytest.approx((4, 4, 4)) and not made.bound
+    assert (
+        worth(np.full(6, 0.95), labels, 8).bound == "at least "
+        and worth(np.full(6, 0.1), labels, 8).bound == "at most "
+    )
+    assert worth(np.array([0.8]), {n: each[:1] for n, each in labels.items()}, 8).low is None
+    assert worth(np.full(6, 0.8), {16: np.full(6, 0.7)}, 8) is None
+    uneven = worth(np.full(6, 0.8) + 0.05 * np.array([1, -1, 1, -1, 1, -1]), labels, 8)
+    assert uneven.low < uneven.value < uneven.high
+
+
+def test_signs_are_printed_as_people_write_them():
+    assert [signed(value) for value in (0.123, -0.07, -0.0004, 0.0)] == ["+0.12", "−0.07", "0.00", "0.00"]
+
+
+def test_paragraphs_are_filled_and_code_is_left():
+    text = "a\nb\n\n- c\n  d\n- e\n\n```\nx\ny\n```\n| f |\n| g |"
+    assert why.filled(text) == "a b\n\n- c d\n- e\n\n```\nx\ny\n```\n| f |\n| g |"
+    assert max(map(len, why.filled("word " * 100).splitlines())) <= 120
 
 
 def test_ranges():
-    assert why.ranges_of([0, 1, 2, 4, 6, 7]) == "0–2, 4, 6–7" and why.ranges_of([]) == ""
+    assert why_method.ranges_of([0, 1, 2, 4, 6, 7]) == "0–2, 4, 6–7" and why_method.ranges_of([]) == ""
 
 
 def test_what_was_trained_twice_is_said():
     one = {"processor": "P, 2 cores", "device": "CPU, 2 threads", "python": "3.11.7", "jobs": 2, "git_commit": "a" * 40}
     one |= {"seeds": [0, 1], "trainings": 8, "seconds": 900.0}
-    table = why.sittings([one, one | {"seeds": [3], "trainings": 2}, one | {"device": "H100"}], needed=12)
+    table = why_method.sittings([one, one | {"seeds": [3], "trainings": 2}, one | {"device": "H100"}], needed=12)
     assert table.rows[0] == ["P, 2 cores", "0–1, 3", 10, 2, 2, "1.0", "3.11.7", "aaaaaaa"]
     assert table.rows[1][:3] == ["H100", "0–1", 8] and "6 trainings were done twice" in table.caption

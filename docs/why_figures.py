@@ -1,0 +1,87 @@
+"""The figures of docs/why.md: those of the study's report, the answer's, and the forest plot of the reasons."""
+
+from pathlib import Path
+
+from data_pipeline.files import write_atomically
+
+REPORTED = ("images", "pixels", "parameters", "distance", "backgrounds", "transfer", "samples")
+SIZES = {"answer": (8.2, 3.3), "forest": (8.6, 4.4)}
+
+
+def draw(study, said, pointing, folder: Path) -> None:
+    """Write every figure as FOLDER/NAME.png."""
+    from docs.why import rows
+    from engine.reporting.plots import drawn
+    from study.figures import figures
+
+    made = {name: each for name, each in figures(study, said).items() if name in REPORTED}
+    made["answer"] = (lambda figure, study: answer(figure, study, pointing), SIZES["answer"], "")
+    made["forest"] = (lambda figure, study: forest(figure, rows(study, pointing)), SIZES["forest"], "")
+    for name, (paint, size, _) in made.items():
+        with drawn(*size) as (figure, _):
+            paint(figure, study)
+            with write_atomically(folder / f"{name}.png") as temporary:
+                figure.savefig(temporary, format="png", facecolor="white", dpi=110)
+
+
+def answer(figure, study, pointing) -> None:
+    """Left: accuracy over images. Right: accuracy by what the mask covers."""
+    from study.figures import chance, line, logarithmic
+    from study.findings import curves, point
+
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    for arm, curve in curves(study).items():
+        counts = [count for count in curve if count]
+        line(left, arm, counts, [curve[count] for count in counts])
+    logarithmic(left, counts)
+    left.set(xlabel="training images", ylabel="accuracy on new images")
+    left.legend(loc="lower right")
+    shown = covered(study, pointing)
+    for row, (_, values, arm) in enumerate(shown):
+        line(right, arm, [row], [point(values)], joined=False)
+    right.set_xticks(range(len(shown)), [words for words, *_ in shown], fontsize=8)
+    right.set_xlim(-0.5, len(shown) - 0.5)
+    right.set(xlabel="what 16 images are labelled with, the class in a small mark")
+    for axes in (left, right):
+        chance(axes, study)
+
+
+def covered(study, pointing) -> list[tuple]:
+    """What a mask covers, in words; accuracies; whose colour."""
+    if pointing:
+        names = {
+            "mark": ("disc on\nthe mark", "S on"),
+            "random place": ("disc at a\nrandom place", "S"),
+            "object": ("mask of\nthe object", "S"),
+            "label": ("label,\nU-Net", "C"),
+            "label, classifier": ("label,\nclassifier", "E"),
+        }
+        return [(words, pointing.values(name), arm) for name, (words, arm) in names.items()]
+    names = {
+        "S on key near": ("mask of\nthe mark", "S on"),
+        "S key near": ("mask of\nthe object", "S"),
+        "C key near": ("label,\nU-Net", "C"),
+    }
+    return [(words, study.values(name), arm) for name, (words, arm) in names.items()]
+
+
+def forest(figure, made) -> None:
+    """A row for each difference, the reasons apart; right of 0 the reason is right."""
+    from docs.why_text import REASONS
+    from engine.reporting.plots import COLORS
+    from study.verdicts import SMALLEST
+
+    axes = figure.subplots()
+    axes.axvline(0, color="black", lw=0.8, alpha=0.6)
+    axes.axvspan(-SMALLEST, SMALLEST, color="black", alpha=0.06, lw=0)
+    reasons = list(REASONS)
+    places = [row + 0.6 * reasons.index(each.reason) for row, each in enumerate(made)]
+    for place, each in zip(places, made, strict=True):
+        effect, color = each.effect, COLORS[reasons.index(each.reason) % len(COLORS)]
+        axes.plot([effect.low, effect.high], [place, place], color=color, lw=2.2, alpha=0.55)
+        axes.plot(effect.value, place, "o", ms=5, color=color)
+    axes.set(yticks=places, ylim=(places[-1] + 0.7, -0.7))
+    axes.set_yticklabels([f"{each.words}{' (mIoU)' * (each.measure == 'mIoU')}" for each in made])
+    axes.set_xlabel("wrong reason  ←  difference in accuracy or mIoU  →  right reason")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
