@@ -2,7 +2,8 @@
 """Masks for new images from a trained run: STEM.png (class indices, palette PNG) and STEM_overlay.png.
 
 uncertainty.csv ranks the images: what the network is least sure of is what to label next. A classifier writes
-labels.csv: the class of each image, and how likely it thinks each one.
+labels.csv: the class of each image, and how likely it thinks each one. Images that cannot be read are left out and
+named at the end; the exit code is then 1.
 """
 
 import signal
