@@ -8,6 +8,7 @@ label  int32 (B,), classes 0…C−1
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import cv2
@@ -16,11 +17,26 @@ import tensorflow as tf
 
 from .augment import Policy, augment
 from .encoding import VOID
-from .loader import Loader, PhotoLoader, window
+from .loader import Loader, PhotoLoader, unreadable, window
 
 SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
 
 Weigh = Callable[[np.ndarray], np.ndarray]  # mask uint8 (H, W) → weight float32 (H, W)
+
+
+@contextmanager
+def named_files() -> Iterator[None]:
+    """Around batches that are drawn: a file that cannot be read is the UserError that a Loader raised.
+
+    By itself tf.data raises an error of TensorFlow's, in forty lines and without its cause.
+    """
+    unreadable.clear()
+    try:
+        yield
+    except tf.errors.OpError:
+        if unreadable:
+            raise unreadable[0] from None
+        raise
 
 
 @lru_cache(maxsize=4)

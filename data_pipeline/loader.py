@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from .augment import in_fours
+from .command import UserError
 from .encoding import Encoding
 from .files import read_image
 from .masks import read_class_masks, read_mask
@@ -15,6 +16,8 @@ from .pairs import Pair
 CACHE_BYTES = 2 << 30  # for each of training and validation
 WHOLE_IMAGE_AREA = 320 * 320  # pixels; larger images are trained on crops
 DEFAULT_CROP = 256
+
+unreadable: list[UserError] = []  # what loaders raised: where tf.data calls them, TensorFlow makes text of it
 
 
 def read_pair(pair: Pair, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
@@ -49,12 +52,23 @@ class Loader:
     cache: dict = field(default_factory=dict)
     held: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    kind: tuple | None = None  # type and channels of the images, as the first one has them
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, C) and mask uint8 (H, W) of a pair."""
+        """Image (H, W, C) and mask uint8 (H, W) of a pair.
+
+        Raises:
+            UserError: naming the file, also where it is no longer what it was when the data set was looked at. It
+                stands in ``unreadable`` too.
+        """
         if index in self.cache:
             return self.cache[index]
-        loaded = self.read(index)
+        try:
+            loaded = self.read(index)
+            self.refuse_changed(index, *loaded)
+        except UserError as error:
+            unreadable.append(error)
+            raise
         size = sum(array.nbytes for array in loaded)
         with self.lock:
             if self.held + size <= self.limit and index not in self.cache:
@@ -63,7 +77,23 @@ class Loader:
         return loaded
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return resize(*read_pair(self.pairs[index], self.encoding), self.size)
+        pair = self.pairs[index]
+        image, mask = read_pair(pair, self.encoding)
+        if image.shape[:2] != mask.shape:
+            raise UserError(
+                f"{pair.files[-1]}: {mask.shape[1]}×{mask.shape[0]} pixels, its image {pair.image.name} has "
+                f"{image.shape[1]}×{image.shape[0]}: one of them has changed; put it back"
+            )
+        return resize(image, mask, self.size)
+
+    def refuse_changed(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:
+        kind = (image.dtype.name, image.shape[2])
+        self.kind = self.kind or kind
+        if kind != self.kind:
+            raise UserError(
+                f"{self.pairs[index].image}: {kind[1]} channels of {kind[0]}, the other images have {self.kind[1]} of "
+                f"{self.kind[0]}: it has changed; put it back"
+            )
 
 
 @dataclass

@@ -10,10 +10,21 @@ import pytest
 from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
-from data_pipeline.dataset import SHUFFLE, place_of, training_batches, validation_batches, validation_tiles
+from data_pipeline.command import UserError
+from data_pipeline.dataset import (
+    SHUFFLE,
+    held_out_photos,
+    named_files,
+    photo_batches,
+    place_of,
+    training_batches,
+    validation_batches,
+    validation_tiles,
+)
 from data_pipeline.encoding import VOID
 from data_pipeline.inspection import inspect
-from data_pipeline.loader import Loader, window
+from data_pipeline.labels import Photo
+from data_pipeline.loader import Loader, PhotoLoader, window
 from data_pipeline.pairs import find_pairs
 from data_pipeline.weights import pixel_weights
 
@@ -136,6 +147,7 @@ import numpy as np
 from data_pipeline.augment import preset
 from data_pipeline.inspection import inspect
 from data_pipeline.dataset import training_batches
+from data_pipeline.labels import Photo
 from data_pipeline.loader import Loader
 from data_pipeline.pairs import find_pairs
 from data_pipeline.weights import pixel_weights
@@ -161,3 +173,24 @@ print(sizes[1] - sizes[0], load.held)
     growth, held = map(int, done.stdout.split())
     assert held == 4 * one_pair
     assert growth < 20 * one_pair, "the other 36 pairs are not kept"
+
+
+def test_a_file_that_was_lost_is_named_by_every_kind_of_batches(tmp_path):
+    """And one that changed its kind; TensorFlow would give a traceback as text."""
+    load = loader(make_folder(tmp_path, 4), limit=0)
+    photos = PhotoLoader([Photo(pair.stem, pair.image, 0) for pair in load.pairs], None, (32, 32), limit=0)
+    policy = preset("none", "none", crop=(32, 32))
+    for loading in (load, photos):
+        loading(0)
+    of_pairs = {"seed": 0, "batch_size": 2}
+    save(load.pairs[2].image, np.zeros((32, 32), np.uint16))
+    load.pairs[3].image.unlink()
+    for batches in (
+        training_batches(load, policy, ONES, **of_pairs),
+        validation_batches(load, [(2, 0, 0), (3, 0, 0)], (32, 32), ONES, batch_size=2),
+        photo_batches(photos, policy, **of_pairs),
+        held_out_photos(photos, 2),
+    ):
+        words = r"item00[23].png: (cannot be read|1 channels of uint16, the other)"
+        with pytest.raises(UserError, match=words), named_files():
+            list(batches.take(2))

@@ -20,7 +20,9 @@ from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
+from data_pipeline.loader import Loader
 from engine.config import EvaluateConfig, TrainConfig
+from engine.run import Run
 from engine.training.resume import how_to_go_on, newest_state, save_state, states, undisturbed
 from evaluate import evaluate
 from models import build_model
@@ -265,6 +267,39 @@ def test_a_changed_data_set_is_not_gone_on_with(small, tmp_path, monkeypatch):
     Image.open(mask).transpose(Image.Transpose.ROTATE_90).save(mask)
     with pytest.raises(UserError, match=r"the data set in .* is no longer the one that it began with"):
         train(TrainConfig(resume=run))
+
+
+def unlink(pair):
+    pair.image.unlink()
+
+
+def halve_the_mask(pair):
+    Image.open(pair.mask).resize((20, 20), Image.Resampling.NEAREST).save(pair.mask)
+
+
+@pytest.mark.parametrize(("damage", "words"), [(unlink, "cannot be read"), (halve_the_mask, "20×20 pixels, its image")])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_file_that_is_lost_while_training_is_named_with_how_to_go_on(
+    small, tmp_path, monkeypatch, damage, words, part
+):
+    make_folder(tmp_path / "d", 10, size=40)
+    kept = Loader.__init__
+    monkeypatch.setattr(Loader, "__init__", lambda *given, **named: kept(*given, **named | {"limit": 0}))
+    damaged = []
+
+    def losing(folder, *arguments):
+        save_state(folder, *arguments)
+        if not damaged:
+            damaged.extend(getattr(Run(folder.parent).split, part))
+            for pair in damaged:
+                damage(pair)
+
+    monkeypatch.setattr("engine.training.fit.save_state", losing)
+    with pytest.raises(UserError, match=words) as told:
+        train(settings(tmp_path, "r", steps=40))
+    first, last = str(told.value).split("\n")
+    assert any(first.startswith(f"{path}: ") for pair in damaged for path in pair.files)
+    assert f"--resume {tmp_path}/runs/r" in last
 
 
 def test_what_cannot_be_gone_on_with(whole, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_pipeline.dataset import held_out_photos
+from data_pipeline.dataset import held_out_photos, named_files
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.labels import Photo
 from data_pipeline.loader import PhotoLoader, resize_image
@@ -61,7 +61,8 @@ def predict(run: Run, photos: list[Photo], batch_size: int) -> np.ndarray:
     model = run.model()
     loader = PhotoLoader(photos, None, run.frame.size, limit=0, tile=run.config["tile"])
     batches = held_out_photos(loader, batch_size)
-    return np.concatenate([softmax(model(images, training=False).numpy()) for images, _ in batches])
+    with named_files():
+        return np.concatenate([softmax(model(images, training=False).numpy()) for images, _ in batches])
 
 
 def one_hot(labels: np.ndarray, said: np.ndarray, num_classes: int) -> np.ndarray:

@@ -10,14 +10,13 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from data_pipeline.command import UserError
 from data_pipeline.files import write_atomically, write_csv
 from engine.config import ClassifierConfig, TrainConfig
 from engine.pictures import plot_curves
 from engine.run import Run
 
 from .optimizers import swap_averages
-from .resume import newest_state, restore, save_state, undisturbed
+from .resume import Hopeless, newest_state, restore, save_state, undisturbed
 from .task import Task
 
 Config = TrainConfig | ClassifierConfig
@@ -69,7 +68,7 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
         history.csv's rows.
 
     Raises:
-        UserError: when the loss is no longer a number, or memory is short.
+        Hopeless: when the loss is no longer a number, or memory is short.
     """
     state = newest_state(run.resume_path)
     rows = state.rows if state else []
@@ -129,7 +128,7 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
             verbose=0,
         )
     except tf.errors.ResourceExhaustedError as error:
-        raise UserError(out_of_memory(config, error)) from None
+        raise Hopeless(out_of_memory(config, error)) from None
     finally:
         recorder.bar.close()
 
@@ -190,7 +189,7 @@ class Recorder(keras.callbacks.Callback):
         score = {self.task.words: f"{logs[self.task.score]:.3f}"}
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", **score, refresh=False)
         if not math.isfinite(logs["loss"]):
-            raise UserError(self.no_number(logs["loss"], self.steps_done() + batch + 1))
+            raise Hopeless(self.no_number(logs["loss"], self.steps_done() + batch + 1))
 
     def no_number(self, loss: float, step: int) -> str:
         names = self.stage.samples((step - 1) * self.config.batch_size, self.config.batch_size)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.command import UserError, stopping_signals
+from data_pipeline.dataset import named_files
 from data_pipeline.files import refuse_special, write_atomically
 from engine.run import UNFINISHED
 
@@ -71,16 +72,25 @@ def restore(variables, values: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
+class Hopeless(UserError):
+    """A training that would end in the same way again if it went on: its settings have to change."""
+
+
 @contextmanager
 def how_to_go_on(run: Path, command: str) -> Iterator[None]:
-    """An interruption or a full disk end in a line that says how to go on with a run: by the command.
+    """What can be mended ends in a line that says how to go on with a run, by the command: an interruption, a file
+    that cannot be read, a full disk.
 
     Raises:
-        UserError: for a full disk, and where another process is training the run.
+        UserError: for these, and where another process is training the run.
     """
     try:
-        with alone(run):
+        with alone(run), named_files():
             yield
+    except Hopeless:
+        raise
+    except UserError as error:
+        raise UserError(f"{error}\nOnce that is mended, go on from the last validation with: {command}") from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Go on from the last validation with: {command}") from None
     except OSError as error:
@@ -105,7 +115,7 @@ def alone(run: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{run}: another process is training it; wait for its end, or stop it first") from None
+            raise Hopeless(f"{run}: another process is training it; wait for its end, or stop it first") from None
         yield
 
 

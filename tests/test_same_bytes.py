@@ -1,0 +1,92 @@
+"""With --deterministic on a CPU, every process ends with the same weights, and so does one that was interrupted."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import keras
+import pytest
+from conftest import ROOT, make_folder
+
+import train as segmenter
+import train_classifier as classifier
+from engine.config import STRATEGIES, ClassifierConfig, recipe_config
+from engine.training.resume import save_state
+from models import MODELS
+from models.unet import unet_original
+
+TINY = {"steps": 4, "steps_per_epoch": 2, "deterministic": True}
+
+
+def trainings(data: Path, runs: Path) -> Iterator[tuple]:
+    """(train, its settings): small steps, but every recipe's and strategy's own way."""
+    shared = {"data": data, "runs_dir": runs, **TINY}
+    yield segmenter.train, recipe_config(name="default", batch_size=2, **shared)
+    yield segmenter.train, recipe_config(name="border", border_weights=True, batch_size=2, **shared)
+    yield segmenter.train, recipe_config("unet2015", name="unet2015", **shared)
+    tiramisu = {"model": "fc_densenet56", "crop": 32, "finetune_steps": 2, "batch_size": 2}
+    yield segmenter.train, recipe_config("tiramisu", name="tiramisu", **shared | tiramisu)
+    for strategy in STRATEGIES:
+        weights = None if strategy == "scratch" else str(runs / "default/model.keras")
+        settings = {"backbone": "unet_encoder", "label_from_masks": "presence:foreground", "batch_size": 2}
+        yield (
+            classifier.train,
+            ClassifierConfig(name=strategy, strategy=strategy, weights=weights, **shared | settings),
+        )
+
+
+def train_all(data: Path, runs: Path, interrupted: bool) -> dict[str, str]:
+    """Name of each training → the digest of the weights that it ended with."""
+    with pytest.MonkeyPatch.context() as patched:
+        narrow = replace(MODELS["unet_original"], build=partial(unet_original, width=8))
+        patched.setitem(MODELS, "unet_original", narrow)
+        for train, config in trainings(data, runs):
+            if interrupted:
+                stop_after_the_first_state(train, config)
+                train(type(config)(resume=runs / config.name))
+            else:
+                train(config)
+    return {path.parent.name: digest(path) for path in sorted(runs.glob("*/model.keras"))}
+
+
+def stop_after_the_first_state(train, config) -> None:
+    def stopping(*arguments):
+        save_state(*arguments)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("engine.training.fit.save_state", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+
+
+def digest(path: Path) -> str:
+    weights = keras.models.load_model(path, compile=False).get_weights()
+    return hashlib.sha256(b"".join(array.tobytes() for array in weights)).hexdigest()
+
+
+@pytest.mark.slow
+def test_three_processes_and_one_interrupted_end_with_the_same_weights(tmp_path):
+    """The U-Nets of 2015 and of the classifiers' weights, the Tiramisu, border weights, and every strategy."""
+    data = make_folder(tmp_path / "d", 10, size=40, encode=lambda mask: mask)
+    ended = []
+    for number in range(4):
+        arguments = [sys.executable, __file__, str(data), str(tmp_path / f"runs{number}"), str(number)]
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        done = subprocess.run(arguments, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        ended.append(json.loads(done.stdout.splitlines()[-1]))
+    assert list(ended[0]) == sorted(["default", "border", "unet2015", "tiramisu", *STRATEGIES])
+    assert ended[0]["default"] != ended[0]["border"]
+    assert ended[1] == ended[0] and ended[2] == ended[0] and ended[3] == ended[0]
+
+
+if __name__ == "__main__":
+    data, runs, number = sys.argv[1:]
+    print(json.dumps(train_all(Path(data), Path(runs), interrupted=number == "3")))
