@@ -85,7 +85,7 @@ def train_run(config: TrainConfig, run=None) -> None:
     from engine.training.building import make_model, make_stages, strategy_for
     from engine.training.cost import bits_of_masks, forget_peak, write_cost
     from engine.training.fit import fit
-    from engine.training.resume import how_to_go_on
+    from engine.training.resume import how_to_go_on, note_changes
     from engine.training.task import segmentation
     from models import MODELS
 
@@ -101,6 +101,7 @@ def train_run(config: TrainConfig, run=None) -> None:
         model = make_model(config, data.encoding.num_classes, data.scale)
     if run:
         run.refuse_changed(dataset_json(run.root, data), data.split)
+        note_changes(run.changes_of_environment(config.devices), config.deterministic)
     else:
         run = create_run(config, data, frames[-1])
     print(f"{config.model} with {model.count_params():,} parameters; the run is {run.path}", flush=True)

@@ -104,7 +104,7 @@ def train_run(config: ClassifierConfig, run=None) -> None:
     from engine.training.building import classifier_stages, make_classifier
     from engine.training.cost import bits_of_labels, forget_peak, write_cost
     from engine.training.fit import fit
-    from engine.training.resume import how_to_go_on
+    from engine.training.resume import how_to_go_on, note_changes
     from engine.training.task import classification
 
     keras.backend.clear_session()
@@ -118,6 +118,7 @@ def train_run(config: ClassifierConfig, run=None) -> None:
         print(f"weights: all {len(model.get_layer('encoder').weights)} tensors of the encoder from {config.weights}")
     if run:
         run.refuse_changed(photos_json(run.root, data), data.split)
+        note_changes(run.changes_of_environment(), config.deterministic)
     else:
         run = create_run(config, data)
     print(f"{config.backbone} with {model.count_params():,} parameters; the run is {run.path}", flush=True)

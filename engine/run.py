@@ -107,6 +107,15 @@ class Run:
                 "(files were changed, added or removed). Put it back, or train anew"
             )
 
+    def changes_of_environment(self, devices: str = "one") -> list[str]:
+        """What may give other bytes than where the run began, such as "device (CPU, 2 threads; now CPU, 1 threads)"."""
+        path = self.path / "environment.json"
+        then, now = read_json(path) if path.is_file() else {}, environment(devices)
+        pairs = [(name, then.get(name), now[name]) for name in ("device", "processor", "python", "git_commit")]
+        packages = then.get("packages") or {}
+        pairs += [(name, packages.get(name), number) for name, number in now["packages"].items()]
+        return [f"{name} ({before}; now {after})" for name, before, after in pairs if before != after]
+
     @property
     def resume_path(self) -> Path:
         return self.path / UNFINISHED
@@ -321,7 +330,16 @@ def device(devices: str = "one") -> str:
         gpus = gpus[:1]
     if gpus:
         return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
-    return f"CPU, {tf.config.threading.get_intra_op_parallelism_threads() or cores()} threads"
+    return f"CPU, {tf.config.threading.get_intra_op_parallelism_threads() or threads_asked() or cores()} threads"
+
+
+def threads_asked() -> int:
+    """How many threads the environment asks TensorFlow for; 0: as many as there are cores.
+
+    OMP_NUM_THREADS has no say: TensorFlow's own packages are built without OpenMP.
+    """
+    asked = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return int(asked) if re.fullmatch("[0-9]{1,4}", asked) else 0
 
 
 def processor() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import ROOT, make_folder, run_script
 from PIL import Image
 
@@ -22,8 +23,8 @@ import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from data_pipeline.loader import Loader
 from engine.config import EvaluateConfig, TrainConfig
-from engine.run import Run
-from engine.training.resume import how_to_go_on, newest_state, save_state, states, undisturbed
+from engine.run import Run, cores, device, environment, version
+from engine.training.resume import how_to_go_on, newest_state, note_changes, save_state, states, undisturbed
 from evaluate import evaluate
 from models import build_model
 from train import train
@@ -345,3 +346,25 @@ def test_two_processes_do_not_train_one_run(tmp_path):
         pytest.fail("it was let in")
     with how_to_go_on(tmp_path, ""):  # free again
         pass
+
+
+def test_another_environment_is_told_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    run = Run.create(tmp_path / "r", {"environment.json": environment()})
+    assert "CPU, 3 threads" in device() or "CPU" not in device()
+    note_changes(run.changes_of_environment(), deterministic=True)
+    assert capsys.readouterr().out == "", "nothing has changed"
+    monkeypatch.setattr("engine.run.device", lambda devices: "CPU, 5 threads")
+    monkeypatch.setattr("engine.run.version", lambda package: "1.0" if package == "keras" else version(package))
+    note_changes(run.changes_of_environment(), deterministic=True)
+    said = capsys.readouterr().out
+    assert "threads; now CPU, 5 threads)" in said and "keras (" in said and "numpy" not in said
+    assert said.count("\n") == 1 and "may end otherwise" in said
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("9", 9), ("0", None), ("abc", None), ("-3", None)])
+def test_the_plan_names_the_threads_that_tensorflow_has(monkeypatch, asked, threads):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert device() == f"CPU, {threads or cores()} threads"

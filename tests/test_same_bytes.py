@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
-from conftest import ROOT, make_folder
+from conftest import ROOT, make_folder, save
+from PIL import Image
 
 import train as segmenter
 import train_classifier as classifier
@@ -73,8 +75,12 @@ def digest(path: Path) -> str:
 
 @pytest.mark.slow
 def test_three_processes_and_one_interrupted_end_with_the_same_weights(tmp_path):
-    """The U-Nets of 2015 and of the classifiers' weights, the Tiramisu, border weights, and every strategy."""
-    data = make_folder(tmp_path / "d", 10, size=40, encode=lambda mask: mask)
+    """Each recipe, border weights, and classifiers of every strategy, which take the default run's weights."""
+    data = make_folder(tmp_path / "d", 12, size=40)
+    for index in range(0, 12, 2):  # without foreground: the classifiers' other class
+        for part in ("images", "masks"):
+            path = data / part / f"item{index:03d}.png"
+            save(path, np.asarray(Image.open(path)) * (part == "images") % 60)
     ended = []
     for number in range(4):
         arguments = [sys.executable, __file__, str(data), str(tmp_path / f"runs{number}"), str(number)]

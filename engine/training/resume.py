@@ -72,6 +72,13 @@ def restore(variables, values: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
+def note_changes(changes: list[str], deterministic: bool) -> None:
+    """Say that a run goes on in another environment than it began in."""
+    if changes:
+        end = "; so its weights may end otherwise than without the interruption" if deterministic else ""
+        print(f"note: the run began with another {', '.join(changes)}{end}")
+
+
 class Hopeless(UserError):
     """A training that would end in the same way again if it went on: its settings have to change."""
 
