@@ -1,7 +1,11 @@
 """Small data sets made on the spot, and the scripts called as a user would call them."""
 
+import contextlib
+import io
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +69,72 @@ def write_classes(folder: Path, names: list[str], void: list | None = None) -> N
     (folder / "classes.json").write_text(json.dumps({"classes": classes, "void": void or []}))
 
 
-def run_script(*arguments, cwd: Path, timeout: int = 300) -> subprocess.CompletedProcess:
-    """A script of the project, or ``-m data_pipeline``, in a process of its own."""
+@pytest.fixture(scope="module")
+def quick_forest():
+    """A pixel forest of fewer pixels, for what does not depend on how good it is."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("engine.scoring.baselines.SAMPLED_PIXELS", 2000)
+        yield
+
+
+@pytest.fixture(scope="module")
+def narrow_networks():
+    """U-Nets of 4 channels wherever this process trains one, for what does not depend on the width."""
+    from models import build_model
+
+    def narrow(name, *arguments, **options):
+        if name in ("unet", "unet_original", "unet_blog"):
+            options = {"width": 4} | options
+        return build_model(name, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("engine.training.building.build_model", narrow)
+        yield
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Networks whose kernels are 0: built in a fraction of the time, for what is read off their shapes."""
+    import keras
+
+    def zeros(self, shape, dtype=None):
+        return keras.ops.zeros(shape, dtype)
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
+
+
+def run_script(*arguments, cwd: Path) -> subprocess.CompletedProcess:
+    """A script of the project, or ``-m data_pipeline``, as a user calls it, but within this process.
+
+    So TensorFlow, which takes seconds to load, is loaded once, and what a test patches is patched. See
+    ``run_process`` for what belongs to a process of its own.
+    """
+    texts = list(map(str, arguments))
+    said, complained = io.StringIO(), io.StringIO()
+    before = sys.argv, signal.getsignal(signal.SIGTERM)
+    sys.argv = texts[texts[0] == "-m" :]
+    try:
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+            code = exit_code(*texts)
+    finally:
+        sys.argv = before[0]
+        signal.signal(signal.SIGTERM, before[1])
+    return subprocess.CompletedProcess(texts, code, said.getvalue(), complained.getvalue())
+
+
+def exit_code(script: str, module: str = "", *flags: str) -> int:
+    try:
+        if script == "-m":
+            runpy.run_module(module, run_name="__main__")
+        else:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def run_process(*arguments, cwd: Path, timeout: int = 300) -> subprocess.CompletedProcess:
+    """The same in a process of its own: for what a user's first command meets."""
     first = [] if arguments[0] == "-m" else [str(ROOT / arguments[0])]
     command = [sys.executable, *first, *map(str, arguments[len(first) :])]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -19,12 +19,12 @@ PUBLISHED = {"mobilenet_v2": (2_257_984, 1280), "resnet50": (23_587_712, 2048), 
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_counts_of_keras_applications(name):
+def test_counts_of_keras_applications(name, no_weights):
     encoder, features = PUBLISHED[name]
     assert build_classifier(name, 10).count_params() == encoder + 10 * features + 10
 
 
-def test_counts_of_our_own_by_hand():
+def test_counts_of_our_own_by_hand(no_weights):
     widths = (32, 64, 128, 256, 512)
     convolutions = sum(9 * (a * b + b * b) for a, b in zip((3, *widths), widths, strict=False))
     norms = sum(2 * 4 * width for width in widths)

@@ -20,12 +20,14 @@ from data_pipeline.data_set import open_dataset
 from engine.comparing.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
 from engine.framing import choose_frames
-from engine.scoring import baselines, confusion
+from engine.scoring import confusion
 from engine.scoring.evaluation import Evaluation, alike, neighbours_alike, pool
 from engine.scoring.scores import range_of, verdict
 from evaluate import evaluate
 from models import MODELS
 from train import create_run
+
+pytestmark = pytest.mark.usefixtures("quick_forest")
 
 
 def network(slope: float, shift: float):
@@ -47,11 +49,6 @@ def make_run(data, runs_dir, name, slope=0.05, shift=-5.0, **settings):
     run = create_run(config, dataset, frame)
     network(slope, shift).save(run.model_path)
     return run.path
-
-
-@pytest.fixture(autouse=True)
-def a_quick_forest(monkeypatch):
-    monkeypatch.setattr(baselines, "SAMPLED_PIXELS", 2000)
 
 
 @pytest.fixture(scope="module")

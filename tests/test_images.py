@@ -26,6 +26,7 @@ from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import Scale, measure_scale
 from data_pipeline.source import Source
 
+pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")
 RNG = np.random.default_rng(0)
 
 

@@ -25,7 +25,7 @@ UNET_64 = {
 
 
 @pytest.mark.parametrize(("channels", "classes"), UNET_64)
-def test_unet_parameters(channels, classes):
+def test_unet_parameters(channels, classes, no_weights):
     shape = (None, None, channels)
     expected = UNET_64[channels, classes]
     assert build_model("unet_original", classes, shape).count_params() == expected
@@ -43,11 +43,11 @@ def test_unet_parameters(channels, classes):
         (16, 11, 1_941_275),
     ],
 )
-def test_narrow_unet_parameters(width, classes, expected):
+def test_narrow_unet_parameters(width, classes, expected, no_weights):
     assert build_model("unet", classes, width=width, norm="none").count_params() == expected
 
 
-def test_unet_batch_normalisation_parameters():
+def test_unet_batch_normalisation_parameters(no_weights):
     model = build_model("unet", 2, width=64)
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     assert len(norms) == 18
@@ -57,7 +57,7 @@ def test_unet_batch_normalisation_parameters():
     assert all(layer.momentum == 0.9 for layer in norms)
 
 
-def test_unet_parameters_per_layer():
+def test_unet_parameters_per_layer(no_weights):
     model = build_model("unet_original", 2, (None, None, 1))
     by_layer = [layer.count_params() for layer in model.layers if layer.count_params()]
     assert by_layer == [
@@ -68,7 +68,7 @@ def test_unet_parameters_per_layer():
     assert len(by_layer) == 23
 
 
-def test_unet_original_sizes():
+def test_unet_original_sizes(no_weights):
     model = build_model("unet_original", 2, (572, 572, 1))
     side = {layer.name: layer.output.shape[1] for layer in model.layers}
     assert model.output_shape == (None, 388, 388, 2)
@@ -90,11 +90,11 @@ def test_unet_original_initial_weights_and_dropout():
 
 
 @pytest.mark.parametrize(("channels", "expected"), [(1, 31_031_685), (3, 31_032_837)])
-def test_unet_blog_parameters(channels, expected):
+def test_unet_blog_parameters(channels, expected, no_weights):
     assert build_model("unet_blog", 1, (None, None, channels)).count_params() == expected
 
 
-def test_unet_blog_skip_is_the_dropped_tensor():
+def test_unet_blog_skip_is_the_dropped_tensor(no_weights):
     model = build_model("unet_blog", 1)
     assert model.get_layer("up4_concat").input[0] is model.get_layer("down4_dropout").output
     assert model.get_layer("tail_conv").output.shape[-1] == 2
@@ -160,8 +160,12 @@ def test_tiramisu_parameters(tiramisu):
     for classes, expected in TIRAMISU_TOTALS[name].items():
         logits = model.get_layer("logits").kernel.shape[2] + 1  # weights and bias of one class
         assert total - (11 - classes) * logits == expected
-    assert build_model(name, 2).count_params() == TIRAMISU_TOTALS[name][2]
-    assert build_model(name, 11, (None, None, 1)).count_params() == total - 864
+
+
+def test_tiramisu_parameters_of_two_classes_and_of_grey_images(no_weights):
+    totals = TIRAMISU_TOTALS["fc_densenet56"]
+    assert build_model("fc_densenet56", 2).count_params() == totals[2]
+    assert build_model("fc_densenet56", 12, (None, None, 1)).count_params() == totals[12] - 864
 
 
 def test_tiramisu_channels(tiramisu):
@@ -358,7 +362,7 @@ def test_errors_say_what_to_do(arguments, words):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_spec_sizes_fit(name):
+def test_spec_sizes_fit(name, no_weights):
     spec = MODELS[name]
     height, width = spec.input_size(100, 37)
     model = build_model(name, 2, (height, width, 3), **({"weights": None} if spec.pretrained else {}))

@@ -6,13 +6,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, make_folder, run_script, save, shapes, write_classes
+from conftest import ROOT, make_folder, run_process, run_script, save, shapes, write_classes
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
@@ -23,6 +22,7 @@ from evaluate import evaluate
 from predict import predict
 from train import train
 
+pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")
 NAME = "it's <b> &"  # of the user's files
 TINY = ["--steps", "4", "--steps-per-epoch", "2", "--batch-size", "2", "--augment", "light"]
 
@@ -46,8 +46,8 @@ def trained(tmp_path_factory):
     """One run of train.py and evaluate.py on 0/255 masks, in processes of their own."""
     folder = tmp_path_factory.mktemp("user")
     make_folder(folder / "photos", 14, size=40, encode=lambda mask: mask * np.uint8(255), name=NAME)
-    training = run_script("train.py", "--data", "photos", "--name", "mine", *TINY, cwd=folder)
-    evaluation = run_script("evaluate.py", "runs/mine", cwd=folder)
+    training = run_process("train.py", "--data", "photos", "--name", "mine", *TINY, cwd=folder)
+    evaluation = run_process("evaluate.py", "runs/mine", cwd=folder)
     return folder, training, evaluation
 
 
@@ -122,7 +122,7 @@ def test_predict_writes_masks_of_the_images_size(trained):
     folder, _, _ = trained
     save(folder / "new/large.jpg", shapes(5, size=75)[0])
     save(folder / "new/small.png", shapes(6, size=20)[0])
-    done = run_script("predict.py", "runs/mine", "new", f"photos/images/{NAME}000.png", "--out", "out", cwd=folder)
+    done = run_process("predict.py", "runs/mine", "new", f"photos/images/{NAME}000.png", "--out", "out", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith("3 masks and overlays are in out/")
     for stem, side in (("large", 75), ("small", 20), (f"{NAME}000", 40)):
@@ -250,13 +250,15 @@ DATA = ("-m", "data_pipeline")
     "script", [("train.py",), ("evaluate.py",), ("predict.py",), DATA, (*DATA, "check"), (*DATA, "preview")]
 )
 def test_help_is_quick(script):
-    run_script(*script, "--help", cwd=ROOT)  # the first call of all may compile
-    took = []
-    for _ in range(6):
-        started = time.monotonic()
-        assert run_script(*script, "--help", cwd=ROOT).returncode == 0
-        took.append(time.monotonic() - started)
-    assert min(took) < 1
+    """In seconds of the processor, whatever else the machine does."""
+
+    def seconds() -> float:
+        before = os.times()
+        assert run_process(*script, "--help", cwd=ROOT).returncode == 0
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert any(seconds() < 1 for _ in range(3)), "the first call may compile"
 
 
 def spoil(folder, how):
@@ -410,16 +412,12 @@ def test_convert_download_and_tile_commands(tmp_path):
 
 
 def test_check_and_golfscape_commands(tmp_path):
-    def pipeline(*arguments):
-        command = [sys.executable, "-m", "data_pipeline", *map(str, arguments)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-    made = pipeline("golfscape", tmp_path / "g", "--count", "5", "--size", "32")
+    made = run_process(*DATA, "golfscape", tmp_path / "g", "--count", "5", "--size", "32", cwd=ROOT)
     assert made.returncode == 0 and f"Next: python train.py --data {tmp_path / 'g'}" in made.stdout
-    looked = pipeline("check", tmp_path / "g")
+    looked = run_script(*DATA, "check", tmp_path / "g", cwd=tmp_path)
     assert looked.returncode == 0, looked.stderr
     assert "5 pairs of 32×32 pixels" in looked.stdout and "trees" in looked.stdout
-    assert pipeline("check", tmp_path).returncode == 1
+    assert run_script(*DATA, "check", tmp_path, cwd=tmp_path).returncode == 1
 
 
 @pytest.mark.slow
@@ -468,11 +466,17 @@ def test_predict_refuses_two_images_of_one_name(trained):
         predict(PredictConfig(run=folder / "runs/mine", images=images, out=folder / "two"))
 
 
-def test_another_seed_keeps_the_split_and_another_split_seed_does_not(tmp_path):
+def interrupt(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+def test_another_seed_keeps_the_split_and_another_split_seed_does_not(tmp_path, monkeypatch):
     """Runs of several seeds are comparable: they are tested on the same images."""
     data = make_folder(tmp_path / "d", 12)
     parts = []
+    monkeypatch.setattr(keras.Model, "fit", interrupt)  # the split is kept before training
     for name, settings in (("a", {}), ("b", {"seed": 1}), ("c", {"split_seed": 1})):
-        train(tiny(data, tmp_path / "runs", name, **settings))
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny(data, tmp_path / "runs", name, **settings))
         parts.append([row["stem"] for row in json.loads((tmp_path / f"runs/{name}/split.json").read_text())["test"]])
     assert parts[0] == parts[1] != parts[2]

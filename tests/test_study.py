@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_process, run_script
 from test_pilot import planted
 
 from data_pipeline.command import UserError
@@ -17,12 +17,6 @@ from study.cells import run_cells, seconds_of
 from study.hypotheses import cells_of
 from study.pilot import SEEDS, run_pilot
 from study.plan import PILOTS, PRESETS, make_plan, plan_from, settings_of_pilot, write_pilot
-
-
-def call(*flags) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "study", *map(str, flags)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
 
 
 def pilot(folder, ideal):
@@ -119,17 +113,17 @@ def test_shards():
 
 
 def test_mistakes_are_one_line(tmp_path):
-    done = call("report", "--out", tmp_path)
+    done = run_script("-m", "study", "report", "--out", tmp_path, cwd=ROOT)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
     for command in ("run", "pilot", "plan"):
-        done = call(command, "--jobs", 0, "--out", tmp_path)
+        done = run_script("-m", "study", command, "--jobs", 0, "--out", tmp_path, cwd=ROOT)
         assert done.returncode == 1 and done.stderr == "error: --jobs 0: at least 1 is wanted\n"
 
 
 @pytest.mark.slow
 def test_smoke_ends_in_four_minutes_and_goes_on_where_it_was_killed(tmp_path):
     started = time.monotonic()
-    whole = call("run", "--preset", "smoke", "--out", tmp_path / "whole", "--jobs", 2)
+    whole = run_process("-m", "study", "run", "--preset", "smoke", "--out", tmp_path / "whole", "--jobs", 2, cwd=ROOT)
     assert whole.returncode == 0, whole.stderr
     assert time.monotonic() - started < 240
     assert whole.stdout.count("not inferential") == 4 and "% of 8 cells" in whole.stderr
@@ -145,7 +139,7 @@ def test_smoke_ends_in_four_minutes_and_goes_on_where_it_was_killed(tmp_path):
     process.kill()
     process.wait()
     half = len(list(killed.glob("cells/*.json")))
-    again = call("run", "--preset", "smoke", "--out", killed)
+    again = run_process("-m", "study", "run", "--preset", "smoke", "--out", killed, cwd=ROOT)
     assert again.returncode == 0 and 3 <= half < 8
     assert again.stdout == whole.stdout.replace(str(tmp_path / "whole"), str(killed))
     for name in ("study.html", "figures/verdicts.svg", "figures/samples.png"):

@@ -29,6 +29,7 @@ from engine.training.resume import save_state
 from models import build_classifier, build_model
 from train_classifier import train
 
+pytestmark = pytest.mark.usefixtures("quick_forest")
 TINY = {"steps": 4, "steps_per_epoch": 2, "batch_size": 4}
 
 

@@ -21,6 +21,8 @@ from engine.training.optimizers import learning_rate, make_optimizer, swap_avera
 from engine.training.task import segmentation
 from train import train
 
+pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")
+
 
 def rates(steps, **settings) -> list[float]:
     """The learning rate at these steps, of 100, where 10 are a pass."""
@@ -261,6 +263,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path):
     """The same global batches: equal losses, scores and weights, but for rounding."""
     make_folder(tmp_path / "d", 10)
