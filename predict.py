@@ -12,6 +12,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
 
 import csv
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -47,29 +48,47 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
 
     from data_pipeline.files import write_mask, write_picture
     from data_pipeline.overlay import overlay
+    from engine.journal import journal_of
     from engine.predictor import Predictor
     from engine.scoring.doubts import uncertainty
 
-    refuse_collisions(images, config)
-    predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
-    doubts, faults = {}, []
-    for path in tqdm(images, "predicting", unit="image", disable=None):
-        try:
-            image = read(run, path)
-        except UserError as error:
-            faults.append(str(error))
-            continue
-        probabilities = predictor.probabilities(image)
-        mask = probabilities.argmax(-1).astype("uint8")
-        doubts[path.name] = uncertainty(probabilities)
-        write_mask(config.out / f"{path.stem}.png", mask, run.encoding.colors)
-        write_picture(
-            config.out / f"{path.stem}_overlay.png", overlay(run.scale.show(image), mask, run.encoding.colors)
-        )
-    if doubts:
-        ranked = rank_images(config.out / RANKING, doubts)
-        print_next(ranked, len(doubts), run.encoding.names, config)
+    with journal_of(run, config.out) as journal:
+        refuse_collisions(images, config, journal.begun)
+        read_ranking(config.out / RANKING)  # another file of that name is told before the work
+        predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
+        doubts, faults = {}, []
+        for path in tqdm(images, "predicting", unit="image", disable=None):
+            files, key = outputs_of(path, config.out), str(path.resolve())
+            if key in journal.done and all(file.is_file() for file in files):
+                doubts[path.name] = journal.done[key]
+                continue
+            try:
+                image = read(run, path)
+            except UserError as error:
+                faults.append(str(error))
+                continue
+            probabilities = predictor.probabilities(image)
+            mask = probabilities.argmax(-1).astype("uint8")
+            drawn = overlay(run.scale.show(image), mask, run.encoding.colors)
+            replace = config.overwrite or key in journal.begun
+            journal.note(path, None)
+            try:
+                write_mask(files[0], mask, run.encoding.colors, replace)
+                write_picture(files[1], drawn, replace)
+            except UserError:
+                journal.note(path, "given up")
+                raise
+            doubts[path.name] = uncertainty(probabilities)
+            journal.note(path, doubts[path.name])
+        if doubts:
+            ranked = rank_images(config.out / RANKING, doubts)
+            print_next(ranked, len(doubts), run.encoding.names, config)
     return faults
+
+
+def outputs_of(image: Path, folder: Path) -> tuple[Path, Path]:
+    """The mask's and the overlay's file."""
+    return folder / f"{image.stem}.png", folder / f"{image.stem}_overlay.png"
 
 
 def print_next(ranked: list[str], count: int, names: tuple[str, ...], config: PredictConfig) -> None:
@@ -88,7 +107,7 @@ def predict_labels(run, images: list[Path], config: PredictConfig) -> list[str]:
     from engine.scoring.classifier_scores import predict as probabilities_of
 
     path = config.out / LABELS
-    if path.exists() and not config.overwrite:
+    if os.path.lexists(path) and not config.overwrite:
         raise UserError(f"{path} exists; name another --out, or add --overwrite")
     if run.config["tile"]:
         raise UserError(f"{run.path} labels tiles of {run.config['tile']} pixels, not whole images; cut them first")
@@ -108,7 +127,7 @@ def predict_labels(run, images: list[Path], config: PredictConfig) -> list[str]:
         | {f"p_{name}": round(float(p), 4) for name, p in zip(names, each, strict=True)}
         for image, each in zip(readable, probabilities, strict=True)
     ]
-    write_csv(path, rows)
+    write_csv(path, rows, config.overwrite)
     print(f"{len(rows)} labels are in {path} (classes: {', '.join(names)})")
     return faults
 
@@ -127,21 +146,34 @@ def read(run, path: Path):
 
 def rank_images(path: Path, doubts: dict[str, float]) -> list[str]:
     """Write the images' names with their uncertainty, the least sure first, among those that stand there already."""
-    from data_pipeline.files import refuse_special, write_csv
-    from data_pipeline.tables import original
+    from data_pipeline.files import write_csv
 
-    before = {}
-    if path.exists() or path.is_symlink():
-        refuse_special(path)
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                before = {original(row["image"]): float(row["uncertainty"]) for row in csv.DictReader(file)}
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{path}: not a ranking that predict.py wrote; the masks are made, move it away") from None
-    doubts = before | doubts
+    doubts = read_ranking(path) | doubts
     ranked = sorted(doubts, key=doubts.get, reverse=True)
     write_csv(path, [{"image": name, "uncertainty": round(doubts[name], 4)} for name in ranked])
     return ranked
+
+
+def read_ranking(path: Path) -> dict[str, float]:
+    """Each image's uncertainty in a ranking that stands there already; {} where there is none.
+
+    Raises:
+        UserError: for a file of that name that predict.py did not write.
+    """
+    from data_pipeline.files import refuse_special
+    from data_pipeline.tables import original
+
+    if not os.path.lexists(path):
+        return {}
+    refuse_special(path)
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames != ["image", "uncertainty"]:
+                raise ValueError
+            return {original(row["image"]): float(row["uncertainty"]) for row in rows}
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: not a ranking that predict.py wrote; move it away, or name another --out") from None
 
 
 def find_images(given: tuple[Path, ...]) -> list[Path]:
@@ -158,16 +190,20 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
     return found
 
 
-def refuse_collisions(images: list[Path], config: PredictConfig) -> None:
-    """Nothing that exists is overwritten unasked, and no image ever."""
-    outputs = Counter(config.out / f"{path.stem}{end}.png" for path in images for end in ("", "_overlay"))
+def refuse_collisions(images: list[Path], config: PredictConfig, begun: set[str]) -> None:
+    """Nothing that exists is overwritten unasked, and no image ever; begun: images whose files are this command's."""
+    from data_pipeline.outputs import refuse_long_name
+
+    outputs = Counter(file for path in images for file in outputs_of(path, config.out))
     sources = {path.resolve() for path in images}
+    own = {file for path in images if str(path.resolve()) in begun for file in outputs_of(path, config.out)}
     for output, count in outputs.items():
+        refuse_long_name(output)
         if count > 1:
             raise UserError(f"two images would both be written to {output}; predict them into separate folders")
         if output.resolve() in sources:
             raise UserError(f"{output} is one of the images themselves; name another --out")
-        if output.exists() and not config.overwrite:
+        if os.path.lexists(output) and output not in own and not config.overwrite:
             raise UserError(f"{output} exists; name another --out, or add --overwrite")
 
 

@@ -46,7 +46,7 @@ def resume(folder: Path) -> None:
 def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
     """Every fold of a cross-validation, as runs of its own in one folder; with ``folder``: those still to do."""
     from data_pipeline.files import write_json
-    from data_pipeline.outputs import new_folder
+    from data_pipeline.outputs import new_folder, remove_left
     from engine.run import FOLDS, Run, config_from_json, config_json, free_path, refuse_existing
 
     if folder is None:
@@ -60,6 +60,7 @@ def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
         if run.resume_path.exists():
             train_run(config_from_json(run.config, run.path), run)
         elif run.path.exists():
+            remove_left(run.path)
             print(f"{run.path} is trained already")
         else:
             train_run(config.replace(runs_dir=folder, name=run.path.name, fold=fold))

@@ -47,7 +47,7 @@ def resume(folder: Path) -> None:
 def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
     """A run for every strategy, in one folder; with ``folder``: those still to do."""
     from data_pipeline.files import write_json
-    from data_pipeline.outputs import new_folder
+    from data_pipeline.outputs import new_folder, remove_left
     from engine.run import STRATEGIES as FILE
     from engine.run import Run, config_from_json, config_json, free_path, refuse_existing
 
@@ -62,6 +62,7 @@ def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
         if run.resume_path.exists():
             train_run(config_from_json(run.config, run.path, ClassifierConfig), run)
         elif run.path.exists():
+            remove_left(run.path)
             print(f"{run.path} is trained already")
         else:
             train_run(of_strategy(config, run.path.name).replace(runs_dir=folder, name=run.path.name))

@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 import data_pipeline.importing.download as module
 from data_pipeline.command import UserError
 from data_pipeline.importing.download import DATASETS, Dataset, download
+from data_pipeline.outputs import claimed_folder
 
 LAYOUT = {
     "train": "train/images",
@@ -589,3 +590,34 @@ def test_camvid_masks_are_right_and_re_encoded_images_refused(tmp_path, camvid):
     kept = list((tmp_path / ".data.partial").rglob("*.png"))
     assert len(kept) == 367 + 101
     assert {path.parent.name for path in kept} == {"masks"}
+
+
+def test_of_two_downloads_at_once_the_second_is_told_of_the_first(tmp_path, tiny):
+    with (
+        claimed_folder(tmp_path / ".data.partial", "here"),
+        pytest.raises(UserError, match=r"another process is downloading to .*data; wait for its end"),
+    ):
+        download("tiny", tmp_path / "data", tiny)
+    download("tiny", tmp_path / "data", tiny)
+    assert_complete(tmp_path / "data")
+
+
+def test_a_download_that_another_process_has_just_ended(tmp_path, tiny, monkeypatch, capsys):
+    """Between the first look and the claim: what the other one made is checked, and nothing is fetched."""
+
+    @contextmanager
+    def claimed_late(staging, doing):
+        monkeypatch.setattr(module, "claimed_folder", claimed_folder)
+        download("tiny", tmp_path / "data", tiny)
+        with claimed_folder(staging, doing):
+            yield
+
+    monkeypatch.setattr(module, "claimed_folder", claimed_late)
+    download("tiny", tmp_path / "data", tmp_path / "no-such-source")
+    assert "was there already; each of its 12 files is the right one" in capsys.readouterr().out
+    assert_complete(tmp_path / "data")
+
+
+def test_a_destination_of_the_longest_name(tmp_path, tiny):
+    download("tiny", tmp_path / ("ä" * 127), tiny)
+    assert (tmp_path / ("ä" * 127) / "SOURCE.txt").is_file()
