@@ -220,11 +220,20 @@ def to_known_dtype(path: Path, pixels: np.ndarray) -> np.ndarray:
         raise UserError(f"{path}: pixels of type {pixels.dtype}; whole or real numbers wanted")
     if pixels.dtype == np.bool_:
         return pixels * np.uint8(255)
-    pixels = pixels.astype(np.float32)
+    given, pixels = pixels, to_float32(pixels)
+    if np.isfinite(given).all() and not np.isfinite(pixels).all():
+        raise UserError(f"{path}: values up to {np.abs(given).max():g}, beyond float32's 3.4e38; scale the images down")
+    if given.any() and not pixels.any():
+        raise UserError(f"{path}: no value above {np.abs(given).max():g}, below float32's; scale the images up")
     odd = pixels.size - np.count_nonzero(np.isfinite(pixels))
     if odd:
         raise UserError(f"{path}: {odd} values are NaN or infinite; fill them, and mark their pixels void in the mask")
     return pixels
+
+
+def to_float32(pixels: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # told by who calls
+        return pixels.astype(np.float32)
 
 
 def describe(pixels: np.ndarray) -> str:

@@ -474,6 +474,10 @@ def findings_on_split(data: Inspection, split: Split) -> list[Finding]:
         )
         remedy = "there is nothing to learn: look at the masks' values, at classes.json and --void"
         return [Finding("error", "one-class", message, remedy)]
+    if split.val and not data.class_pixels(split.val).any():
+        message = "the validation masks hold not one labelled pixel, so nothing tells which weights are the best"
+        remedy = "label some of them, choose another --split-seed, or divide the images yourself"
+        return [Finding("error", "nothing-to-validate", message, remedy)]
     findings = []
     unseen = [name for name, count in zip(data.encoding.names, pixels, strict=True) if not count]
     if unseen:

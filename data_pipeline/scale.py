@@ -97,7 +97,19 @@ def measure_scale(pairs: list[Pair], encoding: Encoding | None) -> Scale:
     flat = ~(high > low)  # nearly constant: a few bright spots on a plain ground
     low, high = np.where(flat, drawn.min(0), low), np.where(flat, drawn.max(0), high)
     high = np.where(high > low, high, low + 1)  # a constant channel becomes 0
+    refuse_immeasurable(low, high)
     return Scale(first.dtype.name, tuple(low.tolist()), tuple(high.tolist()))
+
+
+def refuse_immeasurable(low: np.ndarray, high: np.ndarray) -> None:
+    """Raise a UserError where float32, in which the network computes, cannot bring a channel to 0…1."""
+    normal = np.finfo(np.float32)
+    for channel, (least, most) in enumerate(zip(low, high, strict=True)):
+        if not normal.tiny <= 1 / (most - least) <= normal.max:
+            raise UserError(
+                f"the images' channel {channel} spans {least:g}…{most:g}, which float32 cannot scale to 0…1; "
+                "multiply the images by a power of ten"
+            )
 
 
 def labelled_pixels(pair: Pair, encoding: Encoding | None) -> np.ndarray:

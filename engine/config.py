@@ -25,6 +25,7 @@ ModelName = Literal[
     "fc_densenet67",
     "fc_densenet103",
 ]
+MOST_AT_A_TIME = 4096  # images
 LOSS_TERMS = (
     *("ce", "focal"),
     *("dice", "jaccard", "tversky", "lovasz"),
@@ -150,6 +151,7 @@ class TrainConfig(Source):
             raise UserError(f"--warmup-steps {self.warmup_steps}: fewer than --steps {self.steps} are wanted")
         if self.fold is not None and self.folds is None:
             raise UserError(f"--fold {self.fold}: say with --folds into how many parts the data set is split")
+        check_batch_size(self)
         check_seeds_and_name(self)
         parse_size(self.size)
         return self
@@ -318,6 +320,7 @@ class ClassifierConfig(Source):
             raise UserError(f"--tile {self.tile} belongs to --label-from-masks centre")
         if self.label_from_masks is None and (self.void or self.mask_suffix):
             raise UserError("--void and --mask-suffix belong to --label-from-masks: other data sets have no masks")
+        check_batch_size(self)
         check_seeds_and_name(self)
         parse_size(self.size)
         return self
@@ -373,6 +376,7 @@ class EvaluateConfig(Source):
             UserError: naming the flags.
         """
         above_zero(self, "batch_size")
+        check_batch_size(self)
         referee = self.predictions is not None or self.truth is not None
         ways = [name for name in ("compare", "forecast", "ensemble") if getattr(self, name)] + ["predictions"] * referee
         if len(ways) > 1:
@@ -423,6 +427,12 @@ def above_zero(config, *flags: str) -> None:
         value = getattr(config, flag)
         if value is not None and not value > 0:
             raise UserError(f"--{flag.replace('_', '-')} {value}: a number above 0 is wanted")
+
+
+def check_batch_size(config) -> None:
+    """Raise UserError for more images at a time than any device holds."""
+    if config.batch_size > MOST_AT_A_TIME:
+        raise UserError(f"--batch-size {config.batch_size}: at most {MOST_AT_A_TIME:,} is wanted")
 
 
 def check_seeds_and_name(config) -> None:
