@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Score a trained run beside its baselines, compare runs, or referee the masks of any tool. Classifiers too.
 
-A run's scores go to runs/NAME/evaluation/SPLIT/: metrics.json, per_image.csv, predictions, overlays, report.html.
+A run's scores go to runs/NAME/evaluation/SPLIT/, or to --out: metrics.json, per_image.csv, predictions, overlays,
+report.html.
 """
 
 import signal
@@ -9,6 +10,7 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
 
+import dataclasses
 import os
 import shlex
 from pathlib import Path
@@ -37,22 +39,22 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def evaluate_run(path: Path, config: EvaluateConfig) -> None:
-    """A run and a split → runs/NAME/evaluation/SPLIT/."""
+    """A run and a split → runs/NAME/evaluation/SPLIT/, or --out."""
     from engine.run import Run
     from engine.scoring.methods import ways_of_run
 
     if (opened := Run.open(path)).classifies:
         return evaluate_classifier(opened, config)
     run, name, data = choose_images(opened, config)
+    target = config.out or run.evaluation_path(name if config.tta == "none" else f"{name}-{config.tta}")
     answer, beside = ways_of_run(run, config.tta, config.batch_size)
     facts = [f"{run.config['model']}, seed {run.config['seed']}, trained on {len(run.split.train)} images"]
     about = about_images(config, name, [run], data.pairs())
-    target = run.path / "evaluation" / (name if config.tta == "none" else f"{name}-{config.tta}")
     examine(target, run.path.name, run, data, answer, beside, about, facts, config)
 
 
 def evaluate_classifier(run, config: EvaluateConfig) -> None:
-    """A classifier's run and a split → runs/NAME/evaluation/SPLIT/."""
+    """A classifier's run and a split → runs/NAME/evaluation/SPLIT/, or --out."""
     from data_pipeline.files import read_json
     from data_pipeline.outputs import replace_folder
     from engine.reporting.class_report import write_class_report
@@ -61,6 +63,7 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     from engine.scoring.scores import verdict
 
     run, name, photos = choose_photos(run, config)
+    target = config.out or run.evaluation_path(name)
     about = about_images(config, name, [run], photos) | {"label_from_masks": run.config["label_from_masks"]}
     settings = run.config
     facts = [
@@ -70,7 +73,6 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     ]
     facts += [f"labels from masks: {settings['label_from_masks']}"] if settings["label_from_masks"] else []
     facts += [opened_words(about["test_openings"])] if about["test_openings"] else []
-    target = run.path / "evaluation" / name
     with replace_folder(target, WRITTEN) as folder:
         found = look_at_photos(run, photos, config.batch_size)
         results = results_of(found, about)
@@ -108,8 +110,6 @@ def choose_photos(run, config: EvaluateConfig):
 
 def as_known(run, data, config: EvaluateConfig) -> list:
     """The photos of another data set with the run's numbers for their classes."""
-    import dataclasses
-
     known = run.dataset["classes"]
     strange = [name for name in data.names if name not in known]
     if strange:
@@ -212,6 +212,7 @@ def own_part(run, config: EvaluateConfig):
     if config.data is not None and not moved and config.data.resolve() != run.root.resolve():
         return None
     run, name = moved or run, config.split or "test"
+    run.refuse_unfinished(name)
     images = run.split.part(name)
     if not images:
         others = [part for part in ("test", "val", "train") if run.split.part(part)]
@@ -261,16 +262,17 @@ def evaluation_folder(path: Path, config: EvaluateConfig) -> Path:
     folder = run.path / "evaluation" / name
     if not (folder / COUNTS_FILE).is_file() or outdated(folder, run, config):
         print(f"{path}:")
-        evaluate_run(path, config)
+        evaluate_run(path, dataclasses.replace(config, out=None))
     return folder
 
 
 def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
     """Whether an evaluation was made without a --void that is asked for, or before the run's masks were changed."""
-    from data_pipeline.files import read_json
+    from engine import schema
     from engine.scoring.evaluation import COUNTS_FILE
 
-    if not set(config.void) <= set(read_json(folder / "metrics.json").get("void", ())):
+    void = schema.read(folder / "metrics.json", schema.METRICS).get("void", ())
+    if not all(value in void for value in config.void):
         return True
     made = (folder / COUNTS_FILE).stat().st_mtime
     files = [path for pair in run.split.part("all") for path in pair.files]
@@ -367,6 +369,8 @@ def evaluate_ensemble(config: EvaluateConfig) -> None:
     if config.data:  # else the images that a run was trained on would not be known at their new place
         runs = {name: run.moved_to(config.data) or run for name, run in runs.items()}
     first, name, data = choose_images(next(iter(runs.values())), config)
+    for run in runs.values():
+        run.refuse_unfinished(name)
     refuse_strangers(runs, data.pairs())
     answer, beside = ways_of_ensemble(runs, config.tta, config.batch_size)
     facts = [f"the mean of {len(runs)} networks: {', '.join(runs)}"]

@@ -32,10 +32,10 @@ def train(config: TrainConfig) -> None:
 
 def resume(folder: Path) -> None:
     """Go on with the run, or the folds, in a folder."""
-    from engine.run import FOLDS, Run, config_from_json, read_settings
+    from engine.run import FOLDS, Run, config_from_json, read_several
 
     if (folder / FOLDS).is_file():
-        train_folds(config_from_json(read_settings(folder / FOLDS), folder), folder)
+        train_folds(read_several(folder / FOLDS), folder)
     else:
         run = Run.unfinished(folder)
         if run.classifies:

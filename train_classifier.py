@@ -33,10 +33,10 @@ def train(config: ClassifierConfig) -> None:
 
 def resume(folder: Path) -> None:
     """Go on with the run, or the strategies, in a folder."""
-    from engine.run import STRATEGIES, Run, config_from_json, read_settings
+    from engine.run import STRATEGIES, Run, config_from_json, read_several
 
     if (folder / STRATEGIES).is_file():
-        train_all(config_from_json(read_settings(folder / STRATEGIES), folder, ClassifierConfig), folder)
+        train_all(read_several(folder / STRATEGIES, ClassifierConfig), folder)
         return
     run = Run.unfinished(folder)
     if not run.classifies:

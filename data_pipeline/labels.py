@@ -345,6 +345,18 @@ def centre_of(corner: tuple[int, int], side: int) -> tuple[int, int]:
     return corner[0] + side // 2, corner[1] + side // 2
 
 
+def corner_of(stem: str) -> tuple[int, int]:
+    """The corner (y, x) of a tile, which its stem ends in.
+
+    Raises:
+        UserError: for a stem that does not.
+    """
+    match = re.search(r"_([0-9]{1,9})_([0-9]{1,9})$", stem)
+    if not match:
+        raise UserError(f"{stem}: no name of a tile, which ends in its corner: NAME_0_64; evaluate its run anew")
+    return int(match[1]), int(match[2])
+
+
 def image_of(stem: str) -> str:
     """The stem of the image that a tile was cut from."""
-    return re.sub(r"_\d+_\d+$", "", stem)
+    return re.sub("_[0-9]+_[0-9]+$", "", stem)

@@ -113,10 +113,16 @@ class PhotoLoader(Loader):
             image = read_image(photo.image)
         if photo.corner is not None:
             self.last = photo.image, image
+            self.refuse_outside(photo, image)
             image = window(image, *photo.corner, (self.tile, self.tile)).copy()
         if self.size is not None and image.shape[:2] != self.size:
             image = resize_image(image, self.size)
         return image, np.zeros(image.shape[:2], np.uint8)
+
+    def refuse_outside(self, photo, image: np.ndarray) -> None:
+        """Raise a UserError for a tile that does not lie in its image."""
+        if any(start + self.tile > side for start, side in zip(photo.corner, image.shape, strict=False)):
+            raise UserError(f"{photo.image}: no longer holds the tile {photo.stem} of {self.tile} pixels")
 
 
 def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int] | None):

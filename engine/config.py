@@ -364,7 +364,7 @@ class EvaluateConfig(Source):
     second_annotator: Path | None = None
     """Referee: a folder of masks by another annotator: how far people agree."""
     out: Path | None = None
-    """Where to write what does not belong to one run."""
+    """Where to write what does not belong to one run; or one run's scores, where its own folder cannot be written."""
 
     batch_size: int = 8
     """Tiles that the network takes at a time."""
@@ -397,12 +397,8 @@ class EvaluateConfig(Source):
             raise UserError("several runs are pooled as folds, each on its own test part: leave --split and --tta out")
         if self.tta != "none" and (self.compare or self.forecast):
             raise UserError("--tta: evaluate the runs with it one by one; --compare takes evaluation folders too")
-        if (bool(ways) or len(self.runs) > 1) != (self.out is not None):
-            raise UserError(
-                "--out DIR: say where to write what belongs to no single run"
-                if self.out is None
-                else f"--out {self.out}: the scores of a run are written into its own folder; leave --out out"
-            )
+        if self.out is None and (ways or len(self.runs) > 1):
+            raise UserError("--out DIR: say where to write what belongs to no single run")
         return self
 
 

@@ -56,7 +56,7 @@ class Predictor:
         # One trace for images of all sizes; Keras's predict would make one for each.
         signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32)]
         self.network = tf.function(lambda images: model(images, training=False), signature)
-        self.spec = MODELS[name]
+        self.name, self.spec = name, MODELS[name]
         self.frame = frame
         self.batch_size = batch_size
         self.views = views
@@ -104,7 +104,13 @@ class Predictor:
             window(image, top, left, padded, self.spec.margin)
             for image, (top, left) in zip(images, corners, strict=True)
         ]
-        return self.network(np.stack(windows).astype(np.float32)).numpy()[:, : size[0], : size[1]]
+        try:
+            logits = self.network(np.stack(windows).astype(np.float32)).numpy()
+        except tf.errors.InvalidArgumentError as error:
+            raise UserError(f"model.keras is no {self.name}: {str(error).splitlines()[0][:200]}") from None
+        if logits.shape[1:3] != padded or not np.isfinite(logits).all():
+            raise UserError(f"model.keras is damaged, or no {self.name}: its answer has a wrong size or is no number")
+        return logits[:, : size[0], : size[1]]
 
 
 def turn(image: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The run directory: what a training leaves, and what evaluation and prediction read."""
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from data_pipeline.command import UserError
@@ -25,12 +26,14 @@ from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 
+from . import schema
 from .config import ClassifierConfig, TrainConfig
 from .framing import Frame
 
 UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.training.resume``), until it ends well
 FOLDS = "folds.json"  # in a folder of runs: the settings of a cross-validation
 STRATEGIES = "strategies.json"  # in a folder of runs: the settings of classifiers of every strategy
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")
 
 
@@ -48,6 +51,8 @@ class Run:
         Raises:
             UserError: if the run exists.
         """
+        if "split.json" in files:
+            refuse_unreadable(files)
         with new_folder(refuse_existing(path)) as fresh:
             for name, content in files.items():
                 write_json(fresh / name, content)
@@ -63,6 +68,7 @@ class Run:
             raise UserError(f"{path}: holds a run for each strategy; name them: {path}/*/")
         if not (Path(path) / "config.json").is_file():
             raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
+        refuse_links(Path(path))
         return cls(Path(path))
 
     @classmethod
@@ -83,13 +89,16 @@ class Run:
         """An existing, trained run.
 
         Raises:
-            UserError: if the folder is no run, or its training saved no model yet.
+            UserError: if the folder is no run, what its files hold is not as it was written, or its training saved no
+                model yet.
         """
         run = cls.folder(path)
         if not run.model_path.is_file():
             raise UserError(f"{path}: has no model.keras: its training ended before the first validation")
-        if not isinstance(run.dataset.get("scale"), dict):
-            raise UserError(f"{path}: made by an older version of this program; train it anew")
+        if run.classifies != ("classes" in run.dataset):
+            raise UserError(f"{path}: config.json and dataset.json are of two kinds of run; put the run's own back")
+        if run.resume_path.is_dir():
+            print(f"note: {path}: its training has not ended; these are the best weights so far")
         return run
 
     @property
@@ -101,7 +110,7 @@ class Run:
     def refuse_changed(self, dataset: dict, split: Split) -> None:
         """Raise a UserError unless the data set is what it was when the run began."""
         now = {"dataset": dataset, "split": split.to_json(self.root)}
-        if json.loads(json.dumps(now)) != {"dataset": self.dataset, "split": read_json(self.path / "split.json")}:
+        if json.loads(json.dumps(now)) != {"dataset": self.dataset, "split": self.rows}:
             raise UserError(
                 f"{self.path} cannot go on: the data set in {self.root} is no longer the one that it began with "
                 "(files were changed, added or removed). Put it back, or train anew"
@@ -110,7 +119,7 @@ class Run:
     def changes_of_environment(self, devices: str = "one") -> list[str]:
         """What may give other bytes than where the run began, such as "device (CPU, 2 threads; now CPU, 1 threads)"."""
         path = self.path / "environment.json"
-        then, now = read_json(path) if path.is_file() else {}, environment(devices)
+        then, now = schema.read(path, schema.ENVIRONMENT) if path.is_file() else {}, environment(devices)
         pairs = [(name, then.get(name), now[name]) for name in ("device", "processor", "python", "git_commit")]
         packages = then.get("packages") or {}
         pairs += [(name, packages.get(name), number) for name, number in now["packages"].items()]
@@ -126,11 +135,12 @@ class Run:
 
     @cached_property
     def config(self) -> dict:
-        return read_settings(self.path / "config.json")
+        """The settings, as they are stored; those of older versions in today's form."""
+        return read_settings(self.path / "config.json", schema.config)
 
     @cached_property
     def dataset(self) -> dict:
-        return read_json(self.path / "dataset.json")
+        return schema.read(self.path / "dataset.json", schema.dataset)
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -154,9 +164,15 @@ class Run:
         return "strategy" in self.config
 
     @cached_property
+    def rows(self) -> dict:
+        """The split, as it is stored."""
+        classes = self.dataset["classes"] if self.classifies else None
+        check = partial(schema.split, classes=classes, tiled=self.config.get("tile") is not None)
+        return schema.read(self.path / "split.json", check)
+
+    @cached_property
     def split(self) -> Split:
-        kind = Photo if self.classifies else Pair
-        return Split.from_json(read_json(self.path / "split.json"), self.root, kind)
+        return Split.from_json(self.rows, self.root, Photo if self.classifies else Pair)
 
     def moved_to(self, root: Path) -> "Run | None":
         """This run with its data set at another place, if all of its files are there, byte for byte."""
@@ -172,10 +188,35 @@ class Run:
         Every look that is followed by a choice of settings makes the test part less of a test.
         """
         path = self.path / "openings.json"
-        openings = read_json(path) if path.exists() else []
+        openings = schema.read(path, schema.OPENINGS) if path.exists() else []
         openings.append({"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": command()})
-        write_json(path, openings)
+        try:
+            write_json(path, openings)
+        except OSError as error:
+            if error.errno not in NOT_WRITABLE:
+                raise
+            print(f"note: {path}: {error.strerror}, so nobody will know that the test part was opened now")
         return len(openings)
+
+    def refuse_unfinished(self, name: str) -> None:
+        """Raise a UserError for a part of the split that is not to be opened while the training goes on."""
+        if name in ("test", "all") and self.split.test and self.resume_path.is_dir():
+            script = "train_classifier.py" if self.classifies else "train.py"
+            raise UserError(
+                f"{self.path}: its training has not ended, and scoring it now would open the test part. Wait for its "
+                f"end, or go on: python {script} --resume {shlex.quote(str(self.whole))}; meanwhile score it with "
+                f"--split val. To leave the training as it is for good, remove {self.resume_path}"
+            )
+
+    def evaluation_path(self, name: str) -> Path:
+        """Where an evaluation of this name goes.
+
+        Raises:
+            UserError: if the run cannot be written.
+        """
+        if not os.access(self.path, os.W_OK):
+            raise UserError(f"{self.path}: cannot be written; say with --out DIR where its scores should go")
+        return self.path / "evaluation" / name
 
     def name_for(self, data: Path, split: str) -> str:
         """A name for the evaluation of another data set; numbered where another data set has it."""
@@ -183,7 +224,7 @@ class Run:
         name = chosen = f"{data.name if data.is_dir() else data.stem}-{split}"
         number = 1
         while (metrics := self.path / "evaluation" / chosen / "metrics.json").exists():
-            if Path(read_json(metrics)["data"]).resolve() == data:
+            if Path(schema.read(metrics, schema.METRICS).get("data", "")).resolve() == data:
                 break
             number += 1
             chosen = f"{name}-{number}"
@@ -195,27 +236,39 @@ class Run:
         Raises:
             UserError: if the file is damaged.
         """
-        import keras
+        from .saved_network import load_network
 
-        import models  # noqa: F401  registers the layers that the file names
-
-        try:
-            return keras.models.load_model(self.model_path, compile=False)
-        except (ValueError, OSError) as error:
-            raise UserError(f"{self.model_path}: cannot be loaded ({error})") from None
+        classes = len(self.dataset["classes"]) if self.classifies else self.encoding.num_classes
+        inputs = (*(self.frame.size if self.classifies else (None, None)), self.scale.channels)
+        name = f"{self.config['backbone']}_classifier" if self.classifies else self.config["model"]
+        return load_network(self.model_path, name, inputs, classes, self.classifies)
 
 
-def read_settings(path: Path) -> dict:
-    """The settings in a JSON file that ``config_json`` made; those of older versions in today's form."""
+def read_settings(path: Path, check: schema.Check) -> dict:
+    """The settings in a JSON file that ``config_json`` made; those of older versions in today's form.
+
+    Raises:
+        UserError: if it does not hold what the check wants.
+    """
     stored = read_json(path)
-    if not isinstance(stored.get("void"), list):  # one value, or none
+    if isinstance(stored, dict) and not isinstance(stored.get("void"), list):  # one value, or none
         stored["void"] = [] if stored.get("void") is None else [stored["void"]]
-    return stored
+    return schema.checked(path, stored, check)
 
 
 def config_json(config: TrainConfig | ClassifierConfig, frame: Frame | None = None) -> dict:
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     return settings | ({} if frame is None else {"frame": frame.to_json()})
+
+
+def read_several(path: Path, kind=TrainConfig) -> TrainConfig | ClassifierConfig:
+    """The settings that FOLDS or STRATEGIES holds, of the runs beside it.
+
+    Raises:
+        UserError: if it does not hold such settings, or its folder has links.
+    """
+    refuse_links(path.parent)
+    return config_from_json(read_settings(path, schema.of_several(kind)), path.parent, kind)
 
 
 def config_from_json(stored: dict, where: Path, kind=TrainConfig):
@@ -273,6 +326,26 @@ def environment(devices: str = "one") -> dict:
         "packages": {name: version(name) for name in PACKAGES},
         "device": device(devices),
     }
+
+
+def refuse_unreadable(files: dict[str, object]) -> None:
+    """Raise a UserError for content of a new run's JSON files that would be refused when they are read."""
+    stored = json.loads(json.dumps(files))
+    config, dataset = stored["config.json"], stored["dataset.json"]
+    try:
+        schema.config("", config)
+        schema.dataset("", dataset)
+        schema.split("", stored["split.json"], dataset.get("classes"), config.get("tile") is not None)
+    except schema.Unfit as error:
+        raise UserError(f"{dataset['root']}: {error}; change that in the data set") from None
+
+
+def refuse_links(run: Path) -> None:
+    """Raise a UserError for a run with links to folders: what is written below them would land elsewhere."""
+    for above, folders, _ in os.walk(run):
+        for name in folders:
+            if (Path(above) / name).is_symlink():
+                raise UserError(f"{Path(above) / name}: a link; in a run real folders are wanted. Put the folder there")
 
 
 def refuse_existing(path: Path) -> Path:

@@ -12,6 +12,7 @@ from conftest import make_folder, save, shapes
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
+from data_pipeline.files import read_json
 from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
 from data_pipeline.pairs import Pair, find_pairs
@@ -235,13 +236,13 @@ AB = Encoding(("a", "b", "c"), (0, 1, 2), ((0, 0, 0), (9, 9, 9), (200, 0, 0)))
 
 
 def test_a_run_is_never_overwritten(tmp_path):
-    files = {"config.json": {"a": 1}}
+    files = {"notes.json": {"a": 1}}
     run = Run.create(free_path(tmp_path, "mine", "default"), files)
     with pytest.raises(UserError, match="mine exists, and a run is never overwritten"):
         Run.create(free_path(tmp_path, "mine", "default"), files)
     made = [Run.create(free_path(tmp_path, None, "default"), files).path.name for _ in range(3)]
     assert made == ["default", "default-2", "default-3"]
-    assert run.config == {"a": 1} and run.resume_path.is_dir()
+    assert read_json(run.path / "notes.json") == {"a": 1} and run.resume_path.is_dir()
 
 
 def test_a_run_is_made_whole_or_not_at_all(tmp_path):
@@ -261,13 +262,15 @@ def test_settings_come_back_as_they_were(tmp_path):
 def test_opening_what_is_no_run(tmp_path):
     with pytest.raises(UserError, match="no run"):
         Run.open(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
+    config = config_json(recipe_config(data=tmp_path, name="r"), NATIVE)
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="ended before the first validation"):
         Run.open(tmp_path)
     (tmp_path / "model.keras").write_bytes(b"half")
     (tmp_path / "dataset.json").write_text('{"scale": 0.00392}')
-    with pytest.raises(UserError, match="made by an older version"):
+    with pytest.raises(UserError, match="This version of the program did not write it so"):
         Run.open(tmp_path)
-    (tmp_path / "dataset.json").write_text(json.dumps({"scale": BYTES.to_json()}))
-    with pytest.raises(UserError, match="cannot be loaded"):
+    dataset = {"root": "d", "encoding": AB.to_json(), "channels": 3, "scale": BYTES.to_json(), "fingerprint": "0" * 64}
+    (tmp_path / "dataset.json").write_text(json.dumps(dataset | {"class_frequencies": dict.fromkeys("abc", 1 / 3)}))
+    with pytest.raises(UserError, match="damaged, or no network of this program"):
         Run.open(tmp_path).model()

@@ -185,14 +185,16 @@ def test_a_bit_that_flipped_on_disk_is_noticed(tmp_path, capsys):
     stored = bytearray(newest.read_bytes())
     stored[len(stored) // 2] ^= 1
     newest.write_bytes(stored)
-    found = newest_state(tmp_path)
+    network = [keras.Variable(np.zeros(1000, int))]
+    found = newest_state(tmp_path, network, ["step"])
     assert found.rows == [{"step": 1}] and (found.network[0] == 1).all() and found.optimizer == []
     assert f"{newest}: damaged" in capsys.readouterr().out
-    save_state(tmp_path, [{"step": 3}], [keras.Variable(np.ones(1000))], [])
+    save_state(tmp_path, [{"step": 3}], network, [])
     assert [path.name for path in states(tmp_path)] == ["000000003.npz", "000000002.npz"], "two are kept"
     for path in states(tmp_path):
         path.write_bytes(b"PK")
-    assert newest_state(tmp_path) is None, "then it begins anew"
+    with pytest.raises(UserError, match="no state in it is whole"):
+        newest_state(tmp_path, network, ["step"])
 
 
 @pytest.mark.parametrize(("name", "megabytes"), [("state", 60), pytest.param("model", 10, marks=pytest.mark.slow)])

@@ -7,9 +7,9 @@ import numpy as np
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
-from data_pipeline.files import read_json
-from data_pipeline.labels import centre_of, image_of, label_names, label_of_pixels
+from data_pipeline.labels import centre_of, corner_of, image_of, label_names, label_of_pixels
 from data_pipeline.masks import read_mask
+from engine import schema
 from engine.run import Run
 from engine.scoring.classifier_scores import one_hot
 from engine.scoring.intervals import by_group, interval
@@ -36,7 +36,7 @@ def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:
                 "name": one.name,
                 "task": one.settings.get("strategy", "masks"),
                 "network": one.settings.get("backbone") or one.settings["model"],
-                **read_json(path),
+                **schema.read(path, schema.COST),
                 "score": measure.name,
                 "value": number(measure.of(one.matrices.sum(0))),
                 "value_ci95": bounds(ends),
@@ -56,6 +56,9 @@ def same_decision(candidates: list[Candidate], folders: dict[str, Path]) -> list
         UserError: where the classifiers' labels come from no masks, or from different rules, or masks of other classes.
     """
     known = [one for one in candidates if classifies(one)]
+    for one in known:
+        if not one.settings:
+            raise UserError(f"{one.name}: an evaluation outside of its run does not say where its labels come from")
     rules = {(one.settings["label_from_masks"], one.settings["tile"]) for one in known}
     if len(rules) > 1 or (None, None) in rules:
         raise UserError(
@@ -108,8 +111,10 @@ def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> 
     """The class that a predicted mask has at the centre of a tile."""
     indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors)
     mask = read_mask(folder / "predictions" / f"{image_of(stem)}.png", indices)
-    corner = tuple(int(part) for part in stem.rsplit("_", 2)[1:])
-    return int(mask[centre_of(corner, tile)])
+    row, column = centre_of(corner_of(stem), tile)
+    if not (row < mask.shape[0] and column < mask.shape[1]):
+        raise UserError(f"{folder}: its mask of {image_of(stem)} is too small for the tile {stem}; evaluate anew")
+    return int(mask[row, column])
 
 
 def curves(candidates: list[Candidate], rows: list[dict], measure: Measure = OF_LABELS) -> dict[str, list[dict]]:

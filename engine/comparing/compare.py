@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.files import read_json
 from data_pipeline.findings import some
 from data_pipeline.pairs import Pair, group
-from engine.run import read_settings
+from engine import schema
+from engine.run import Run
 from engine.scoring import confusion
 from engine.scoring.evaluation import Evaluation, alike
 from engine.scoring.intervals import (
@@ -70,12 +70,15 @@ class Candidate:
 
 def read_candidate(name: str, folder: Path) -> Candidate:
     """From an evaluation's folder. A run's own has settings, two folders above; an ensemble's or a referee's none."""
-    found, made = Evaluation.load(folder), read_json(Path(folder) / "metrics.json")
+    found, made = Evaluation.load(folder), schema.read(Path(folder) / "metrics.json", schema.METRICS)
     run = Path(folder).resolve().parent.parent
     if "ensemble" in made or "predictions" in made or not (run / "config.json").is_file():
         return Candidate(name, found, {})
-    data = read_json(run / "dataset.json")["fingerprint"][:8]  # the same data wherever it lay
-    return Candidate(name, found, read_settings(run / "config.json") | {"data": data, "tta": made["tta"]})
+    run = Run.folder(run)
+    if run.classifies != ("probabilities" in found.counts):
+        raise UserError(f"{folder}: not made by the run {run.path}, which is of another kind; evaluate that anew")
+    data = run.dataset["fingerprint"][:8]  # the same data wherever it lay
+    return Candidate(name, found, run.config | {"data": data, "tta": made.get("tta", "none")})
 
 
 def measure_of(candidates: list[Candidate]) -> Measure:

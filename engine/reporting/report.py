@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.encoding import Encoding
+from data_pipeline.importing.annotations import brief
 from data_pipeline.masks import read_mask
 from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
@@ -205,15 +206,27 @@ def calibration(results: dict) -> list[Section]:
 
 
 def training(history: Path | None) -> list[Section]:
-    if history is None or not history.is_file():
-        return []
-    with open(history, newline="", encoding="utf-8") as file:
-        rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+    rows = read_history(history) if history is not None and history.is_file() else []
     if not rows:
         return []
     score = score_name(rows[0])
     said = f"Loss and {HEADLINES[score]} over {rows[-1]['step']:.0f} steps, training and validation."
     return [Section("Training", plots=[Plot(plots.curves(rows, score, HEADLINES[score]), said, said)])]
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """history.csv's rows; none, and a note, where it is damaged, for curves are not worth losing the scores."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+        for row in rows:
+            score = next(name for name in (*HEADLINES, "") if name in row or not name)
+            if not {"step", "loss", "val_loss", score, f"val_{score}"} <= row.keys():
+                raise ValueError("a column is missing")
+    except (ValueError, TypeError, csv.Error) as error:
+        print(f"note: {path}: damaged ({brief(str(error))}), so the report has no curves")
+        return []
+    return rows
 
 
 def uncertain(found: Evaluation) -> list[Section]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_pipeline.command import UserError
 from data_pipeline.dataset import held_out_photos, named_files
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.labels import Photo
@@ -62,7 +63,10 @@ def predict(run: Run, photos: list[Photo], batch_size: int) -> np.ndarray:
     loader = PhotoLoader(photos, None, run.frame.size, limit=0, tile=run.config["tile"])
     batches = held_out_photos(loader, batch_size)
     with named_files():
-        return np.concatenate([softmax(model(images, training=False).numpy()) for images, _ in batches])
+        probabilities = np.concatenate([softmax(model(images, training=False).numpy()) for images, _ in batches])
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{run.model_path}: damaged: its answer is no number")
+    return probabilities
 
 
 def one_hot(labels: np.ndarray, said: np.ndarray, num_classes: int) -> np.ndarray:

@@ -11,9 +11,19 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding, unpack
-from data_pipeline.files import refuse_special, write_atomically, write_csv, write_json, write_mask, write_picture
+from data_pipeline.files import (
+    MAX_PIXELS,
+    refuse_special,
+    write_atomically,
+    write_csv,
+    write_json,
+    write_mask,
+    write_picture,
+)
+from data_pipeline.importing.annotations import brief
 from data_pipeline.pairs import Pair
 from data_pipeline.scale import Scale
+from engine import schema
 from engine.pictures import panel
 
 from . import boundaries, calibration, confusion, objects
@@ -26,6 +36,7 @@ WRITTEN = (  # what an evaluation's folder holds, so that a later one may replac
     *("metrics.json", "per_image.csv", "labels_to_check.csv", COUNTS_FILE, "report.html"),
     *("predictions/*.png", "overlays/*.jpg"),
 )
+BESIDE = ("baselines/", "gain/", "ceiling/")  # kinds of other ways, in COUNTS_FILE
 RESOLUTION = "native: every prediction is scored at its mask's own height and width"
 LEAST_NEIGHBOURS = 20  # images, to tell whether neighbours score alike
 BEYOND_CHANCE = 3  # standard deviations, 1/√n, of the correlation of independent neighbours
@@ -79,15 +90,17 @@ class Evaluation:
             UserError: if there is none, or it is damaged.
         """
         path = Path(folder) / COUNTS_FILE
+        refuse_special(path)
+        if not path.is_file():
+            raise UserError(f"{folder}: no evaluation (it has no {COUNTS_FILE}); make one with evaluate.py")
         try:
-            refuse_special(path)
-            with np.load(path, allow_pickle=False) as stored:
-                held = {key: stored[key] for key in stored.files}
+            held = schema.read_arrays(path)
             words = {key: held.pop(key).tolist() for key in ("names", "stems", "groups", "truths", "doubts")}
-        except FileNotFoundError:
-            raise UserError(f"{folder}: no evaluation (it has no {COUNTS_FILE}); make one with evaluate.py") from None
-        except Exception as error:  # zip and numpy raise whatever they like on damaged files
-            raise UserError(f"{path}: damaged ({error}); remove its folder and evaluate anew") from None
+            words["doubts"] = [json.loads(one) for one in words["doubts"]]
+            schema.evaluation("", words)
+            check_counts(held, len(words["stems"]), len(words["names"]))
+        except schema.DAMAGE as error:
+            raise UserError(f"{path}: damaged ({brief(str(error))}); remove its folder and evaluate anew") from None
         kinds: dict[str, dict[str, np.ndarray]] = {}
         for key, array in held.items():
             kind, name = key.split("/", 1)
@@ -99,8 +112,36 @@ class Evaluation:
             truths=words["truths"],
             counts=kinds.pop("model"),
             beside=kinds,
-            doubts=[Doubt(**json.loads(one)) for one in words["doubts"]],
+            doubts=[Doubt(**one) for one in words["doubts"]],
         )
+
+
+def check_counts(held: dict[str, np.ndarray], num_images: int, num_classes: int) -> None:
+    """Raise Unfit unless arrays that ``save`` left, by KIND/NAME, are of its shapes and count what can be counted."""
+    square = (num_classes, num_classes)
+    shapes = {  # of one image
+        "model/confusion": square,
+        "model/region": (num_classes, 2),
+        "model/contour": (num_classes, 4),
+        "model/hausdorff95": (num_classes,),
+        "model/average": (num_classes,),
+        "model/objects": (num_classes, 3),
+        "model/calibration": (calibration.BINS, 3),
+        "model/uncertainty": (),
+        "model/probabilities": (num_classes,),
+    }
+    of_masks = {"model/region", "model/contour", "model/hausdorff95", "model/average", "model/objects"}
+    lacking = {"model/confusion", *(() if "model/probabilities" in held else of_masks)} - held.keys()
+    if lacking or ("model/calibration" in held) != ("model/uncertainty" in held):
+        raise schema.Unfit(f"it lacks {', '.join(lacking) or 'calibration or uncertainty'}")
+    for key, array in held.items():
+        shape = shapes.get(key, square if key.startswith(BESIDE) else None)
+        kinds = "iu" if shape == square or key in ("model/region", "model/objects") else "iuf"
+        known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+        if array.shape != (num_images, *(shape or ())) or array.dtype.kind not in kinds or shape is None:
+            raise schema.Unfit(f"{key} is {array.dtype} {array.shape}")
+        if array.size and not (known.min(initial=0) >= 0 and known.max(initial=0) <= MAX_PIXELS):
+            raise schema.Unfit(f"{key} holds what cannot be counted")
 
 
 def pool(parts: list[Evaluation]) -> Evaluation:

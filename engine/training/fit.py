@@ -70,7 +70,7 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
     Raises:
         Hopeless: when the loss is no longer a number, or memory is short.
     """
-    state = newest_state(run.resume_path)
+    state = newest_state(run.resume_path, model.variables, columns(task, names))
     rows = state.rows if state else []
     if state:
         restore(model.variables, state.network)
@@ -89,6 +89,12 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
             print(f"stopped early: no better validation {task.words} in {config.patience} validations (--patience)")
         first += done
     return rows
+
+
+def columns(task: Task, names: tuple[str, ...]) -> list[str]:
+    """Those of history.csv."""
+    of_losses = ["loss", task.score, "val_loss", f"val_{task.score}"]
+    return ["epoch", "step", *of_losses, "learning_rate", "seconds", *(f"val_{task.by_class}_{name}" for name in names)]
 
 
 def is_over(scores: list[float], stage: Stage, patience: int) -> bool:
@@ -224,18 +230,15 @@ class Recorder(keras.callbacks.Callback):
         return [score_of(row, self.task) for row in self.rows]
 
     def row(self, logs, confusion) -> dict:
-        numbers = {
-            "epoch": len(self.rows) + 1,
-            "step": self.steps_done() + self.stage.steps_per_epoch,
-            "loss": logs["loss"],
-            self.task.score: logs[self.task.score],
-            "val_loss": logs["val_loss"],
-            f"val_{self.task.score}": logs[f"val_{self.task.score}"],
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "seconds": round(self.earlier[1] + time.monotonic() - self.started, 1),
-        }
-        by_class = zip(self.names, self.task.of_class(confusion).tolist(), strict=True)
-        return numbers | {f"val_{self.task.by_class}_{name}": value for name, value in by_class}
+        values = [
+            len(self.rows) + 1,
+            self.steps_done() + self.stage.steps_per_epoch,
+            *(logs[name] for name in ("loss", self.task.score, "val_loss", f"val_{self.task.score}")),
+            float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            round(self.earlier[1] + time.monotonic() - self.started, 1),
+            *self.task.of_class(confusion).tolist(),
+        ]
+        return dict(zip(columns(self.task, self.names), values, strict=True))
 
     def report(self, confusion):
         row, done, score, words = self.rows[-1], len(self.rows) - self.first, self.task.score, self.task.words

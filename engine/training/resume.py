@@ -1,28 +1,35 @@
 """Exact state of a training: written after each validation, so that a killed run goes on as if nothing had been.
 
-A state is one file, resume/STEP.npz in the run's folder: the history so far and every variable of the network (with
-its random seeds) and of the optimizer. All else follows from these: the best score and the patience from the history,
-the batches to come from the number of samples seen, the learning rate from the optimizer's step.
+A state is one file, resume/STEP.npz in the run's folder: the history so far, every variable of the network (with its
+random seeds) and of the optimizer, and behind the archive the SHA-256 sum of it. All else follows from these: the best
+score and the patience from the history, the batches to come from the number of samples seen, the learning rate from
+the optimizer's step.
 """
 
 import errno
+import hashlib
 import json
+import os
 import signal
 import threading
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from data_pipeline.command import UserError, stopping_signals
 from data_pipeline.dataset import named_files
 from data_pipeline.files import refuse_special, write_atomically
+from data_pipeline.importing.annotations import brief
+from engine import schema
 from engine.run import UNFINISHED
+from engine.schema import DAMAGE, read_arrays
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SUM_BYTES = 32  # of SHA-256
 KEPT = 2  # states; should the newest be damaged, the one before is there
 
 
@@ -38,36 +45,94 @@ def save_state(folder: Path, rows: list[dict], network, optimizer) -> None:
     arrays = {f"network{i}": v.numpy() for i, v in enumerate(network)}
     arrays |= {f"optimizer{i}": v.numpy() for i, v in enumerate(optimizer)}
     path = folder / f"{rows[-1]['step']:09d}.npz"
-    with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, rows=json.dumps(rows), **arrays)
+    with write_atomically(path) as temporary:
+        with open(temporary, "wb") as file:
+            np.savez(file, rows=json.dumps(rows), **arrays)
+        with open(temporary, "r+b") as file:
+            file.write(checksum(file, temporary.stat().st_size))
     for old in states(folder)[KEPT:]:
         old.unlink()
 
 
+def checksum(file: BinaryIO, size: int) -> bytes:
+    """SHA-256 of a file's first ``size`` bytes; the file is then at their end."""
+    file.seek(0)
+    hashed = hashlib.sha256()
+    while size > 0 and (part := file.read(min(size, 1 << 20))):
+        hashed.update(part)
+        size -= len(part)
+    return hashed.digest()
+
+
 def states(folder: Path) -> list[Path]:
     """The state files, newest first; a half-written one has a hidden name and is no state."""
-    return sorted(
-        (path for path in folder.glob("*.npz") if not path.name.startswith(".") and path.is_file()), reverse=True
-    )
+    return sorted((path for path in folder.glob("*.npz") if path.name[0] != "." and path.is_file()), reverse=True)
 
 
-def newest_state(folder: Path) -> State | None:
-    """The newest state that can be read; None if there is none. Says so where a damaged one is passed over."""
+def newest_state(folder: Path, network, columns: list[str]) -> State | None:
+    """The newest state that is whole; None if there are no states. Says so where a damaged one is passed over.
+
+    Args:
+        folder: of the states.
+        network: the variables that it must fit.
+        columns: of history.csv.
+
+    Raises:
+        UserError: if all of them are damaged.
+    """
     for path in states(folder):
         try:
-            with np.load(path, allow_pickle=False) as stored:  # zip: each array is checked by its CRC
-                rows = json.loads(str(stored["rows"]))
-                return State(rows, numbered(stored, "network"), numbered(stored, "optimizer"))
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            print(f"warning: {path}: damaged ({error}); going on from the state before it")
+            return read_state(path, network, columns)
+        except DAMAGE as error:
+            print(f"warning: {path}: damaged ({brief(str(error))}); passed over")
+    if states(folder):
+        raise UserError(
+            f"{folder}: no state in it is whole, so the training cannot go on. The best weights so far are in "
+            "model.keras beside it. Train anew under another --name, or remove these states to begin anew here"
+        )
     return None
 
 
-def numbered(stored, name: str) -> list[np.ndarray]:
-    return [stored[f"{name}{i}"] for i in range(sum(key.startswith(name) for key in stored.files))]
+def read_state(path: Path, network, columns: list[str]) -> State:
+    """What ``save_state`` wrote.
+
+    Raises:
+        DAMAGE: if it is not that, to the last bit.
+    """
+    with open(path, "rb") as file:
+        if checksum(file, path.stat().st_size - SUM_BYTES) != file.read():
+            raise ValueError("its checksum is another")
+    arrays = read_arrays(path)
+    rows = json.loads(str(arrays.pop("rows")))
+    schema.rows_of_history(columns)("rows", rows)
+    state = State(rows, numbered(arrays, "network"), numbered(arrays, "optimizer"))
+    if len(state.network) + len(state.optimizer) < len(arrays):
+        raise ValueError("it holds other arrays")
+    refuse_unlike(network, state.network)
+    return state
+
+
+def numbered(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    return [arrays[f"{name}{i}"] for i in range(sum(key.startswith(name) for key in arrays))]
+
+
+def refuse_unlike(variables, values: list[np.ndarray]) -> None:
+    """Raise a ValueError unless the values are as many as the variables, of their shapes and types."""
+    kinds = [(tuple(v.shape), np.dtype(v.dtype)) for v in variables]
+    if kinds != [(value.shape, value.dtype) for value in values]:
+        raise ValueError("its arrays are not those of this network and optimizer")
 
 
 def restore(variables, values: list[np.ndarray]) -> None:
+    """Give variables their values of a state.
+
+    Raises:
+        UserError: if they do not fit.
+    """
+    try:
+        refuse_unlike(variables, values)
+    except ValueError as error:
+        raise UserError(f"the state to go on from is of another run or version: {error}; train anew") from None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
@@ -118,7 +183,8 @@ def alone(run: Path) -> Iterator[None]:
         yield
         return
     refuse_special(run / UNFINISHED / "lock")
-    with open(run / UNFINISHED / "lock", "w", encoding="ascii") as file:
+    held = os.open(run / UNFINISHED / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)  # never through a link
+    with os.fdopen(held, "w", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
