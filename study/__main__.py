@@ -5,7 +5,7 @@
     python -m study run --preset small --out DIR --jobs 2     # the study; resumable at any time
     python -m study report --out DIR                          # its page, figures and study.json once more
     python -m study pilot --out DIR --jobs 2                  # learning rates, and whether the world is fit
-    python -m study run --preset small --data FOLDER --out DIR   # on your own images and masks
+    python -m study run --preset small --data FOLDER --out DIR   # is it worth drawing masks of your own images?
 
 What was trained is kept in DIR and not trained again.
 """
@@ -16,70 +16,59 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from data_pipeline.command import UserError, run_command
+from data_pipeline.source import Source
 
 Name = Literal["smoke", "small", "medium", "full", "pointing"]
 
 
-@dataclass(frozen=True)
-class Pilot:
+@dataclass(frozen=True, kw_only=True)
+class Images(Source):
+    """Your own images and masks, in place of drawn scenes."""
+
+    out: Path
+    """The study's folder."""
+    data: Path | None = None
+    """Folder with your own images and masks, or a CSV (image,mask[,split][,group]). Without it: drawn scenes."""
+    symmetry: Literal["none", "horizontal", "d4"] = "horizontal"
+    """Of your own images, how they are varied in training: none; mirrored left-right; d4: flips and quarter turns."""
+    weights: Path | None = None
+    """Of an encoder, MobileNetV2 without its top (.weights.h5): your own images are then learnt from it, too."""
+    size: int = 64
+    """Pixels of a side that they are shrunk to; a multiple of 16, with --weights of 32."""
+    jobs: int = 1
+    """Processes, one thread each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pilot(Images):
     """Tune each arm on seeds of their own, and see whether the world is fit for the study."""
 
-    out: Path
-    """The study's folder; its plan is then made from this pilot."""
     preset: Literal["small", "full", "pointing"] = "small"
     """Whose world: medium's is small's."""
-    data: Path | None = None
-    """A folder of your own images and masks, in place of drawn scenes."""
-    size: int = 64
-    """Pixels of a side that they are shrunk to; a multiple of 16."""
-    jobs: int = 1
-    """Processes, one thread each."""
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class Plan(Images):
     """Write the plan, and say what it would take."""
 
-    out: Path
-    """The study's folder."""
     preset: Name = "smoke"
     """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU;
-    pointing: a disc on the evidence or elsewhere, see contrasts.py."""
+    pointing: a disc on the evidence or elsewhere, see contrasts.py. With --data: smoke, small or medium."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
     seeds: str = ""
     """Others than the preset's, such as 12-23, in a folder of their own: a replication."""
-    data: Path | None = None
-    """A folder of your own images and masks, in place of drawn scenes."""
-    size: int = 64
-    """Pixels of a side that they are shrunk to; a multiple of 16."""
-    jobs: int = 1
-    """Processes, one thread each."""
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, kw_only=True)
+class Run(Plan):
     """Train what is missing, and report."""
 
-    out: Path
-    """The study's folder."""
-    preset: Name = "smoke"
-    """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU."""
-    hypothesis: str = ""
-    """Only these, such as H2,H4; all of the preset's if empty."""
-    seeds: str = ""
-    """Others than the preset's, such as 12-23, in a folder of their own: a replication."""
-    data: Path | None = None
-    """A folder of your own images and masks, in place of drawn scenes."""
-    size: int = 64
-    """Pixels of a side that they are shrunk to; a multiple of 16."""
-    jobs: int = 1
-    """Processes, one thread each."""
     shard: str = "1/1"
     """I/N: this machine takes every N-th seed, over a shared folder."""
 
@@ -97,8 +86,13 @@ def main(config: Pilot | Plan | Run | Report) -> None:
 
     if getattr(config, "jobs", 1) < 1:
         raise UserError(f"--jobs {config.jobs}: at least 1 is wanted")
-    if getattr(config, "size", 16) < 16 or getattr(config, "size", 16) % 16:
-        raise UserError(f"--size {config.size}: a multiple of 16 is wanted, which U-Net halves four times")
+    multiple = 32 if getattr(config, "weights", None) else 16
+    if getattr(config, "size", 32) < multiple or getattr(config, "size", 32) % multiple:
+        raise UserError(
+            f"--size {config.size}: a multiple of {multiple} is wanted, since the networks halve it so often"
+        )
+    if getattr(config, "weights", None) and not config.data:
+        raise UserError("--weights: of drawn scenes nothing begins with a file; name your own images with --data")
     one_thread()
     {Pilot: tune, Plan: tell, Run: run, Report: report}[type(config)](config)
 
@@ -107,14 +101,17 @@ def tune(config: Pilot) -> None:
     from .pilot import SEEDS, run_grid, run_pilot
     from .plan import PRESETS, with_own, write_grid_plan, write_pilot
 
-    preset = PRESETS[config.preset]
-    own = own_of(config, SEEDS)
-    base = with_own(preset.base, own) if own else preset.base
-    if preset.grid:
+    preset = PRESETS[f"{config.preset} own" if config.data else config.preset]
+    if config.data:
+        reading = read_own(config, SEEDS)
+        base = replace(with_own(preset.base, reading.own), weights=weights_of(config))
+        seeds = (0, 1) if reading.own.one_out else SEEDS
+        pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds)
+    elif preset.grid:
         write_grid_plan(config.out, config.preset)
-        pilot = run_grid(config.out, base, preset.cells, config.jobs)
+        pilot = run_grid(config.out, preset.base, preset.cells, config.jobs)
     else:
-        pilot = run_pilot(config.out, base, config.jobs)
+        pilot = run_pilot(config.out, preset.base, config.jobs)
     for name, scores in pilot.scores.items():
         print(f"{name:<20} {'  '.join(f'{score:.3f}' for score in scores)}")
     write_pilot(config.out, pilot)
@@ -131,11 +128,14 @@ def tell(config: Plan) -> None:
     missing = [spec for spec in dict.fromkeys(cells) if result_of(config.out, spec) is None]
     for one in plan.hypotheses:
         print(f"{one.name:<4} {one.claim}")
-    minutes = seconds_of(missing, config.out) / config.jobs / 60
     print(
-        f"plan {plan.hash[:12]}: {len(plan.seeds)} seeds, {len(cells)} cells, {len(missing)} of them missing: about "
-        f"{minutes:.0f} minutes with --jobs {config.jobs}. Next: python -m study run with the same flags"
+        f"plan {plan.hash[:12]}: {len(plan.seeds)} seeds, {len(cells)} cells, {len(missing)} of them missing",
+        flush=True,
     )
+    if missing:
+        print("trying how long a training takes ...", flush=True)
+    minutes = seconds_of(missing, config.out) / config.jobs / 60
+    print(f"about {minutes:.0f} minutes with --jobs {config.jobs}. Next: python -m study run with the same flags")
 
 
 def run(config: Run) -> None:
@@ -165,15 +165,55 @@ def report(config: Report) -> None:
 def plan_of(config: Plan | Run):
     from .plan import PRESETS, make_plan
 
-    seeds = parse_seeds(config.seeds) if config.seeds else PRESETS[config.preset].usual_seeds
-    return make_plan(config.out, config.preset, names_of(config.hypothesis), own_of(config, seeds), seeds)
+    preset = PRESETS.get(f"{config.preset} own" if config.data else config.preset, PRESETS["small own"])
+    seeds = parse_seeds(config.seeds) if config.seeds else preset.usual_seeds
+    if not config.data:
+        return make_plan(config.out, config.preset, names_of(config.hypothesis), seeds=seeds)
+    reading = read_own(config, seeds)
+    chosen = () if reading.own.one_out else seeds
+    plan = make_plan(config.out, config.preset, names_of(config.hypothesis), reading.own, chosen, weights_of(config))
+    for line in describe(reading, plan):
+        print(line, flush=True)
+    return plan
 
 
-def own_of(config: Pilot | Plan | Run, seeds: tuple[int, ...]):
-    """The user's images, read and kept in the study's folder; None where scenes are to be drawn."""
+def read_own(config: Images, seeds: tuple[int, ...]):
+    """The user's images, read and kept in the study's folder."""
     from .own import prepare
 
-    return prepare(config.data, config.out, config.size, seeds) if config.data else None
+    print(f"reading {config.data} ...", flush=True)
+    return prepare(config, config.out, config.size, seeds, config.symmetry)
+
+
+def weights_of(config: Images) -> str:
+    """The fingerprint of a pretrained encoder's weights, which are kept in the study's folder; "" without."""
+    from .cells import keep_weights
+
+    return keep_weights(config.weights, config.out) if config.weights else ""
+
+
+def describe(reading, plan) -> list[str]:
+    """What the study understood of a user's images, for the terminal."""
+    own, settings = reading.own, plan.settings
+    kinds = ", ".join(f"{name} {count}" for name, count in reading.classes.items())
+    lines = [
+        f"label of an image: the class with most pixels of its mask, {reading.background} being background: {kinds}",
+        f"groups: {own.groups}, the images of one always on one side",
+        f"training images: {own.pool} at most, as many of each class; N* = {settings.count}, and "
+        f"{', '.join(map(str, settings.counts))}; varied by: {own.symmetry}",
+    ]
+    if own.one_out:
+        names = ", ".join(f"{name} ({count})" for name, count in reading.groups.items())
+        lines[1] += f": {names}. Too few for an interval; each is tested once, by what the others taught"
+    left = {name: count for name, count in reading.left_out.items() if count}
+    if left or reading.unlabelled:
+        told = [f"{name} {count}" for name, count in left.items()]
+        told += [f"{reading.unlabelled} with background alone"] * bool(reading.unlabelled)
+        lines.insert(1, f"left out, images and the pixels of these classes (void): {', '.join(told)}")
+    arms = "labels, 1 click, 16 clicks, masks; from scratch" + " and from the pretrained encoder" * bool(
+        settings.weights
+    )
+    return [*lines, f"compared: {arms}"]
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ along half a cosine, and the last step's weights: nothing is chosen on held-out 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import keras
@@ -22,13 +22,15 @@ from data_pipeline.dataset import place_of
 from data_pipeline.encoding import VOID
 from engine.scoring.confusion import balanced_accuracy, confusion_matrix, macro_f1, mean_iou
 from engine.training.losses import PixelLoss
-from models.classifier import unet_encoder
+from models.classifier import build_classifier, unet_encoder
+from models.pretrained import unet_mobilenet_v2
 from models.unet import unet
 
 from .scenes import Images
 
 NORM = "group"  # batch statistics of eight images would make the arms differ in noise
 SYMMETRY = Policy(symmetry="d4", foreground=0)  # flips and turns of 90°: they neither drop nor double a pixel
+PRETRAINED = "mobilenet_v2"  # the encoder of the arms that begin with a file of weights
 AT_A_TIME = 100  # images scored together
 LEAST_SHARE = 1e-7  # of probability: float32 has no smaller beside 1
 LAST_STEPS = 20  # whose mean loss is told
@@ -36,9 +38,9 @@ LAST_STEPS = 20  # whose mean loss is told
 
 @dataclass(frozen=True)
 class Arm:
-    """build: size, K, width → network for images 0..255; on_masks: whether masks train it, or labels."""
+    """build: size, K, width, weights' file → network for images 0..255; on_masks: whether masks train it, or labels."""
 
-    build: Callable[[int, int, int], keras.Model]
+    build: Callable[[int, int, int, str | None], keras.Model]
     on_masks: bool
 
     @property
@@ -46,18 +48,18 @@ class Arm:
         return PixelLoss("ce") if self.on_masks else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def segmenter(size: int, num_classes: int, width: int) -> keras.Model:
+def segmenter(size: int, num_classes: int, width: int, weights: str | None = None) -> keras.Model:
     return unet(num_classes + 1, (size, size, 3), width=width, norm=NORM)
 
 
-def pooled_segmenter(size: int, num_classes: int, width: int) -> keras.Model:
+def pooled_segmenter(size: int, num_classes: int, width: int, weights: str | None = None) -> keras.Model:
     """The mean over the pixels of the classes' logits; the background's is left out, no image being of it."""
     network = segmenter(size, num_classes, width)
     logits = layers.GlobalAveragePooling2D(name="pool")(network.output)[:, 1:]
     return keras.Model(network.inputs, logits, name="pooled_unet")
 
 
-def encoder(size: int, num_classes: int, width: int) -> keras.Model:
+def encoder(size: int, num_classes: int, width: int, weights: str | None = None) -> keras.Model:
     _, path = unet_encoder((size, size, 3), None, width=width, norm=NORM)
     inputs = layers.Input((size, size, 3))
     x = path(layers.Rescaling(1 / 255, dtype="float32", name="rescale")(inputs))
@@ -65,10 +67,20 @@ def encoder(size: int, num_classes: int, width: int) -> keras.Model:
     return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name="unet_encoder_classifier")
 
 
+def pretrained_segmenter(size: int, num_classes: int, width: int, weights: str | None) -> keras.Model:
+    return unet_mobilenet_v2(num_classes + 1, (size, size, 3), weights=weights)
+
+
+def pretrained_encoder(size: int, num_classes: int, width: int, weights: str | None) -> keras.Model:
+    return build_classifier(PRETRAINED, num_classes, (size, size, 3), weights=weights, dropout=0.0)
+
+
 ARMS = {
     "S": Arm(segmenter, on_masks=True),
     "C": Arm(pooled_segmenter, on_masks=False),
     "E": Arm(encoder, on_masks=False),
+    "S pretrained": Arm(pretrained_segmenter, on_masks=True),
+    "E pretrained": Arm(pretrained_encoder, on_masks=False),
 }
 
 
@@ -84,6 +96,8 @@ def trained(
     encoder: list[np.ndarray] | None = None,
     frozen: bool = False,
     batch: int = 8,
+    symmetry: str = "d4",
+    weights: str | None = None,
 ) -> tuple[keras.Model, dict]:
     """Train an arm.
 
@@ -97,17 +111,19 @@ def trained(
         balanced: of S: every class of the masks weighs alike, over the training set, in place of every pixel.
         encoder: weights to begin with in the contracting path, from ``encoder_weights``; None: drawn ones.
         frozen: whether the contracting path keeps its weights.
+        symmetry: of the images' variation: none, horizontal or d4.
+        weights: a file of a pretrained encoder's, for the arms that have one.
 
     Returns:
         The network, which the next training of its shape takes over, and its facts: loss, the mean over the last
         training steps; parameters, those that trained; multiply_adds, of one image's forward pass.
     """
     num_classes, kind = int(train.labels.max()) + 1, ARMS[arm]
-    model = fresh(arm, train.images.shape[1], num_classes, width, frozen, seed)
+    model = fresh(arm, train.images.shape[1], num_classes, width, frozen, seed, weights)
     for layer, weights in zip(contracting(model), encoder or [], strict=False):
         layer.set_weights(weights)
     losses, weigh = [], class_weights(train.masks, num_classes + 1) if balanced else np.ones(num_classes + 1)
-    for step, (images, masks, labels) in zip(range(steps), batches(train, seed, batch), strict=False):
+    for step, (images, masks, labels) in zip(range(steps), batches(train, seed, batch, symmetry), strict=False):
         model.optimizer.learning_rate.assign(rate * 0.5 * (1 + math.cos(math.pi * step / steps)))
         target = (masks, pixel_weights(masks, weigh)) if kind.on_masks else (labels, None)
         losses.append(float(model.train_on_batch(images, *target)))
@@ -120,20 +136,22 @@ def trained(
 
 
 @cache
-def compiled(arm: str, size: int, num_classes: int, width: int, frozen: bool) -> keras.Model:
+def compiled(arm: str, size: int, num_classes: int, width: int, frozen: bool, weights: str | None) -> keras.Model:
     """One network for all trainings of its shape: to compile it takes as long as some hundred steps."""
-    model = ARMS[arm].build(size, num_classes, width)
+    model = ARMS[arm].build(size, num_classes, width, weights)
     for layer in contracting(model):
         layer.trainable = not frozen
     model.compile(keras.optimizers.Adam(), loss=ARMS[arm].loss)
     return model
 
 
-def fresh(arm: str, size: int, num_classes: int, width: int, frozen: bool, seed: int) -> keras.Model:
+def fresh(
+    arm: str, size: int, num_classes: int, width: int, frozen: bool, seed: int, weights: str | None = None
+) -> keras.Model:
     """The compiled network with the seed's weights and an optimizer that has not begun."""
-    model = compiled(arm, size, num_classes, width, frozen)
+    model = compiled(arm, size, num_classes, width, frozen, weights)
     keras.utils.set_random_seed(seed)
-    drawn = ARMS[arm].build(size, num_classes, width)
+    drawn = ARMS[arm].build(size, num_classes, width, weights)
     for ours, theirs in zip(model.layers, drawn.layers, strict=True):
         ours.set_weights(theirs.get_weights())
     for variable in model.optimizer.variables:
@@ -166,13 +184,13 @@ def multiply_adds(model: keras.Model) -> int:
     return total
 
 
-def batches(train: Images, seed: int, batch: int) -> Iterator[Images]:
+def batches(train: Images, seed: int, batch: int, symmetry: str = "d4") -> Iterator[Images]:
     """Endless: each image once in every pass, in a drawn order, flipped and turned; the same for every arm."""
-    first = 0
+    first, policy = 0, replace(SYMMETRY, symmetry=symmetry)
     while True:
         places = [place_of(position, seed, len(train.labels)) for position in range(first, first + batch)]
         chosen = [index for _, index in places]
-        drawn = [augment(train.images[i], train.masks[i], (seed, epoch, i), SYMMETRY) for epoch, i in places]
+        drawn = [augment(train.images[i], train.masks[i], (seed, epoch, i), policy) for epoch, i in places]
         images, masks = (np.stack(part) for part in zip(*drawn, strict=True))
         yield Images(images, masks, train.labels[chosen])
         first += batch
@@ -212,6 +230,21 @@ def few_pixels(masks: np.ndarray, count: int, seed: int) -> np.ndarray:
         on_ground = max(count - len(target), min(count // 2 + (count % 2) * (odd == 0), len(ground)))
         for places in (ground[:on_ground], target[: count - on_ground]):
             kept[i].flat[places] = mask.flat[places]
+    return kept
+
+
+def clicks(train: Images, on: int, off: int | None, seed: int) -> np.ndarray:
+    """Masks with ``on`` labelled pixels of the image's class and ``off`` of all else, void elsewhere.
+
+    off: None: all. Of either as many as there are. Drawn once, for each image by its place, so that fewer pixels are
+    among more.
+    """
+    kept = np.full_like(train.masks, VOID)
+    for i, (mask, label) in enumerate(zip(train.masks, train.labels, strict=True)):
+        rng, target = np.random.default_rng([seed, i]), mask == label + 1
+        for places, count in ((target, on), (~target & (mask != VOID), off)):
+            chosen = rng.permutation(np.flatnonzero(places))[:count]
+            kept[i].flat[chosen] = mask.flat[chosen]
     return kept
 
 

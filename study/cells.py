@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -22,6 +22,7 @@ from zipfile import BadZipFile
 import numpy as np
 from tqdm import tqdm
 
+from data_pipeline.command import UserError
 from data_pipeline.files import write_atomically, write_json
 
 from .own import Own, part_of
@@ -30,7 +31,14 @@ from .scenes import Images, Knobs, place_elsewhere, scene
 CODE = 2  # raised whenever the same spec may give other numbers
 TRAIN, TEST = 0, 1  # parts of a world
 BATCH = 8
-LATER = {"elsewhere": False}  # younger than kept cells: fields that with these values are in no id
+LATER = {  # fields that are younger than kept cells: with these values they are in no id
+    "elsewhere": False,
+    "on_target": None,
+    "off_target": None,
+    "weights": "",
+    "symmetry": "d4",
+    "one_out": False,
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ class Spec:
     frozen: whether that path keeps its weights.
     tests: images of the test set.
     elsewhere: of S, whether its masks are a disc of the marker's size at a random place, in place of the target.
+    on_target, off_target: labelled pixels of the image's class, and of all else; None: all of both.
+    weights: SHA-256 of a pretrained encoder's file, which ``keep_weights`` has put into the folder.
     """
 
     arm: str
@@ -62,6 +72,9 @@ class Spec:
     frozen: bool = False
     tests: int = 1000
     elsewhere: bool = False
+    on_target: int | None = None
+    off_target: int | None = None
+    weights: str = ""
 
     @property
     def id(self) -> str:
@@ -70,8 +83,17 @@ class Spec:
 
     def told(self) -> dict:
         """As JSON holds it, without younger fields that say nothing."""
-        fields = asdict(self) | {"start": self.start.told() if self.start else None}
-        return {name: value for name, value in fields.items() if name not in LATER or value != LATER[name]}
+        return told(self)
+
+
+def told(record) -> dict:
+    """A dataclass and those in it as dictionaries, without younger fields that say nothing (LATER)."""
+    fields = {field: getattr(record, field) for field in record.__dataclass_fields__}
+    return {
+        name: told(value) if is_dataclass(value) else value
+        for name, value in fields.items()
+        if name not in LATER or value != LATER[name]
+    }
 
 
 def path_of(folder: Path, spec: Spec) -> Path:
@@ -108,12 +130,14 @@ def compute(spec: Spec, folder: Path) -> dict:
 
 def train(spec: Spec, folder: Path):
     """The cell's network and its facts."""
-    from .arms import few_pixels, trained
+    from .arms import clicks, few_pixels, trained
 
     every = spec.knobs.pool if isinstance(spec.knobs, Own) else spec.steps * BATCH
     images = draw(spec, TRAIN, spec.count or every, spec.knobs.rho, folder)
     if spec.pixels is not None:
         images = images._replace(masks=few_pixels(images.masks, spec.pixels, spec.seed))
+    if spec.on_target is not None:
+        images = images._replace(masks=clicks(images, spec.on_target, spec.off_target, spec.seed))
     return trained(
         spec.arm,
         images,
@@ -125,7 +149,30 @@ def train(spec: Spec, folder: Path):
         encoder=encoder_of(spec.start, folder) if spec.start else None,
         frozen=spec.frozen,
         batch=BATCH,
+        symmetry=spec.knobs.symmetry if isinstance(spec.knobs, Own) else "d4",
+        weights=str(weights_of(folder, spec.weights)) if spec.weights else None,
     )
+
+
+def weights_of(folder: Path, fingerprint: str) -> Path:
+    return Path(folder) / f"encoder-{fingerprint[:16]}.weights.h5"
+
+
+def keep_weights(path: Path, folder: Path) -> str:
+    """Copy a pretrained encoder's file into the study's folder, so that its cells can be trained anywhere; its SHA-256.
+
+    Raises:
+        UserError: where it cannot be read.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"--weights {path} cannot be read ({error.strerror})") from None
+    fingerprint = hashlib.sha256(content).hexdigest()
+    if not weights_of(folder, fingerprint).exists():
+        with write_atomically(weights_of(folder, fingerprint)) as temporary:
+            temporary.write_bytes(content)
+    return fingerprint
 
 
 def encoder_of(parent: Spec, folder: Path) -> list[list[np.ndarray]]:
@@ -223,7 +270,8 @@ def progress(specs: list[Spec]) -> Iterator[Callable[[Spec], None]]:
 
 def cost(spec: Spec) -> float:
     """What a cell takes, in steps of U-Net with width 8 at 48 × 48 pixels: measured on a CPU, roughly."""
-    step = (spec.width / 8) ** 1.5 * (spec.knobs.size / 48) ** 2 * (0.5 if spec.arm == "E" else 1)
+    arm = {"E": 0.5, "S pretrained": 6.0, "E pretrained": 3.0}.get(spec.arm, 1.0)
+    step = (spec.width / 8) ** 1.5 * (spec.knobs.size / 48) ** 2 * arm
     drawn = 0.05 * spec.tests * (3 if spec.knobs.rho else 1) + (0.5 * spec.steps if spec.count == 0 else 0)
     return spec.steps * step + drawn * (spec.knobs.size / 48) ** 2
 

@@ -32,3 +32,36 @@ def cells_of_arms(arms: dict[str, dict], settings: Settings, seed: int) -> dict[
 
 
 pointing = partial(cells_of_arms, POINTING)
+
+STARTS = ("", " pretrained")  # of an arm's name
+CLICKS = {"1 click": (1, 0), "16 clicks": (8, 8)}  # labelled pixels of the image's class, and beside it
+
+
+def cells_of_own(settings: Settings, seed: int) -> dict[str, Spec]:
+    """Of a user's images: labels, clicks and masks, from scratch and, with a weights file, from a pretrained encoder.
+
+    Labels with every number of images, so that it can be read off how many of them a mask is worth; masks too where
+    ``settings.pixels`` asks for it.
+    """
+    cells = {}
+    for start in STARTS if settings.weights else STARTS[:1]:
+        labels = Spec(
+            f"E{start}",
+            seed,
+            settings.count,
+            settings.steps,
+            settings.rates[f"labels{start}"],
+            settings.knobs,
+            settings.width,
+            tests=settings.tests,
+            weights=settings.weights if start else "",
+        )
+        masks = replace(labels, arm=f"S{start}", rate=settings.rates[f"masks{start}"], balanced=True)
+        cells |= {f"labels{start}": labels, f"masks{start}": masks}
+        cells |= {f"labels{start} of {count}": replace(labels, count=count) for count in settings.counts}
+        cells |= {
+            f"{words}{start}": replace(masks, on_target=on, off_target=off) for words, (on, off) in CLICKS.items()
+        }
+        if settings.pixels:
+            cells |= {f"masks{start} of {count}": replace(masks, count=count) for count in settings.counts}
+    return cells

@@ -57,12 +57,13 @@ class Worth:
     high_bound: str = ""
 
 
-def worth(masks: np.ndarray, labels: dict[int, np.ndarray], count: int) -> Worth | None:
+def worth(masks: np.ndarray, labels: dict[int, np.ndarray], count: int, overlap: float = 0.0) -> Worth | None:
     """N_labels / N_masks at the same score; its interval from seeds drawn with replacement.
 
     Args:
         masks: float (seeds,), the scores with ``count`` masks.
         labels: numbers of labels → float (seeds,), the scores with so many.
+        overlap: as in ``effect``; the interval is wider by as much, on the scale of factors.
 
     Returns:
         The number that is read off the labels' mean curve, made to rise, straight between its points over the
@@ -83,7 +84,16 @@ def worth(masks: np.ndarray, labels: dict[int, np.ndarray], count: int) -> Worth
         return Worth(*read(seeds))
     rng = np.random.default_rng(0)
     again = sorted(read(rng.choice(seeds, len(seeds))) for _ in range(RESAMPLES))
-    (low, low_bound), (high, high_bound) = (
-        again[round(share * (RESAMPLES - 1))] for share in (LEVEL / 2, 1 - LEVEL / 2)
+    value, bound = read(seeds)
+    wider = np.sqrt(1 + overlap * len(seeds))
+    ends = [again[round(share * (RESAMPLES - 1))] for share in (LEVEL / 2, 1 - LEVEL / 2)]
+    low, high = (value * (end / value) ** wider for end, _ in ends)
+    least, most = counts[0] / count, counts[-1] / count
+    return Worth(
+        value,
+        bound,
+        max(low, least),
+        min(high, most),
+        "at most " if low < least else ends[0][1],
+        "at least " if high > most else ends[1][1],
     )
-    return Worth(*read(seeds), low, high, low_bound, high_bound)

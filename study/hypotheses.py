@@ -37,6 +37,7 @@ class Settings:
 
     rates: of "S", "C", "E", and of "S" and "E" where they begin with another's encoder, "S moved" and "E moved".
     count: images at which the hypotheses are put, N*. counts, widths, pixels: what is tried beside.
+    weights: SHA-256 of a pretrained encoder's file.
     """
 
     knobs: Knobs | Own
@@ -49,6 +50,7 @@ class Settings:
     counts: tuple[int, ...] = (8, 32, 64, 128)
     widths: tuple[int, ...] = (4, 16)
     pixels: tuple[int, ...] = (FEW, 4, SOME, 64)
+    weights: str = ""
 
 
 def cells_of(settings: Settings, seed: int) -> dict[str, Spec]:

@@ -97,20 +97,21 @@ def run_grid(
     ranges: how far above chance the best arm comes; the contrast asks nothing where none learns its world.
     """
     grid, lower, higher, scores = list(GRID), list(LOWER), list(HIGHER), {}
+    arms = [name for name in settings.rates if name in cells(settings, seeds[0])]
     while True:
         run_cells(folder, [spec for rate in grid for spec in tried(settings, cells, rate, seeds)], jobs, **how)
-        for arm in settings.rates:
+        for arm in arms:
             for rate in grid:
                 specs = [cells(at_rate(settings, rate), seed)[arm] for seed in seeds]
                 scores[f"{arm} {rate:g}"] = [accuracy_of(folder, spec) for spec in specs]
-        best = {arm: max(grid, key=lambda rate: np.mean(scores[f"{arm} {rate:g}"])) for arm in settings.rates}
+        best = {arm: max(grid, key=lambda rate: np.mean(scores[f"{arm} {rate:g}"])) for arm in arms}
         more = [ends.pop(0) for end, ends in ((grid[0], lower), (grid[-1], higher)) if end in best.values() and ends]
         if not more:
             break
         grid = sorted([*grid, *more])
     top = max(np.mean(scores[f"{arm} {rate:g}"]) for arm, rate in best.items())
     chance = 1 / settings.knobs.num_classes
-    return Pilot(replace(settings, rates=best), scores, {"best arm": float(top - chance)})
+    return Pilot(replace(settings, rates=settings.rates | best), scores, {"best arm": float(top - chance)})
 
 
 def at_rate(settings: Settings, rate: float) -> Settings:
@@ -119,7 +120,8 @@ def at_rate(settings: Settings, rate: float) -> Settings:
 
 def tried(settings: Settings, cells: Cells, rate: float, seeds: tuple[int, ...]) -> list[Spec]:
     """Every arm with one rate."""
-    return [spec for seed in seeds for spec in cells(at_rate(settings, rate), seed).values()]
+    made = (cells(at_rate(settings, rate), seed) for seed in seeds)
+    return [spec for each in made for name, spec in each.items() if name in settings.rates]
 
 
 def grid_plan(settings: Settings, cells: Cells, seeds: tuple[int, ...] = SEEDS) -> dict:

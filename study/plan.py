@@ -9,8 +9,8 @@ from pathlib import Path
 from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 
-from .cells import CODE, Spec
-from .contrasts import POINTING, pointing
+from .cells import CODE, Spec, told
+from .contrasts import POINTING, cells_of_own, pointing
 from .hypotheses import (
     ENOUGH,
     FIRST_EDITION,
@@ -23,13 +23,12 @@ from .hypotheses import (
     Settings,
     cells_of,
 )
-from .own import TESTED, Own
+from .own import LEAST_GROUPS, TESTED, Own
 from .pilot import Pilot, grid_plan
 from .scenes import Knobs
 from .verdicts import LEVEL, SMALLEST
 
 RULES = 1  # raised whenever the same cells may give other verdicts
-LEAST_GROUPS = 6  # of a user's own images, for splits that differ
 PILOTS = Path(__file__).parent / "pilots"  # of the presets' own worlds
 PLANS = Path(__file__).parent / "plans"  # written before their cells were trained
 
@@ -71,8 +70,14 @@ LARGE = Settings(
     pixels=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 STEPS = 300  # of the contrasts of single reasons
-OF_OWN = ("H6a", "H6b", "H1", "H2")  # what a user's folder can be asked
 FIRST = ("H6a", "H6b", "H2", "H4")
+OF_PEOPLE = replace(  # a user's own images, in place of the knobs; rates: of the drawn world's pilot
+    USUAL,
+    rates={"masks": 0.01, "labels": 0.001, "masks pretrained": 0.001, "labels pretrained": 0.001},
+    steps=400,
+    widths=(),
+    pixels=(),
+)
 PRESETS = {
     "smoke": Preset(replace(USUAL, count=16, steps=30, width=4, tests=100), seeds=1, names=FIRST, tuned=False),
     "small": Preset(USUAL, seeds=12, names=FIRST),
@@ -96,6 +101,13 @@ PRESETS = {
         cells=pointing,
         first=36,
         grid=True,
+    ),
+    "smoke own": Preset(
+        replace(OF_PEOPLE, steps=30, width=4), seeds=1, names=(), wide=True, tuned=False, cells=cells_of_own
+    ),
+    "small own": Preset(OF_PEOPLE, seeds=6, names=(), wide=True, cells=cells_of_own),
+    "medium own": Preset(
+        replace(OF_PEOPLE, steps=800, pixels=USUAL.pixels), seeds=12, names=(), wide=True, cells=cells_of_own
     ),
 }
 
@@ -136,7 +148,7 @@ class Plan:
         margins = {"enough": ENOUGH, "left": LEFT, "off_the_floor": OFF_THE_FLOOR, "shift": SHIFT}
         margins |= {"least_range": LEAST_RANGE, "level": LEVEL, "smallest": SMALLEST}
         fixed = {"code": CODE, "rules": RULES, "margins": margins, "contrasts": contrasts}
-        return {**fixed, **asdict(self), "cells": cells}
+        return {**fixed, **told(self), "cells": cells}
 
     def cells(self) -> dict[int, dict[str, Spec]]:
         needed, cells = set().union(*(one.cells for one in self.hypotheses)), PRESETS[self.preset].cells
@@ -152,8 +164,11 @@ def make_plan(
     names: tuple[str, ...] = (),
     own: Own | None = None,
     seeds: tuple[int, ...] | None = None,
+    weights: str = "",
 ) -> Plan:
     """The folder's plan; a new one where it has none.
+
+    Of a user's own images it is that of the preset "NAME own", whose seeds are the groups where there are few.
 
     Args:
         folder: of the study.
@@ -161,17 +176,25 @@ def make_plan(
         names: of the hypotheses, a part of the preset's; (): all of them, and what is shown beside.
         own: a user's images, in place of scenes; of those alone, some hypotheses cannot be asked.
         seeds: others than the preset's, for a replication.
+        weights: SHA-256 of a pretrained encoder's file that the folder holds.
 
     Raises:
         UserError: for a folder with another plan, an unknown hypothesis, a world that no pilot found fit.
     """
+    if own:
+        preset = f"{preset} own"
+        seeds = tuple(range(own.groups)) if own.one_out else seeds
+    if preset not in PRESETS:
+        raise UserError(f"--preset {preset.removesuffix(' own')} has no study of your own images; small or medium has")
     chosen = PRESETS[preset]
-    able = tuple(name for name in chosen.names if own is None or name in OF_OWN)
+    able = chosen.names
     unknown = [name for name in names if name not in able]
     if unknown:
-        raise UserError(f"--hypothesis {','.join(unknown)}: {preset} has {', '.join(able)}")
-    settings = settings_of_pilot(folder, preset, own) if chosen.tuned else chosen.base
-    settings = with_own(settings, own) if own else settings
+        raise UserError(f"--hypothesis {','.join(unknown)}: {preset} has {', '.join(able) or 'none'}")
+    if own:
+        settings = replace(with_own(rates_of_own(folder, chosen.base, own), own), weights=weights)
+    else:
+        settings = settings_of_pilot(folder, preset) if chosen.tuned else chosen.base
     wanted = tuple(name for name in able if name in names or not names)
     plan = Plan(preset, settings, seeds or chosen.usual_seeds, wanted, chosen.wide and not names)
     path = Path(folder) / "plan.json"
@@ -227,13 +250,31 @@ def write_pilot(folder: Path, pilot: Pilot) -> None:
     write_json(Path(folder) / "pilot.json", {"fit": pilot.fit, **asdict(pilot)})
 
 
+def rates_of_own(folder: Path, base: Settings, own: Own) -> Settings:
+    """With the learning rates of the folder's own pilot, where it has one.
+
+    Raises:
+        UserError: where that was of other images.
+    """
+    path = Path(folder) / "pilot.json"
+    if not path.exists():
+        return base
+    try:
+        found = settings_from(read_json(path)["settings"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no pilot's file ({error}); remove it, or run the pilot again") from None
+    if found.knobs != own:
+        raise UserError(f"{path} tuned other images; remove it, or name another --out")
+    return replace(base, rates=base.rates | found.rates)
+
+
 def write_grid_plan(folder: Path, preset: str) -> None:
     """What the pilot of a contrast will try, before it does."""
     chosen = PRESETS[preset]
     write_json(Path(folder) / "pilot-plan.json", grid_plan(chosen.base, chosen.cells))
 
 
-def settings_of_pilot(folder: Path, preset: str, own: Own | None = None) -> Settings:
+def settings_of_pilot(folder: Path, preset: str) -> Settings:
     """Of the folder's own pilot, else of the one that comes with the preset's world.
 
     Raises:
@@ -249,8 +290,7 @@ def settings_of_pilot(folder: Path, preset: str, own: Own | None = None) -> Sett
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is no pilot's file ({error}); remove it, or run the pilot again") from None
     base = PRESETS[preset].base
-    wanted = with_own(base, own) if own and path == own_pilot else base
-    if replace(settings, rates=wanted.rates, balanced=wanted.balanced) != wanted:
+    if replace(settings, rates=base.rates, balanced=base.balanced) != base:
         raise UserError(f"{path} tuned another world or other images than {preset}'s; remove it, or name another --out")
     if not fit:
         told = ", ".join(f"{arm} {value:.2f}" for arm, value in ranges.items())

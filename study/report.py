@@ -57,6 +57,8 @@ def write_report(folder: Path) -> list[str]:
     """
     folder = Path(folder)
     study = load(folder)
+    if study.plan.preset.endswith(" own"):
+        return write_advice(folder, study)
     said, flips = findings(study), found.false_verdicts(study)
     write_json(folder / DATA, {**told(study, said, flips), "sittings": sittings(folder)})
     figures = draw_figures(study, said, folder / "figures")
@@ -75,6 +77,17 @@ def write_report(folder: Path) -> list[str]:
     settled = {one.hypothesis.name: settled_by(one) for one in said}
     lines = [text for one in said for text in (line(one), "     " + settled[one.hypothesis.name]) if text.strip()]
     return [*lines, f"plan {plan.hash[:12]}, {len(plan.seeds)} seeds. Next: open {folder / PAGE}"]
+
+
+def write_advice(folder: Path, study: Study) -> list[str]:
+    """The page of a user's own images; what to print."""
+    from .advice import facts, headline_of, sections_of
+
+    write_json(folder / DATA, {**told(study, [], None), "sittings": sittings(folder)})
+    advice = headline_of(study)
+    parts = sections_of(study, folder / "figures")
+    write_page(folder / PAGE, "Is it worth drawing masks?", advice, not study.plan.inferential, facts(study), parts)
+    return [advice, f"plan {study.plan.hash[:12]}. Next: open {folder / PAGE}"]
 
 
 @contextmanager

@@ -54,6 +54,9 @@ def test_every_field_of_a_spec_is_part_of_its_name():
         "frozen": True,
         "tests": 44,
         "elsewhere": True,
+        "on_target": 1,
+        "off_target": 0,
+        "weights": "a1",
     }
     assert set(changed) == set(SPEC.__dataclass_fields__)
     names = {SPEC.id, *(replace(SPEC, **{name: value}).id for name, value in changed.items())}
