@@ -110,7 +110,9 @@ def damaged_json(text: str, rng: random.Random) -> bytes:
     value = json.loads(text)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         places = list(nodes(value))
-        *above, last = rng.choice(places[1:]) if len(places) > 1 else (0,)
+        if len(places) == 1:
+            break
+        *above, last = rng.choice(places[1:])
         inside = value
         for key in above:
             inside = inside[key]
