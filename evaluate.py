@@ -55,7 +55,6 @@ def evaluate_run(path: Path, config: EvaluateConfig) -> None:
 
 def evaluate_classifier(run, config: EvaluateConfig) -> None:
     """A classifier's run and a split → runs/NAME/evaluation/SPLIT/, or --out."""
-    from data_pipeline.files import read_json
     from data_pipeline.outputs import replace_folder
     from engine.reporting.class_report import write_class_report
     from engine.scoring.classifier_scores import look_at_photos, results_of, table, write_evaluation
@@ -78,7 +77,6 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
         results = results_of(found, about)
         write_evaluation(folder, found, results)
         write_class_report(folder / "report.html", run, found, results, facts, photos)
-    results = read_json(target / "metrics.json")
     print(
         f"{name}, {len(photos)} images\n{table(results)}\n\n{verdict(results).text}\nReport: {target / 'report.html'}"
     )
@@ -165,12 +163,12 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
     with replace_folder(target, WRITTEN) as folder:
         found = look(read, answer, beside, data.pairs(), data.encoding, run.scale, folder, config.split_touching)
         album = Album(data.pairs(), run.encoding, run.scale, read, lambda stem: folder / "predictions" / f"{stem}.png")
-        write_all(folder, title, found, data.encoding, about, facts, album, run.path / "history.csv")
-    print_scores(target)
+        results = write_all(folder, title, found, data.encoding, about, facts, album, run.path / "history.csv")
+    print_scores(target, results)
 
 
-def write_all(folder: Path, title: str, found, encoding, about: dict, facts: list[str], album, history=None) -> None:
-    """metrics.json, the tables and report.html."""
+def write_all(folder: Path, title: str, found, encoding, about: dict, facts: list[str], album, history=None) -> dict:
+    """Write metrics.json, the tables and report.html; return what metrics.json holds."""
     from engine.reporting.report import write_report
     from engine.scoring.evaluation import results_of, write_evaluation
 
@@ -183,13 +181,12 @@ def write_all(folder: Path, title: str, found, encoding, about: dict, facts: lis
     if about.get("test_openings"):
         facts.append(opened_words(about["test_openings"]))
     write_report(folder / "report.html", title, found, results, facts, album, history)
+    return results
 
 
-def print_scores(target: Path) -> None:
-    from data_pipeline.files import read_json
+def print_scores(target: Path, results: dict) -> None:
     from engine.scoring.scores import show, table, verdict
 
-    results = read_json(target / "metrics.json")
     print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
     for kind, words in (("gain", "over"), ("ceiling", "against")):
         for name, one in results.get(kind, {}).items():
@@ -271,8 +268,8 @@ def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
     from engine import schema
     from engine.scoring.evaluation import COUNTS_FILE
 
-    void = schema.read(folder / "metrics.json", schema.METRICS).get("void", ())
-    if not all(value in void for value in config.void):
+    known = schema.read(folder / "metrics.json", schema.METRICS).get("void", ())
+    if config.void and (run.classifies or any(run.encoding.grey_in_json(value) not in known for value in config.void)):
         return True
     made = (folder / COUNTS_FILE).stat().st_mtime
     files = [path for pair in run.split.part("all") for path in pair.files]
@@ -285,32 +282,32 @@ def compare_runs(config: EvaluateConfig) -> None:
     from data_pipeline.outputs import new_folder
     from engine.comparing.across_tasks import costs, curves, print_costs, same_decision
     from engine.comparing.compare import (
-        OF_LABELS,
         classifies,
         compare,
-        measure_of,
         on_the_same_images,
         read_candidate,
         sentences,
+        task_of,
     )
     from engine.reporting.report import write_comparison
     from engine.scoring.scores import brackets, show
+    from engine.scoring.task import LABELS
 
     folders = {name: evaluation_folder(path, config) for name, path in names_of(config.runs).items()}
     found = [read_candidate(name, folder) for name, folder in folders.items()]
     rows = costs(found, folders)
     if len({classifies(one) for one in found}) > 1:
         found = same_decision(found, folders)
-        measure = OF_LABELS
+        task = LABELS
     else:
-        measure = measure_of(found)
+        task = task_of(found)
     found = on_the_same_images(found, config.group_by)
-    results = compare(found, measure) | {"costs": rows, "curves": curves(found, rows, measure)}
+    results = compare(found, task) | {"costs": rows, "curves": curves(found, rows, task)}
     with new_folder(config.out) as folder:
         write_json(folder / "compare.json", results)
         write_comparison(folder / "report.html", results)
     print_costs(rows)
-    score, words = measure.name, measure.words
+    score, words = task.score, task.words
     for name, one in results["networks"].items():
         print(f"{name}: {words} {show(one[score])}{brackets(one[f'{score}_ci95'])}")
     print("\n".join(sentences(results)))
@@ -415,8 +412,8 @@ def pool_folds(config: EvaluateConfig) -> None:
         "intervals are over images; they do not say how far networks of other folds would differ",
     ]
     with new_folder(config.out) as folder:
-        write_all(folder, f"{len(runs)} folds", found, first.encoding, about, facts, album)
-    print_scores(config.out)
+        results = write_all(folder, f"{len(runs)} folds", found, first.encoding, about, facts, album)
+    print_scores(config.out, results)
 
 
 def referee(config: EvaluateConfig) -> None:
@@ -439,8 +436,8 @@ def referee(config: EvaluateConfig) -> None:
         album = Album(
             case.pairs, case.encoding, PICTURES, case.read, lambda stem: folder / "predictions" / f"{stem}.png"
         )
-        write_all(folder, config.predictions.name, found, case.encoding, about, facts, album)
-    print_scores(config.out)
+        results = write_all(folder, config.predictions.name, found, case.encoding, about, facts, album)
+    print_scores(config.out, results)
     print(f"To compare with a run: python evaluate.py RUN {shlex.quote(str(config.out))} --compare --out DIR")
 
 

@@ -50,6 +50,12 @@ def place_of(position: int, seed: int, count: int) -> tuple[int, int]:
     return epoch, int(permutation(seed, epoch, count)[place])
 
 
+def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[str]:
+    """Names of the images of some samples, by the first one's number."""
+    count = len(loader.pairs)
+    return [loader.pairs[place_of(number, seed, count)[1]].image.name for number in range(first, first + many)]
+
+
 def training_batches(
     load: Loader, policy: Policy, weigh: Weigh, *, seed: int, batch_size: int, start: int = 0
 ) -> tf.data.Dataset:

@@ -75,6 +75,14 @@ class Encoding:
         """A value on disk in words: 7, or (128, 64, 128)."""
         return str(unpack(value)) if self.is_color else str(value)
 
+    def in_json(self, value: int) -> int | list[int]:
+        """A value on disk as files for people hold it: 7, or [128, 64, 128]."""
+        return list(unpack(value)) if self.is_color else value
+
+    def grey_in_json(self, grey: int) -> int | list[int]:
+        """A --void in the form of ``in_json``: in masks of colours it is the grey of that level."""
+        return self.in_json(gray_to(grey, self.is_color))
+
     @cached_property
     def index(self) -> dict[int, int]:
         """Value on disk → class index or VOID."""

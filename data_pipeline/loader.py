@@ -22,9 +22,14 @@ unreadable: list[UserError] = []  # what loaders raised: where tf.data calls the
 
 def read_pair(pair: Pair, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
     """Image (H, W, C) as ``read_image`` gives it, and mask uint8 (H, W), classes 0…C−1, void 255."""
+    return read_image(pair.image), read_pair_mask(pair, encoding)
+
+
+def read_pair_mask(pair: Pair, encoding: Encoding) -> np.ndarray:
+    """The mask alone, uint8 (H, W), classes 0…C−1, void 255."""
     if pair.class_masks:
-        return read_image(pair.image), read_class_masks(pair.class_masks, pair.image.stem, encoding)
-    return read_image(pair.image), read_mask(pair.mask, encoding)
+        return read_class_masks(pair.class_masks, pair.image.stem, encoding)
+    return read_mask(pair.mask, encoding)
 
 
 def default_frame(sizes: set[tuple[int, int]]) -> tuple[tuple[int, int], bool]:

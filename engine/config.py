@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -155,6 +155,15 @@ class TrainConfig(Source):
         check_seeds_and_name(self)
         parse_size(self.size)
         return self
+
+    @property
+    def network(self) -> str:
+        return self.model
+
+    @property
+    def default_name(self) -> str:
+        """Name of the run's folder, if the user chose none."""
+        return f"{self.title}-{self.model}"
 
     def replace(self, **changes) -> "TrainConfig":
         return dataclasses.replace(self, **changes)
@@ -324,6 +333,17 @@ class ClassifierConfig(Source):
         check_seeds_and_name(self)
         parse_size(self.size)
         return self
+
+    devices: ClassVar[str] = "one"
+
+    @property
+    def network(self) -> str:
+        return self.backbone
+
+    @property
+    def default_name(self) -> str:
+        """Name of the run's folder, if the user chose none."""
+        return f"{self.title}-{self.backbone}-{self.strategy}"
 
     def replace(self, **changes) -> "ClassifierConfig":
         return dataclasses.replace(self, **changes)

@@ -189,13 +189,13 @@ def copied(base: Path, place: Path) -> Path:
 
 def load() -> None:
     """What every trial needs; nothing is computed, since TensorFlow's threads do not survive a fork."""
+    import engine.training.building as building
     import keras
     import sklearn.ensemble  # noqa: F401
 
     import engine.reporting.report
     import engine.scoring.baselines
     import engine.scoring.methods
-    import engine.training.building as building
     import engine.training.fit  # noqa: F401
 
     def tiny(name, num_classes, shape, **_):

@@ -211,7 +211,7 @@ def test_imagenet_features_tell_clothes_apart_and_shuffled_ones_do_not(tmp_path)
         pytest.skip("needs real data: set MOBILENET_V2_WEIGHTS to a file and CLOTHING_DIR to a folder of folders")
     from data_pipeline.labels import find_photos, first_of_each
     from data_pipeline.loader import PhotoLoader
-    from engine.training.building import features_of
+    from engine.training.classifier import features_of
 
     photos = find_photos(Path(clothing)).photos
     parts = [

@@ -26,6 +26,7 @@ from engine.run import Run, config_from_json, config_json, free_path
 from engine.scoring import baselines as baselines_module
 from engine.scoring.baselines import features, fit_baselines
 from engine.scoring.scores import score, summary
+from engine.scoring.task import MASKS
 from models import MODELS, build_model
 
 BYTES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)
@@ -191,7 +192,7 @@ def test_baselines(tmp_path):
     pairs, _ = find_pairs(folder)
     encoding = inspect(folder, pairs).encoding
     baselines = fit_baselines(fitted_run(pairs[:6], encoding))
-    scored = {name: summary(one, encoding) for name, one in score(baselines, pairs[6:], encoding).items()}
+    scored = {name: summary(one, encoding.names, MASKS) for name, one in score(baselines, pairs[6:], encoding).items()}
     assert list(scored) == ["all_background", "majority_class", "pixel_forest"]
     assert scored["pixel_forest"]["miou"] > 0.9, "these shapes are told by colour"
     background = scored["all_background"]

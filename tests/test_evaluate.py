@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -17,15 +19,21 @@ from PIL import Image
 
 from data_pipeline.command import UserError
 from data_pipeline.data_set import open_dataset
+from data_pipeline.encoding import Encoding
+from data_pipeline.files import write_mask
+from data_pipeline.pairs import Pair
+from data_pipeline.split import Split
 from engine.comparing.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
-from engine.framing import choose_frames
+from engine.reporting.report import Album
 from engine.scoring import confusion
+from engine.scoring.doubts import Doubt
 from engine.scoring.evaluation import Evaluation, alike, neighbours_alike, pool
+from engine.scoring.referee import PICTURES
 from engine.scoring.scores import range_of, verdict
-from evaluate import evaluate
-from models import MODELS
-from train import create_run
+from engine.training import segmenter
+from engine.training.train_run import new_run
+from evaluate import evaluate, outdated
 
 pytestmark = pytest.mark.usefixtures("quick_forest")
 
@@ -45,8 +53,8 @@ def make_run(data, runs_dir, name, slope=0.05, shift=-5.0, **settings):
     """A run's folder as train.py leaves it, around a network that was made by hand."""
     config = TrainConfig(data=data.resolve(), runs_dir=runs_dir, name=name, symmetry="d4", **settings)
     dataset = open_dataset(config, config.split_seed, config.train_count, config.folds, config.fold)
-    (frame,) = choose_frames(config, MODELS["unet"], dataset.sizes)
-    run = create_run(config, dataset, frame)
+    (frame,) = segmenter.frames(config, dataset)
+    run = new_run(config, segmenter, dataset, frame)
     network(slope, shift).save(run.model_path)
     run.resume_path.rmdir()  # its training has ended
     return run.path
@@ -570,3 +578,31 @@ def test_referees_ambiguities_are_refused_or_said(tmp_path, capsys):
             save(tmp_path / f"truth/item{i:02d}_{name}.png", shapes(i)[1])
     with pytest.raises(UserError, match="one file for each class"):
         evaluate(config)
+
+
+def test_a_grey_void_of_colour_masks_is_known_again(tmp_path):
+    """Else --compare would score anew, and count another opening of the test part, each time."""
+    encoding = Encoding(("a", "b"), (0, 0xFF0000), ((0, 0, 0), (255, 0, 0)), void=(0x070707,), is_color=True)
+    run = SimpleNamespace(encoding=encoding, classifies=False, split=Split([], [], [], 0, False))
+    (tmp_path / "counts.npz").touch()
+    (tmp_path / "metrics.json").write_text(json.dumps({"void": [encoding.in_json(value) for value in encoding.void]}))
+    assert not outdated(tmp_path, run, EvaluateConfig(void=(7,)))
+    assert outdated(tmp_path, run, EvaluateConfig(void=(7, 8)))
+
+
+def test_a_suspected_label_is_decoded_once(tmp_path):
+    read = []
+    pair = Pair("a", Path("a.png"), Path("a.png"))
+    image = np.zeros((64, 64, 3), np.uint8)
+    encoding = Encoding(("x", "y"), (0, 1), ((0, 0, 0), (255, 0, 0)))
+    album = Album(
+        [pair],
+        encoding,
+        PICTURES,
+        lambda pair: read.append(pair) or (image, image[..., 0]),
+        lambda stem: tmp_path / "a.png",
+    )
+    write_mask(tmp_path / "a.png", image[..., 0], encoding.colors)
+    doubt = Doubt("a", 0, 0, 8, 8, 0, 1, 64, 0.9, 1.0)
+    found = Evaluation(encoding.names, ["a"], [None], [""], {}, {}, [doubt])
+    assert len(list(album.crops(found))) == len(read) == 1

@@ -107,7 +107,7 @@ def whole(tmp_path_factory):
 def small(tmp_path_factory):
     """The same with a narrow U-Net with dropout; every later training within this process has it too."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("engine.training.building.build_model", partial(build_model, width=4, dropout=0.2))
+        patched.setattr("engine.training.segmenter.build_model", partial(build_model, width=4, dropout=0.2))
         folder = tmp_path_factory.mktemp("small")
         make_folder(folder / "d", 10, size=40)
         train(settings(folder, "whole"))

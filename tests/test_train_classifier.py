@@ -15,15 +15,17 @@ from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
+from data_pipeline.data_set import DataSet
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import write_json, write_mask
 from data_pipeline.scale import Scale
+from data_pipeline.split import Split
 from engine.comparing.across_tasks import as_labels, curves
 from engine.comparing.compare import Candidate
 from engine.config import ClassifierConfig
 from engine.scoring.confusion import confusion_matrix
 from engine.scoring.evaluation import Evaluation
-from engine.training.building import classifier_stages
+from engine.training import classifier
 from engine.training.cost import forget_peak, peak_memory
 from engine.training.resume import save_state
 from models import build_classifier, build_model
@@ -121,11 +123,12 @@ def test_the_peak_of_memory_is_counted_anew():
 
 def test_a_tile_keeps_the_centre_that_names_it(monkeypatch):
     seen = []
-    monkeypatch.setattr("engine.training.building.photo_batches", lambda loader, policy, **_: seen.append(policy))
-    monkeypatch.setattr("engine.training.building.held_out_photos", lambda *_: None)
+    monkeypatch.setattr("engine.training.classifier.photo_batches", lambda loader, policy, **_: seen.append(policy))
+    monkeypatch.setattr("engine.training.classifier.held_out_photos", lambda *_: None)
     for tile in (None, 32):
         config = ClassifierConfig(strategy="scratch", size="32x32", augment="strong", tile=tile)
-        classifier_stages(config, None, None, None, Scale("uint8", (0,) * 3, (255,) * 3))[0].batches(0)
+        dataset = DataSet(config, [], [], split=Split([], [], [], 0, False), scale=Scale("uint8", (0,) * 3, (255,) * 3))
+        classifier.stages(config, dataset, None, classifier.frames(config, dataset))[0].batches(0)
     assert (seen[0].shift, seen[0].elastic) == (0.2, 0.04) and (seen[1].shift, seen[1].elastic) == (0, 0)
     assert seen[1].rotation == seen[0].rotation
 
@@ -224,7 +227,7 @@ def test_cached_features_train_the_same_head(folder, monkeypatch):
     """Without augmentation, the head learns the same from features that are kept as from images."""
     for name, cache in (("kept", True), ("asked", False)):
         config = settings(folder, name, strategy="frozen", augment="none", symmetry="none", cache_features=cache)
-        monkeypatch.setattr("engine.training.building.build_classifier", partial(build_classifier, dropout=0.0))
+        monkeypatch.setattr("engine.training.classifier.build_classifier", partial(build_classifier, dropout=0.0))
         train(config)
     kept, asked = (history(folder / f"runs/{name}") for name in ("kept", "asked"))
     for one, other in zip(kept, asked, strict=True):

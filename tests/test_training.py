@@ -16,9 +16,9 @@ from conftest import ROOT, make_folder, run_script
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import RECIPES, TrainConfig, recipe_config, recipe_named
+from engine.scoring.task import MASKS
 from engine.training.fit import Recorder, Stage, collapsed, is_over, jit_compile, score_of
 from engine.training.optimizers import learning_rate, make_optimizer, swap_averages
-from engine.training.task import segmentation
 from train import train
 
 pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")
@@ -124,8 +124,8 @@ def test_mixed_float16_scales_its_loss():
 
 
 def test_a_stage_is_over_when_it_is_full_or_in_vain():
-    stage = Stage(epochs=6, steps_per_epoch=1, batches=None, samples=None, optimizer=None, validation=None)
-    task = segmentation("ce")
+    stage = Stage(6, 1, batches=None, samples=None, optimizer=None, loss=None, validation=None)
+    task = MASKS
 
     def over(*scores, patience=2):
         return is_over([score_of({"val_miou": score}, task) for score in scores], stage, patience)
@@ -215,19 +215,19 @@ def test_lack_of_memory_ends_in_what_to_try(tmp_path, monkeypatch):
 
 def recorder_of(rows: list[dict], stage: Stage) -> Recorder:
     """A recorder of two classes in its first batch; ``rows`` grow as history.csv does."""
-    recorder = Recorder(None, None, rows, 0, stage, segmentation("ce"), ("a", "b"), TrainConfig())
+    recorder = Recorder(None, None, rows, 0, stage, MASKS, ("a", "b"), TrainConfig())
     recorder.on_train_begin()
     recorder.on_train_batch_end(0, {"loss": 1.0, "miou": 0.5})
     return recorder
 
 
 ROW = dict.fromkeys(("loss", "miou", "val_loss", "val_miou"), 0.5) | {"epoch": 1, "step": 1, "seconds": 1.0}
-NINE_EPOCHS = Stage(epochs=9, steps_per_epoch=1, batches=None, samples=None, optimizer=None, validation=None)
+NINE_EPOCHS = Stage(9, 1, batches=None, samples=None, optimizer=None, loss=None, validation=None)
 
 
 def test_a_collapsed_network_is_told_aloud(capsys):
     alone = ROW | {"val_iou_sky": 0.8, "val_iou_car": 0.0, "val_iou_sign": float("nan")}
-    task = segmentation("ce")
+    task = MASKS
     assert collapsed(alone, task) and not collapsed(alone | {"val_iou_car": 0.01}, task)
     for history in ([alone] * 3, [alone, alone | {"val_iou_car": 0.1}, alone], [alone] * 2):
         rows = []
@@ -249,7 +249,6 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from engine.config import TrainConfig
 from train import train
-import train as script
 folder = Path(sys.argv[1])
 for devices in ("one", "all"):
     train(TrainConfig(
@@ -289,8 +288,8 @@ def test_the_time_left_leaves_out_what_compiling_took(capsys, monkeypatch):
     rows = []
     recorder = recorder_of(rows, replace(NINE_EPOCHS, epochs=4, steps_per_epoch=50))
     rows.append(ROW | {"step": 50, "seconds": 900.0, "val_iou_a": 0.5, "val_iou_b": 0.5})
-    recorder.report(np.eye(2))
-    assert "15.0 min, about 5.0 min left" in capsys.readouterr().out  # 150 steps of 2 s
+    recorder.report(np.eye(2), kept=True)
+    assert "15.0 min, about 5.0 min left  kept\n" in capsys.readouterr().out  # 150 steps of 2 s
 
 
 def test_auto_compiles_what_is_long_enough_to_earn_it_back():
@@ -313,7 +312,7 @@ def test_xla_and_16_bits_train_and_go_on(tmp_path, monkeypatch, capsys, settings
             patched.setattr(
                 "engine.training.fit.is_over", lambda scores, stage, patience: len(scores) >= 2
             )  # cut short
-            patched.setattr("train.report", lambda run, config: interrupt())
+            patched.setattr("engine.training.segmenter.first_score", lambda run, config: interrupt())
             with pytest.raises(KeyboardInterrupt):
                 train(TrainConfig(name="cut", **tiny, **settings))
         train(TrainConfig(resume=tmp_path / "cut"))

@@ -13,10 +13,11 @@ from engine import schema
 from engine.run import Run
 from engine.scoring.classifier_scores import one_hot
 from engine.scoring.intervals import by_group, interval
-from engine.scoring.scores import HEADLINES, bounds, brackets, number, show, unit_of
+from engine.scoring.scores import bounds, brackets, number, show, unit_of
+from engine.scoring.task import LABELS, TASKS, Task
 from engine.training.cost import COST
 
-from .compare import OF_LABELS, Candidate, Measure, by_method, classifies, measure_of, truths
+from .compare import Candidate, by_method, classifies, task_of, truths
 
 COUNTS = ("train_count", "train_per_class", "data")  # in which the runs of one curve may differ
 
@@ -28,17 +29,17 @@ def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:
         path = folders[one.name].resolve().parent.parent / COST
         if not one.settings or not path.is_file():
             continue
-        measure = measure_of([one])
+        task = task_of([one])
         groups = one.found.groups
-        ends = interval(by_group(one.matrices, groups), measure.of, unit=unit_of(groups))
+        ends = interval(by_group(one.matrices, groups), task.of, unit=unit_of(groups))
         rows.append(
             {
                 "name": one.name,
                 "task": one.settings.get("strategy", "masks"),
                 "network": one.settings.get("backbone") or one.settings["model"],
                 **schema.read(path, schema.COST),
-                "score": measure.name,
-                "value": number(measure.of(one.matrices.sum(0))),
+                "score": task.score,
+                "value": number(task.of(one.matrices.sum(0))),
                 "value_ci95": bounds(ends),
                 "value_ci95_note": ends.note or None,
             }
@@ -117,7 +118,7 @@ def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> 
     return int(mask[row, column])
 
 
-def curves(candidates: list[Candidate], rows: list[dict], measure: Measure = OF_LABELS) -> dict[str, list[dict]]:
+def curves(candidates: list[Candidate], rows: list[dict], task: Task = LABELS) -> dict[str, list[dict]]:
     """Method → its runs with different numbers of training images: images, score. Empty without such numbers."""
     images = {row["name"]: row["images"] for row in rows}
     known = [one for one in candidates if one.name in images]
@@ -126,7 +127,7 @@ def curves(candidates: list[Candidate], rows: list[dict], measure: Measure = OF_
     alike = [replace(one, settings={k: v for k, v in one.settings.items() if k not in COUNTS}) for one in known]
     return {
         name: sorted(
-            ({"images": images[one.name], "score": number(measure.of(one.matrices.sum(0)))} for one in members),
+            ({"images": images[one.name], "score": number(task.of(one.matrices.sum(0)))} for one in members),
             key=lambda point: point["images"],
         )
         for name, members in by_method(alike, every_run=True).items()
@@ -157,5 +158,5 @@ def in_words(row: dict) -> dict[str, str]:
         "steps": f"{row['steps']:,}",
         "minutes": f"{row['seconds'] / 60:.1f}, {row['seconds_per_epoch']:.0f} s an epoch",
         "memory": f"{row['peak_memory_bytes'] / 2**20:,.0f}" if row["peak_memory_bytes"] else "–",
-        "score": f"{HEADLINES[row['score']]} {show(row['value'])}{brackets(ends)}",
+        "score": f"{TASKS[row['score']].words} {show(row['value'])}{brackets(ends)}",
     }

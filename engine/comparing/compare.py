@@ -1,6 +1,5 @@
 """Several networks on the same images: which differences are more than chance."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from data_pipeline.findings import some
 from data_pipeline.pairs import Pair, group
 from engine import schema
 from engine.run import Run
-from engine.scoring import confusion
 from engine.scoring.evaluation import Evaluation, alike
 from engine.scoring.intervals import (
     LEAST_SEEDS,
@@ -22,37 +20,13 @@ from engine.scoring.intervals import (
     holm,
     interval,
 )
-from engine.scoring.scores import HEADLINES, bounds, number, show, unit_of, with_range
+from engine.scoring.scores import bounds, number, show, unit_of, with_range
+from engine.scoring.task import LABELS, MASKS, TASKS, Task
 
 LEVEL = 0.05  # of the adjusted p-values
 NO_SUCH = {"strategy": "masks"}  # what a setting that a run does not have is called
 # Settings that two runs of one method may differ in; the frame follows from the others.
 NO_METHOD = ("name", "seed", "runs_dir", "deterministic", "frame")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is compared: a score of confusion matrices, by way of what it needs of each of them.
-
-    name, of_class: as metrics.json calls the score, and that of each class.
-    """
-
-    name: str
-    needs: Callable[[np.ndarray], np.ndarray]
-    score: Callable[[np.ndarray], np.ndarray]
-    of_class: str
-    by_class: Callable[[np.ndarray], np.ndarray]
-
-    @property
-    def words(self) -> str:
-        return HEADLINES[self.name]
-
-    def of(self, matrices: np.ndarray) -> np.ndarray:
-        return self.score(self.needs(matrices))
-
-
-OF_MASKS = Measure("miou", confusion.overlaps, confusion.mean_iou_of, "iou", confusion.iou)
-OF_LABELS = Measure("accuracy", confusion.right_and_all, confusion.accuracy_of, "recall", confusion.recall)
 
 
 @dataclass(frozen=True)
@@ -81,9 +55,9 @@ def read_candidate(name: str, folder: Path) -> Candidate:
     return Candidate(name, found, run.config | {"data": data, "tta": made.get("tta", "none")})
 
 
-def measure_of(candidates: list[Candidate]) -> Measure:
+def task_of(candidates: list[Candidate]) -> Task:
     """What candidates of one kind are compared by."""
-    return OF_LABELS if classifies(candidates[0]) else OF_MASKS
+    return LABELS if classifies(candidates[0]) else MASKS
 
 
 def classifies(candidate: Candidate) -> bool:
@@ -145,47 +119,47 @@ def regroup(found: Evaluation, group_by: str) -> Evaluation:
     return replace(found, groups=[pair.group for pair in pairs])
 
 
-def compare(candidates: list[Candidate], measure: Measure = OF_MASKS) -> dict:
+def compare(candidates: list[Candidate], task: Task = MASKS) -> dict:
     """compare.json: each network's score, each one's difference from the first, and what can be said of methods."""
     groups, unit = candidates[0].found.groups, unit_of(candidates[0].found.groups)
     units = [by_group(one.matrices, groups) for one in candidates]
-    scores = [measure.of(one.sum(0)) for one in units]
-    ranges = [interval(one, measure.of, unit=unit) for one in units]
+    scores = [task.of(one.sum(0)) for one in units]
+    ranges = [interval(one, task.of, unit=unit) for one in units]
     first, *others = candidates
-    needed = list(map(measure.needs, units))
+    needed = list(map(task.needs, units))
     found = [
-        unless_alike(difference(needed[0], one, measure.score, unit=unit), [first], [each], measure)
+        unless_alike(difference(needed[0], one, task.of_needs, unit=unit), [first], [each], task)
         for one, each in zip(needed[1:], others, strict=True)
     ]
     return {
-        "score": measure.name,
-        "of_class": measure.of_class,
+        "score": task.score,
+        "of_class": task.class_score,
         "first": first.name,
         "unit": unit,
         "num_images": len(groups),
         "num_units": len(units[0]),
         "networks": {
             one.name: {
-                measure.name: number(score),
-                f"{measure.name}_ci95": bounds(ends),
-                f"{measure.name}_ci95_note": ends.note or None,
-                measure.of_class: dict(
-                    zip(one.found.names, map(number, measure.by_class(one.matrices.sum(0))), strict=True)
+                task.score: number(score),
+                f"{task.score}_ci95": bounds(ends),
+                f"{task.score}_ci95_note": ends.note or None,
+                task.class_score: dict(
+                    zip(one.found.names, map(number, task.of_classes(one.matrices.sum(0))), strict=True)
                 ),
             }
             for one, score, ends in zip(candidates, scores, ranges, strict=True)
         },
-        "differences": described([one.name for one in others], found, measure),
-        "methods": compare_methods(candidates, groups, unit, measure),
+        "differences": described([one.name for one in others], found, task),
+        "methods": compare_methods(candidates, groups, unit, task),
     }
 
 
-def described(names: list[str], found: list[Difference], measure: Measure) -> dict[str, dict]:
+def described(names: list[str], found: list[Difference], task: Task) -> dict[str, dict]:
     """JSON's form of differences from one first; the p-values of all are Holm's family."""
     told = [i for i, one in enumerate(found) if one.p is not None]
     adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
     return {
-        name: with_range(measure.name, one)
+        name: with_range(task.score, one)
         | {
             "p": one.p,
             "p_holm": adjusted.get(i),
@@ -195,10 +169,10 @@ def described(names: list[str], found: list[Difference], measure: Measure) -> di
     }
 
 
-def unless_alike(found: Difference, first: list[Candidate], second: list[Candidate], measure: Measure) -> Difference:
+def unless_alike(found: Difference, first: list[Candidate], second: list[Candidate], task: Task) -> Difference:
     """A difference without its interval where images of neighbouring names differ alike: their number then misleads."""
     seen = first[0].found
-    means = [np.mean([measure.of(one.matrices) for one in runs], 0) for runs in (first, second)]
+    means = [np.mean([task.of(one.matrices) for one in runs], 0) for runs in (first, second)]
     labels = truths(first[0]) if classifies(first[0]) else None
     correlation = None if any(seen.groups) else alike(seen.stems, means[1] - means[0], labels)
     if correlation is None:
@@ -210,9 +184,7 @@ def unless_alike(found: Difference, first: list[Candidate], second: list[Candida
     return Difference(found.value, None, None, None, note)
 
 
-def compare_methods(
-    candidates: list[Candidate], groups: list[str | None], unit: str, measure: Measure = OF_MASKS
-) -> dict:
+def compare_methods(candidates: list[Candidate], groups: list[str | None], unit: str, task: Task = MASKS) -> dict:
     """Runs that differ in their seed alone are one method; methods are compared from LEAST_SEEDS seeds each."""
     methods = by_method(candidates)
     ready = {name: members for name, members in methods.items() if len(members) >= LEAST_SEEDS}
@@ -224,20 +196,20 @@ def compare_methods(
         )
         return {"note": note, "seeds": counted, "differences": {}}
     stacked = {
-        name: np.stack([measure.needs(by_group(one.matrices, groups)) for one in members])
+        name: np.stack([task.needs(by_group(one.matrices, groups)) for one in members])
         for name, members in ready.items()
     }
     first, *others = stacked
     found = [
         unless_alike(
-            difference_of_methods(stacked[first], stacked[name], measure.score, unit=unit),
+            difference_of_methods(stacked[first], stacked[name], task.of_needs, unit=unit),
             ready[first],
             ready[name],
-            measure,
+            task,
         )
         for name in others
     ]
-    return {"note": None, "first": first, "seeds": counted, "differences": described(others, found, measure)}
+    return {"note": None, "first": first, "seeds": counted, "differences": described(others, found, task)}
 
 
 def by_method(candidates: list[Candidate], every_run: bool = False) -> dict[str, list[Candidate]]:
@@ -305,7 +277,7 @@ def sentences(results: dict) -> list[str]:
 
 
 def sentence(first: str, name: str, one: dict, score: str = "miou") -> str:
-    value, words = one[score], HEADLINES[score]
+    value, words = one[score], TASKS[score].words
     if one[f"{score}_ci95"] is None:
         reason = one[f"{score}_ci95_note"]
         return f"{name} less {first}: {words} {show(value, '+.3f')}; whether that is chance cannot be said ({reason})."

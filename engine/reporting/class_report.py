@@ -9,9 +9,10 @@ import numpy as np
 from data_pipeline.encoding import default_color
 from data_pipeline.labels import Photo
 from engine.run import Run
-from engine.scoring.classifier_scores import OVERALL, activation_maps
+from engine.scoring.classifier_scores import activation_maps
 from engine.scoring.evaluation import Evaluation
 from engine.scoring.scores import verdict
+from engine.scoring.task import LABELS
 
 from .page import Gallery, Picture, Section, Table, small, write_page
 from .report import MOST_IMAGES, calibration, cell, confusions, signed, training
@@ -49,7 +50,7 @@ def beside(results: dict) -> Section:
     """The network and what it must beat."""
     tops = [name for name in results if name.startswith("top_")]
     head = ["", "accuracy", "its lead", "balanced accuracy", "macro-F1", *(name.replace("_", "-") for name in tops)]
-    rest = [name for name in OVERALL if name != "accuracy"]
+    rest = [name for name in LABELS.overall if name != "accuracy"]
     rows = [["network", cell(results, "accuracy"), None, *(cell(results, name) for name in rest + tops)]]
     for name, one in results["baselines"].items():
         ahead = signed(one["lead"], "accuracy")

@@ -17,7 +17,8 @@ from engine.scoring import confusion
 from engine.scoring.boundaries import tolerance
 from engine.scoring.doubts import Doubt
 from engine.scoring.evaluation import Evaluation, shown
-from engine.scoring.scores import HEADLINES, UNITS, score_name, verdict
+from engine.scoring.scores import verdict
+from engine.scoring.task import TASKS, task_of
 
 from . import plots
 from .page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
@@ -67,12 +68,13 @@ class Album:
     def crops(self, found: Evaluation) -> Iterator[Picture]:
         """Suspected label errors, the likeliest first."""
         for one in found.doubts[:MOST_CROPS]:
-            part = around(one, self.open(one.stem)[1].shape)
+            opened = self.open(one.stem)
+            part = around(one, opened[1].shape)
             note = (
                 f"label {found.names[one.truth]}, network {found.names[one.prediction]} "
                 f"({one.confidence:.0%} sure), {one.pixels} pixels"
             )
-            arrays = (np.ascontiguousarray(array[part]) for array in self.open(one.stem))
+            arrays = (np.ascontiguousarray(array[part]) for array in opened)
             yield Picture(one.stem, {}, *small(*arrays), note)
 
 
@@ -183,7 +185,7 @@ def confusions(results: dict, found: Evaluation) -> Section:
     wrong = np.nan_to_num(confusion.ratio(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape)))
     np.fill_diagonal(wrong, 0)
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
-    units = f"{UNITS[score_name(results)]}s"
+    units = f"{task_of(results).unit}s"
     said = f"Confusion matrix: the share of each true class's {units} that went to each predicted class."
     if wrong.any():
         true, taken = found.names[row], found.names[column]
@@ -201,7 +203,7 @@ def calibration(results: dict) -> list[Section]:
         f"Reliability: how often the network is right where it says how sure it is. Expected calibration error "
         f"{results['ece']:.3f} (0: its probabilities can be taken at their word)."
     )
-    drawn = plots.reliability(results["reliability"], f"{UNITS[score_name(results)]}s")
+    drawn = plots.reliability(results["reliability"], f"{task_of(results).unit}s")
     return [Section("Calibration", plots=[Plot(drawn, said, said)])]
 
 
@@ -209,9 +211,9 @@ def training(history: Path | None) -> list[Section]:
     rows = read_history(history) if history is not None and history.is_file() else []
     if not rows:
         return []
-    score = score_name(rows[0])
-    said = f"Loss and {HEADLINES[score]} over {rows[-1]['step']:.0f} steps, training and validation."
-    return [Section("Training", plots=[Plot(plots.curves(rows, score, HEADLINES[score]), said, said)])]
+    score, words = task_of(rows[0]).score, task_of(rows[0]).words
+    said = f"Loss and {words} over {rows[-1]['step']:.0f} steps, training and validation."
+    return [Section("Training", plots=[Plot(plots.curves(rows, score, words), said, said)])]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -272,7 +274,7 @@ def write_comparison(path: Path, results: dict) -> None:
     """The page of compare.json."""
     networks, differences = results["networks"], results["differences"]
     first, unit = results["first"], results["unit"]
-    score, words = results["score"], HEADLINES[results["score"]]
+    score, words = results["score"], TASKS[results["score"]].words
     rows = [[name, cell(one, score), *difference_cells(differences.get(name), score)] for name, one in networks.items()]
     head = ["network", words, f"{words} less that of {first}", "p", "p (Holm)"]
     ends = [one[f"{score}_ci95"] or [None, None] for one in differences.values()]
@@ -317,7 +319,7 @@ def cost_section(rows: list[dict]) -> list[Section]:
             row["name"],
             row["task"],
             row["network"],
-            *(cell(row, "value") if row["score"] == score else None for score in HEADLINES),
+            *(cell(row, "value") if row["score"] == score else None for score in TASKS),
             row["images"],
             ", ".join(f"{bits:,.1f} ({kind})" for kind, bits in row["label_bits_per_image"].items()),
         ]
@@ -336,7 +338,9 @@ def cost_section(rows: list[dict]) -> list[Section]:
         for row in rows
     ]
     tables = [
-        Table(["run", "task", "network", *HEADLINES.values(), "images", "bits of a label"], scores),
+        Table(
+            ["run", "task", "network", *(task.words for task in TASKS.values()), "images", "bits of a label"], scores
+        ),
         Table(["run", "weights trained", "of all", "steps", "minutes", "seconds an epoch", "memory, MiB"], took),
     ]
     devices = ", ".join(dict.fromkeys(row["device"] for row in rows))
@@ -374,7 +378,7 @@ def signed(one: dict, score: str = "miou") -> str | Cell | None:
 def method_section(methods: dict, score: str) -> list[Section]:
     if methods["note"]:
         return []
-    head = ["method", "seeds", f"{HEADLINES[score]} less that of {methods['first']}", "p", "p (Holm)"]
+    head = ["method", "seeds", f"{TASKS[score].words} less that of {methods['first']}", "p", "p (Holm)"]
     differences = methods["differences"]
     rows = [[name, seeds, *difference_cells(differences.get(name), score)] for name, seeds in methods["seeds"].items()]
     text = ["Means over seeds; the intervals hold the scatter of seeds and of images."]

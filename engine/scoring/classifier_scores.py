@@ -14,18 +14,11 @@ from data_pipeline.loader import PhotoLoader, resize_image
 from engine.predictor import softmax
 from engine.run import Run
 
-from . import calibration, confusion
+from . import calibration
 from .evaluation import Evaluation, alike
-from .intervals import by_group, difference, interval
-from .scores import bounds, brackets, number, show, unit_of, with_range
+from .scores import brackets, judge, number, show
+from .task import LABELS
 
-OVERALL = {
-    "accuracy": confusion.pixel_accuracy,
-    "balanced_accuracy": confusion.balanced_accuracy,
-    "macro_f1": confusion.macro_f1,
-}
-BY_CLASS = {"recall": confusion.recall, "precision": confusion.precision, "f1": confusion.dice}
-WITH_INTERVAL = ("recall", "f1")  # of the scores by class
 TOP = (3, 5)  # the true class among so many likeliest ones, where there are more classes
 THUMBNAIL = 6  # pixels of each side that the colour-only baseline sees of an image
 LEVELS = 8  # of a colour's histogram
@@ -116,55 +109,15 @@ def results_of(found: Evaluation, about: dict) -> dict:
         found: of ``look_at_photos``.
         about: the head: which split of which data.
     """
-    matrices, groups, names = found.counts["confusion"], found.groups, found.names
-    unit, units = unit_of(groups), by_group(found.counts["confusion"], groups)
-    accuracy = OVERALL["accuracy"]
-    baselines = {}
-    for name, one in found.beside.get("baselines", {}).items():
-        ahead = difference(by_group(one, groups), units, accuracy, unit=unit)
-        baselines[name] = summary(one, names) | {"lead": with_range("accuracy", ahead) | {"p": ahead.p}}
-    right = accuracy(matrices)
+    matrices, groups = found.counts["confusion"], found.groups
     return {
         **about,
         "num_images": len(found.stems),
-        "unit": unit,
-        "num_units": len(units),
-        **summary(matrices, names),
-        **error_bars(matrices, groups, names),
+        **judge(matrices, found.beside, groups, found.names, LABELS),
         **top(found),
-        "confusion": matrices.sum(0).tolist(),
-        "images_with": dict(zip(names, matrices.sum((0, 2)).tolist(), strict=True)),
-        "baselines": baselines,
-        "neighbours_alike": None if any(groups) else alike(found.stems, right, matrices.sum(2).argmax(1)),
+        "neighbours_alike": None if any(groups) else alike(found.stems, LABELS.of(matrices), matrices.sum(2).argmax(1)),
         **certainty(found),
     }
-
-
-def summary(matrices: np.ndarray, names: tuple[str, ...]) -> dict:
-    """The scores without error bars; None where a class does not occur."""
-    pooled = matrices.sum(0)
-    found = {name: number(statistic(pooled)) for name, statistic in OVERALL.items()}
-    for name, statistic in BY_CLASS.items():
-        found[name] = dict(zip(names, map(number, statistic(pooled)), strict=True))
-    return found
-
-
-def error_bars(matrices: np.ndarray, groups: list[str | None], names: tuple[str, ...]) -> dict:
-    """``<score>_ci95`` and ``<score>_ci95_note``: 95% intervals over images, or groups, or None with the reason."""
-    unit, units = unit_of(groups), by_group(matrices, groups)
-    holders = matrices.sum((0, 2))
-    bars = {}
-    for name, statistic in OVERALL.items():
-        one = interval(units, statistic, unit=unit)
-        bars |= {f"{name}_ci95": bounds(one), f"{name}_ci95_note": one.note or None}
-    for name in WITH_INTERVAL:
-        each = [
-            interval(units, lambda m, c=c, name=name: BY_CLASS[name](m)[..., c], holders=int(holders[c]), unit=unit)
-            for c in range(len(names))
-        ]
-        bars[f"{name}_ci95"] = dict(zip(names, map(bounds, each), strict=True))
-        bars[f"{name}_ci95_note"] = dict(zip(names, (one.note or None for one in each), strict=True))
-    return bars
 
 
 def top(found: Evaluation) -> dict[str, float]:

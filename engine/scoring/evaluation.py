@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import Encoding, unpack
+from data_pipeline.encoding import Encoding
 from data_pipeline.files import (
     MAX_PIXELS,
     refuse_special,
@@ -28,8 +28,8 @@ from engine.pictures import panel
 
 from . import boundaries, calibration, confusion, objects
 from .doubts import Doubt, doubts, rank, uncertainty
-from .intervals import by_group
-from .scores import REDUCTION, by_class, judge, lead, number, summary, unit_of
+from .scores import REDUCTION, by_class, judge, number
+from .task import MASKS
 
 COUNTS_FILE = "counts.npz"
 WRITTEN = (  # what an evaluation's folder holds, so that a later one may replace it
@@ -238,27 +238,16 @@ def results_of(found: Evaluation, encoding: Encoding, about: dict) -> dict:
         encoding: of the masks.
         about: the head: which split of which data, and how the answers were made.
     """
-    matrices = found.counts["confusion"]
-    scores = judge(matrices, found.beside.get("baselines", {}), found.groups, encoding)
-    units = by_group(matrices, found.groups)
-    others = {
-        kind: {
-            name: summary(one, encoding) | {"lead": lead(by_group(one, found.groups), units, unit_of(found.groups))}
-            for name, one in ways.items()
-        }
-        for kind, ways in found.beside.items()
-        if kind != "baselines"
-    }
+    scores = judge(found.counts["confusion"], found.beside, found.groups, encoding.names, MASKS)
     return {
         **about,
         "num_images": len(found.stems),
         "resolution": RESOLUTION,
         "reduction": REDUCTION,
         "boundary_f1_tolerance": "0.75% of the image's diagonal, 1 pixel at least",
-        "void": [unpack(value) if encoding.is_color else value for value in encoding.void],
+        "void": [encoding.in_json(value) for value in encoding.void],
         **scores,
         "neighbours_alike": neighbours_alike(found),
-        **others,
         **outlines(found.counts, encoding),
         **certainty(found.counts),
     }
@@ -303,7 +292,7 @@ def outlines(counts: dict[str, np.ndarray], encoding: Encoding) -> dict:
         "surface_distance": confusion.mean_of_known(counts["average"].T),
         "object_f1": by_object,
     }
-    found = {name: by_class(value, encoding) for name, value in values.items()}
+    found = {name: by_class(value, encoding.names) for name, value in values.items()}
     found |= {f"mean_{name}": number(confusion.mean_of_known(value)) for name, value in values.items()}
     measured = (~np.isnan(counts["hausdorff95"])).sum(0)
     return found | {"distance_images": dict(zip(encoding.names, measured.tolist(), strict=True))}

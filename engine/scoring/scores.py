@@ -15,23 +15,11 @@ from data_pipeline.pairs import Pair
 
 from . import confusion
 from .intervals import Difference, by_group, difference, interval
+from .task import MASKS, Task, task_of
 
+Beside = dict[str, dict[str, np.ndarray]]
+PER_IMAGE = "per_image_miou"  # the mean of the images' own mIoU, of masks alone
 REDUCTION = "pooled: intersections and unions are summed over all images of the split, then divided"
-OVERALL = {
-    "miou": confusion.mean_iou,
-    "pixel_accuracy": confusion.pixel_accuracy,
-    "balanced_accuracy": confusion.balanced_accuracy,
-}
-BY_CLASS = {
-    "iou": confusion.iou,
-    "dice": confusion.dice,
-    "precision": confusion.precision,
-    "recall": confusion.recall,
-}
-WITH_INTERVAL = ("iou", "dice")  # of the scores by class
-HEADLINES = {"miou": "mIoU", "accuracy": "accuracy"}  # the score of masks, and that of labels; in words
-OF_CLASS = {"miou": "iou", "accuracy": "recall"}  # the score of each class beside it
-UNITS = {"miou": "pixel", "accuracy": "image"}  # what is right or wrong
 BASELINES = {  # what the verdict calls them
     "all_background": "calling everything background",
     "majority_class": "calling everything the most frequent class",
@@ -53,63 +41,63 @@ def score(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding) -> d
     return {name: np.stack(matrices) for name, matrices in found.items()}
 
 
-def judge(model: np.ndarray, baselines: dict[str, np.ndarray], groups: list[str | None], encoding: Encoding) -> dict:
-    """A network's scores with their error bars, and its baselines' with its lead over each of them.
+def judge(model: np.ndarray, beside: Beside, groups: list[str | None], names: tuple[str, ...], task: Task) -> dict:
+    """A network's scores with their error bars, and those of what stands beside it with the network's lead over each.
 
     Args:
         model: confusion matrices of the network, int64 (N, C, C).
-        baselines: name → those of each baseline, on the same images.
+        beside: kind ("baselines", "gain", "ceiling") → name → those of another way, on the same images.
         groups: of the images; where any has one, groups are what error bars are drawn from.
-        encoding: the classes' names.
+        names: of the classes.
+        task: what is scored.
     """
-    unit = unit_of(groups)
-    units = by_group(model, groups)
-    found = {"unit": unit, "num_units": len(units)} | summary(model, encoding) | error_bars(model, groups, encoding)
-    found["confusion"] = model.sum(0).tolist()
-    found["baselines"] = {
-        name: summary(one, encoding) | {"lead": lead(by_group(one, groups), units, unit)}
-        for name, one in baselines.items()
-    }
+    unit, units = unit_of(groups), by_group(model, groups)
+    found = {"unit": unit, "num_units": len(units)} | summary(model, names, task)
+    found |= error_bars(model, groups, names, task) | {"confusion": model.sum(0).tolist()}
+    for kind, ways in ({"baselines": {}} | beside).items():
+        found[kind] = {
+            name: summary(one, names, task) | {"lead": lead(by_group(one, groups), units, unit, task)}
+            for name, one in ways.items()
+        }
     return found
 
 
-def summary(confusions: np.ndarray, encoding: Encoding) -> dict:
+def summary(confusions: np.ndarray, names: tuple[str, ...], task: Task) -> dict:
     """The scores without error bars; None where a class does not occur."""
     pooled = confusions.sum(0)
-    found = {name: number(statistic(pooled)) for name, statistic in OVERALL.items()}
-    found["per_image_miou"] = number(confusion.mean_of_known(confusion.mean_iou(confusions)))
-    return found | {name: by_class(statistic(pooled), encoding) for name, statistic in BY_CLASS.items()}
+    found = {name: number(statistic(pooled)) for name, statistic in task.overall.items()}
+    if task is MASKS:
+        found[PER_IMAGE] = number(confusion.mean_of_known(task.of(confusions)))
+    return found | {name: by_class(statistic(pooled), names) for name, statistic in task.by_class.items()}
 
 
-def error_bars(confusions: np.ndarray, groups: list[str | None], encoding: Encoding) -> dict:
+def error_bars(confusions: np.ndarray, groups: list[str | None], names: tuple[str, ...], task: Task) -> dict:
     """``<score>_ci95`` and ``<score>_ci95_note``: 95% intervals, or None with the reason."""
-    unit = unit_of(groups)
-    units = by_group(confusions, groups)
-    of_image = confusion.mean_iou(confusions)
-    sums = np.stack([np.nan_to_num(of_image), ~np.isnan(of_image)], axis=-1)
-    found = {name: interval(units, statistic, unit=unit) for name, statistic in OVERALL.items()}
-    found["per_image_miou"] = interval(
-        by_group(sums, groups), lambda s: confusion.ratio(s[..., 0], s[..., 1]), unit=unit
-    )
+    unit, units = unit_of(groups), by_group(confusions, groups)
+    found = {name: interval(units, statistic, unit=unit) for name, statistic in task.overall.items()}
+    if task is MASKS:
+        of_image = task.of(confusions)
+        sums = by_group(np.stack([np.nan_to_num(of_image), ~np.isnan(of_image)], axis=-1), groups)
+        found[PER_IMAGE] = interval(sums, lambda s: confusion.ratio(s[..., 0], s[..., 1]), unit=unit)
     holders = (confusions.sum(-1) > 0).sum(0)
     bars = {}
     for name, one in found.items():
         bars |= {f"{name}_ci95": bounds(one), f"{name}_ci95_note": one.note or None}
-    for name in WITH_INTERVAL:
+    for name in task.with_interval:
+        score = task.by_class[name]
         each = [
-            interval(units, lambda s, c=c, name=name: BY_CLASS[name](s)[..., c], holders=int(holders[c]), unit=unit)
-            for c in range(encoding.num_classes)
+            interval(units, lambda m, c=c, score=score: score(m)[..., c], holders=int(holders[c]), unit=unit)
+            for c in range(len(names))
         ]
-        bars[f"{name}_ci95"] = dict(zip(encoding.names, map(bounds, each), strict=True))
-        bars[f"{name}_ci95_note"] = dict(zip(encoding.names, (one.note or None for one in each), strict=True))
-    bars["images_with"] = dict(zip(encoding.names, holders.tolist(), strict=True))
-    return bars
+        bars[f"{name}_ci95"] = dict(zip(names, map(bounds, each), strict=True))
+        bars[f"{name}_ci95_note"] = dict(zip(names, (one.note or None for one in each), strict=True))
+    return bars | {"images_with": dict(zip(names, holders.tolist(), strict=True))}
 
 
-def lead(baseline: np.ndarray, model: np.ndarray, unit: str) -> dict:
-    """By how much the network's mIoU lies above a baseline's, on the same images."""
-    found = difference(confusion.overlaps(baseline), confusion.overlaps(model), confusion.mean_iou_of, unit=unit)
-    return with_range("miou", found) | {"p": found.p}
+def lead(other: np.ndarray, model: np.ndarray, unit: str, task: Task) -> dict:
+    """By how much the network's score lies above another way's, on the same images."""
+    found = difference(task.needs(other), task.needs(model), task.of_needs, unit=unit)
+    return with_range(task.score, found) | {"p": found.p}
 
 
 def with_range(name: str, found: Difference) -> dict:
@@ -131,8 +119,8 @@ def number(value) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def by_class(values, encoding: Encoding) -> dict[str, float | None]:
-    return {name: number(value) for name, value in zip(encoding.names, values, strict=True)}
+def by_class(values, names: tuple[str, ...]) -> dict[str, float | None]:
+    return {name: number(value) for name, value in zip(names, values, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -141,15 +129,11 @@ class Verdict:
     loud: bool  # the network is not worth having, or cannot be told from what is
 
 
-def score_name(results: dict) -> str:
-    """The name of the score that metrics.json stands for: "miou", or of a classifier "accuracy"."""
-    return next(name for name in HEADLINES if name in results)
-
-
 def verdict(results: dict) -> Verdict:
     """The score of metrics.json beside what it must beat, in words."""
-    score = score_name(results)
-    value, words = results[score], HEADLINES[score]
+    task = task_of(results)
+    score, words = task.score, task.words
+    value = results[score]
     if value is None:
         return Verdict("Nothing to score: not one pixel of these masks is labelled.", True)
     told, range_words = f"{words} {value:.3f}", range_of(results)
@@ -160,12 +144,14 @@ def verdict(results: dict) -> Verdict:
     name = f"{BASELINES.get(strongest, strongest)} ({bar[score]:.3f})"
     if bar["lead"][score] <= 0:
         predicted = [
-            name for name, count in zip(results[OF_CLASS[score]], np.sum(results["confusion"], 0), strict=True) if count
+            name
+            for name, count in zip(results[task.class_score], np.sum(results["confusion"], 0), strict=True)
+            if count
         ]
-        same = f" It calls every {UNITS[score]} {predicted[0]}." if len(predicted) == 1 else ""
+        same = f" It calls every {task.unit} {predicted[0]}." if len(predicted) == 1 else ""
         text = (
             f"NOT BETTER than {name}: {told}.{same} As it stands the network is not worth having: "
-            f"train longer, or look at the images and {'masks' if score == 'miou' else 'labels'}."
+            f"train longer, or look at the images and {task.name}."
         )
         return Verdict(text, True)
     if count := results.get("trained_on"):
@@ -183,7 +169,7 @@ def verdict(results: dict) -> Verdict:
 
 def range_of(results: dict) -> str:
     """Where the true score probably lies, or why that cannot be said."""
-    score = score_name(results)
+    score = task_of(results).score
     ends = results[f"{score}_ci95"]
     if ends is None:
         return f"how far the true value may be from it cannot be said ({results[f'{score}_ci95_note']})"

@@ -9,12 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.encoding import Encoding
 from data_pipeline.files import write_json
-from data_pipeline.label_bits import class_bits, mask_bits
-from data_pipeline.labels import Photo
-from data_pipeline.loader import read_pair
-from data_pipeline.pairs import Pair
 from engine.run import Run, device
 
 COST = "cost.json"
@@ -53,16 +48,6 @@ def write_cost(
             "device": device(devices),
         },
     )
-
-
-def bits_of_masks(pairs: list[Pair], encoding: Encoding) -> dict[str, float]:
-    """Of a mask, at its own resolution: coded without loss, each image's share of the whole part."""
-    return {"mask": mask_bits(read_pair(pair, encoding)[1] for pair in pairs) / len(pairs)}
-
-
-def bits_of_labels(photos: list[Photo], num_classes: int) -> dict[str, float]:
-    """Of a label: log2 of the number of classes, and the entropy of their frequencies."""
-    return class_bits(np.array([photo.label for photo in photos]), num_classes)
 
 
 def forget_peak() -> None:

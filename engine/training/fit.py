@@ -14,13 +14,19 @@ from data_pipeline.files import write_atomically, write_csv
 from engine.config import ClassifierConfig, TrainConfig
 from engine.pictures import plot_curves
 from engine.run import Run
+from engine.scoring.task import Task
 
+from .metrics import METRICS
 from .optimizers import swap_averages
 from .resume import Hopeless, newest_state, restore, save_state, undisturbed
-from .task import Task
 
 Config = TrainConfig | ClassifierConfig
 COMPILED_FROM = 3000  # steps of a stage; what XLA saves in fewer does not pay for compiling (benchmarks/README.md)
+ADVICE = {  # where the network says one class everywhere
+    "masks": "look at the masks (python -m engine.preview), weigh rare classes up (--class-weights "
+    "median_frequency, --loss ce+dice), or try another --learning-rate or --seed",
+    "labels": "look at the images of each class, or try another --learning-rate or --seed",
+}
 COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
 
 
@@ -31,6 +37,7 @@ class Stage:
     batches: the number of the first sample → endless batches, such as (image, mask, weight), from there on.
     samples: the number of the first sample, how many → their images' names.
     optimizer: trainable variables → a built optimizer for this stage's steps.
+    loss: of labels and logits.
     validation: finite batches, the same on every pass.
     trained: the whole network → what is compiled and trained, the same variables: another Model than the network,
         which is saved without what compiling adds.
@@ -41,6 +48,7 @@ class Stage:
     batches: Callable[[int], tf.data.Dataset]
     samples: Callable[[int, int], list[str]]
     optimizer: Callable[[list], keras.optimizers.Optimizer]
+    loss: keras.losses.Loss
     validation: tf.data.Dataset
     trained: Callable[[keras.Model], keras.Model] = lambda network: keras.Model(network.inputs, network.outputs)
 
@@ -59,7 +67,7 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
     Args:
         model: raw pixels → logits.
         stages: one after the other.
-        task: the loss and the score.
+        task: whose score is watched.
         names: of the classes.
         config: optimizer, patience, batch size.
         run: where the files go.
@@ -94,7 +102,14 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
 def columns(task: Task, names: tuple[str, ...]) -> list[str]:
     """Those of history.csv."""
     of_losses = ["loss", task.score, "val_loss", f"val_{task.score}"]
-    return ["epoch", "step", *of_losses, "learning_rate", "seconds", *(f"val_{task.by_class}_{name}" for name in names)]
+    return [
+        "epoch",
+        "step",
+        *of_losses,
+        "learning_rate",
+        "seconds",
+        *(f"val_{task.class_score}_{name}" for name in names),
+    ]
 
 
 def is_over(scores: list[float], stage: Stage, patience: int) -> bool:
@@ -115,7 +130,7 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
         restore(optimizer.variables, optimizer_state)
     trained.compile(
         optimizer=optimizer,
-        loss=recorder.task.loss,
+        loss=stage.loss,
         weighted_metrics=[recorder.metric],
         jit_compile=jit_compile(config.xla, stage.epochs * stage.steps_per_epoch),
     )
@@ -171,7 +186,7 @@ class Recorder(keras.callbacks.Callback):
         super().__init__()
         self.saved, self.run, self.rows, self.first = model, run, rows, first
         self.stage, self.task, self.names, self.config = stage, task, names, config
-        self.metric = task.metric(len(names))
+        self.metric = METRICS[task.score](len(names))
         self.bar = tqdm(
             total=stage.epochs * stage.steps_per_epoch,
             initial=(len(rows) - first) * stage.steps_per_epoch,
@@ -215,15 +230,16 @@ class Recorder(keras.callbacks.Callback):
         confusion = keras.ops.convert_to_numpy(self.metric.confusion)  # of the validation that just ended
         best = max(self.scores(), default=-math.inf)
         self.rows.append(self.row(logs, confusion))
+        kept = self.scores()[-1] > best or not self.run.model_path.exists()
         with undisturbed():
-            if self.scores()[-1] > best or not self.run.model_path.exists():
+            if kept:
                 with write_atomically(self.run.model_path) as temporary:
                     self.saved.save(temporary)
             swap_averages(self.model.optimizer, self.model.trainable_variables)
             write_csv(self.run.path / "history.csv", self.rows)
             plot_curves(self.rows, self.task.score, self.task.words, self.run.path / "curves.png")
             save_state(self.run.resume_path, self.rows, self.saved.variables, self.model.optimizer.variables)
-        self.report(confusion)
+        self.report(confusion, kept)
         self.model.stop_training = is_over(self.scores()[self.first :], self.stage, self.config.patience)
 
     def scores(self) -> list[float]:
@@ -236,11 +252,11 @@ class Recorder(keras.callbacks.Callback):
             *(logs[name] for name in ("loss", self.task.score, "val_loss", f"val_{self.task.score}")),
             float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             round(self.earlier[1] + time.monotonic() - self.started, 1),
-            *self.task.of_class(confusion).tolist(),
+            *self.task.of_classes(confusion).tolist(),
         ]
         return dict(zip(columns(self.task, self.names), values, strict=True))
 
-    def report(self, confusion):
+    def report(self, confusion, kept: bool = False):
         row, done, score, words = self.rows[-1], len(self.rows) - self.first, self.task.score, self.task.words
         timed = (len(self.rows) - self.earlier[0]) * self.stage.steps_per_epoch - 1
         in_each = (time.monotonic() - self.compiled) / max(timed, 1) * self.stage.steps_per_epoch
@@ -249,6 +265,7 @@ class Recorder(keras.callbacks.Callback):
             f"{words} {row[score]:.3f}  val loss {row['val_loss']:.3f}  val {words} {row[f'val_{score}']:.3f}  "
             f"{duration(row['seconds'])}, about {duration(in_each * (self.stage.epochs - done))} left"
         )
+        line += "  kept" if kept else ""
         predicted = confusion.sum(0)
         if (predicted > 0).sum() == 1:
             line += f"  (every {self.task.unit} is predicted as {self.names[int(predicted.argmax())]})"
@@ -256,7 +273,7 @@ class Recorder(keras.callbacks.Callback):
         if len(self.rows) == COLLAPSED_VALIDATIONS and all(collapsed(row, self.task) for row in self.rows):
             self.say(
                 f"WARNING: for {COLLAPSED_VALIDATIONS} validations the network has told no two classes apart. If that "
-                f"stays: {self.task.advice}"
+                f"stays: {ADVICE[self.task.name]}"
             )
 
     def say(self, line: str) -> None:
@@ -265,7 +282,7 @@ class Recorder(keras.callbacks.Callback):
 
 def collapsed(row: dict, task: Task) -> bool:
     """Whether no more than one class of a row of history.csv was ever right."""
-    return sum(value > 0 for name, value in row.items() if name.startswith(f"val_{task.by_class}_")) <= 1
+    return sum(value > 0 for name, value in row.items() if name.startswith(f"val_{task.class_score}_")) <= 1
 
 
 def duration(seconds: float) -> str:

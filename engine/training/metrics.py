@@ -52,3 +52,6 @@ class Accuracy(Confusion):
     def result(self):
         confusion = tf.cast(self.confusion, tf.float64)
         return tf.cast(tf.linalg.trace(confusion) / tf.reduce_sum(confusion), tf.float32)
+
+
+METRICS = {"miou": MeanIoU, "accuracy": Accuracy}  # by a task's score

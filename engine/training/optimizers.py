@@ -7,12 +7,13 @@ from engine.config import TrainConfig
 
 OPTIMIZERS = {
     "adam": lambda config, **shared: keras.optimizers.Adam(**shared),
-    "adamw": lambda config, **shared: keras.optimizers.Adam(**{"weight_decay": 0.01} | shared),
+    "adamw": lambda config, **shared: keras.optimizers.Adam(**shared),
     # ρ and ε as in Lasagne, with which the Tiramisu was trained; there ε stands inside the root, and here too.
     "rmsprop": lambda config, **shared: keras.optimizers.RMSprop(rho=0.9, epsilon=1e-6, **shared),
     "sgd": lambda config, **shared: keras.optimizers.SGD(momentum=config.momentum, **shared),
 }
 
+WEIGHT_DECAY = {"adamw": 0.01}  # by default; the other optimizers have none
 DECAY_PER_PASS = 0.995  # Jégou et al. 2017, section 4.1
 
 
@@ -35,6 +36,11 @@ def learning_rate(config: TrainConfig, steps: int, steps_per_pass: int):
     )
 
 
+def decay_of(config: TrainConfig) -> float:
+    """The weight decay of a configuration: its own, or its optimizer's default."""
+    return WEIGHT_DECAY.get(config.optimizer, 0.0) if config.weight_decay is None else config.weight_decay
+
+
 def make_optimizer(config: TrainConfig, rate, variables) -> keras.optimizers.Optimizer:
     """The optimizer for these trainable variables, built.
 
@@ -42,9 +48,7 @@ def make_optimizer(config: TrainConfig, rate, variables) -> keras.optimizers.Opt
     the scales and offsets of normalisation. With ``config.ema`` it keeps a moving average of the variables
     (``swap_averages``).
     """
-    shared = {"learning_rate": rate, "global_clipnorm": config.clip_norm}
-    if config.weight_decay is not None:
-        shared["weight_decay"] = config.weight_decay or None
+    shared = {"learning_rate": rate, "global_clipnorm": config.clip_norm, "weight_decay": decay_of(config) or None}
     if config.ema is not None:
         shared |= {"use_ema": True, "ema_momentum": config.ema}
     optimizer = OPTIMIZERS[config.optimizer](config, **shared)

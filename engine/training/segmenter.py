@@ -1,0 +1,175 @@
+"""What training does for masks: what the network sees, the network, its batches, its stages and its first score."""
+
+import random
+from functools import partial
+
+import keras
+
+from data_pipeline.augment import Policy, preset
+from data_pipeline.command import UserError
+from data_pipeline.data_set import DataSet
+from data_pipeline.dataset import names_of_samples, training_batches, validation_batches, validation_tiles
+from data_pipeline.findings import print_findings
+from data_pipeline.label_bits import mask_bits
+from data_pipeline.loader import Loader, read_pair_mask
+from data_pipeline.split import Split
+from data_pipeline.weights import pixel_weights
+from engine.config import TrainConfig
+from engine.framing import Frame, choose_frames
+from engine.predictor import Predictor
+from engine.run import Run, dataset_json, device, warn_of_unseen_gpu
+from engine.scoring.baselines import fit_baselines
+from engine.scoring.scores import judge, score, table, verdict
+from engine.scoring.task import MASKS
+from models import MODELS, build_model
+
+from .fit import Stage, epochs_of
+from .losses import PixelLoss
+from .optimizers import learning_rate, make_optimizer
+
+__all__ = ["dataset_json", "first_score", "frames", "label_bits", "network", "print_plan", "stages"]
+
+VALIDATION_TILES = 500
+
+
+def frames(config: TrainConfig, dataset: DataSet) -> list[Frame]:
+    """What the network sees in each stage of training."""
+    return choose_frames(config, MODELS[config.model], dataset.sizes)
+
+
+def samples(config: TrainConfig, dataset: DataSet, frame: Frame) -> tuple[Loader, Policy]:
+    """What a stage's batches are made of: the training pairs, and how each is cut and varied."""
+    policy = preset(config.augment, config.symmetry, frame.tile, frame.margin, dataset.scale)
+    return Loader(dataset.split.train, dataset.encoding, frame.size), policy
+
+
+def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
+    """Build the network that the settings ask for.
+
+    Raises:
+        UserError: for settings that this network or these classes do not have.
+    """
+    spec, num_classes, scale = MODELS[config.model], len(dataset.names), dataset.scale
+    if config.one_logit and num_classes != 2:
+        raise UserError(f"--one-logit is for two classes; this data set has {num_classes}: leave it out")
+    if config.norm is not None and config.norm not in spec.norms:
+        choices = ", ".join(spec.norms) or "no other than its own"
+        raise UserError(f"--norm {config.norm}: {config.model} takes {choices}")
+    if config.weights is not None and not spec.pretrained:
+        pretrained = " or ".join(name for name, spec in MODELS.items() if spec.pretrained)
+        raise UserError(
+            f"--weights {config.weights}: {config.model} is trained from scratch; they are for {pretrained}"
+        )
+    options = dict(spec.norms[config.norm]) if config.norm else {}
+    if spec.pretrained:
+        options["weights"] = config.weights
+    try:
+        return build_model(
+            config.model,
+            1 if config.one_logit else num_classes,
+            (None, None, scale.channels),
+            scale=scale.factor,
+            offset=scale.offset,
+            **options,
+        )
+    except ValueError as error:  # a file of weights that does not fit, images of other channels
+        raise UserError(f"{config.model}: {error}") from None
+
+
+def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: list[Frame]) -> list[Stage]:
+    """Training, and if it is wanted fine-tuning on whole images at a small constant rate."""
+    count = len(dataset.split.train)
+    weights = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
+    weigh = partial(pixel_weights, class_weights=weights, border=config.border_weights)
+    validation = held_out(config, dataset, frames[-1], weigh)
+    loader, _ = samples(config, dataset, frames[0])  # one cache for both stages
+
+    def stage(frame, epochs, steps_per_epoch, rate) -> Stage:
+        _, policy = samples(config, dataset, frame)
+        settings = {"seed": config.seed, "batch_size": config.batch_size}
+        return Stage(
+            epochs,
+            steps_per_epoch,
+            batches=lambda first: training_batches(loader, policy, weigh, **settings, start=first),
+            samples=partial(names_of_samples, loader, config.seed),
+            optimizer=partial(make_optimizer, config, rate),
+            loss=PixelLoss(config.loss),
+            validation=validation,
+        )
+
+    epochs, steps_per_epoch = epochs_of(config.steps, config.steps_per_epoch)
+    rate = learning_rate(config, epochs * steps_per_epoch, steps_per_pass=-(-count // config.batch_size))
+    found = [stage(frames[0], epochs, steps_per_epoch, rate)]
+    if config.finetune_steps:
+        more = epochs_of(config.finetune_steps, config.steps_per_epoch)
+        found.append(stage(frames[-1], *more, config.finetune_rate))
+    return found
+
+
+def held_out(config: TrainConfig, dataset: DataSet, frame: Frame, weigh):
+    """The validation images in tiles of the frame, the same on every pass."""
+    loader = Loader(dataset.split.val, dataset.encoding, frame.size)
+    tiles = thin_out(validation_tiles(loader, frame.tile))
+    return validation_batches(loader, tiles, frame.tile, weigh, margin=frame.margin, batch_size=config.batch_size)
+
+
+def thin_out(tiles: list) -> list:
+    """At most VALIDATION_TILES of them, always the same: a validation must not take longer than training."""
+    if len(tiles) <= VALIDATION_TILES:
+        return tiles
+    print(f"note: validated on {VALIDATION_TILES} of {len(tiles)} tiles; the scores at the end are on all of them")
+    return sorted(random.Random(0).sample(tiles, VALIDATION_TILES))
+
+
+def print_plan(config: TrainConfig, dataset: DataSet, frames: list[Frame]) -> None:
+    """Say what is about to happen, and on what device."""
+    split, scale, frame = dataset.split, dataset.scale, frames[0]
+    epochs, steps = epochs_of(config.steps, config.steps_per_epoch)
+    height, width = frame.tile
+    void = ", ".join(dataset.encoding.show(value) for value in dataset.encoding.void) or "none"
+    seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"
+    print_findings(dataset.findings)
+    if config.symmetry == "d4" and height != width:
+        print("note: frames are not square, so d4 means mirror images and half turns, without quarter turns")
+    if (scale.dtype, scale.channels) != ("uint8", 3):
+        ranges = ", ".join(f"{low:g}…{high:g}" for low, high in zip(scale.low, scale.high, strict=True))
+        print(f"note: {scale.channels} channels of {scale.dtype}, scaled from {ranges} to 0…1")
+    print(
+        f"plan: {len(dataset.inspection.facts)} pairs, {dataset.encoding.num_classes} classes, void {void}; "
+        f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"
+        f"{' (as the data set has it)' if split.fixed else ''}{by_group(split)}; "
+        f"{seen}, augmentation {config.augment}, symmetry {config.symmetry}; "
+        f"{epochs * steps:,} steps of {config.batch_size}, validated every {steps}{second_stage(config, frames)}; "
+        f"on {device(config.devices)}"
+    )
+    warn_of_unseen_gpu()
+
+
+def second_stage(config: TrainConfig, frames: list[Frame]) -> str:
+    if not config.finetune_steps:
+        return ""
+    height, width = frames[-1].tile
+    return f", then {config.finetune_steps:,} on whole images in frames of {height}×{width}"
+
+
+def by_group(split: Split) -> str:
+    groups = {pair.group for pair in split.part("all") if pair.group}
+    return f", {len(groups)} groups kept whole" if groups else ""
+
+
+def label_bits(dataset: DataSet) -> dict[str, float]:
+    """Bits of a training mask, at its own resolution: coded without loss, each image's share of the whole part."""
+    pairs = dataset.split.train
+    return {"mask": mask_bits(read_pair_mask(pair, dataset.encoding) for pair in pairs) / len(pairs)}
+
+
+def first_score(run: Run, config: TrainConfig) -> str:
+    """The best weights' score on the validation images, in words."""
+    predictor = Predictor(run.model(), config.model, run.frame, config.batch_size)
+    scored = score({"model": predictor} | fit_baselines(run), run.split.val, run.encoding)
+    groups = [pair.group for pair in run.split.val]
+    results = judge(scored.pop("model"), {"baselines": scored}, groups, run.encoding.names, MASKS)
+    return (
+        f"Validation, {len(run.split.val)} images, at the masks' own resolution:\n{table(results)}\n\n"
+        f"{verdict(results).text}"
+    )
