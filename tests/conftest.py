@@ -88,7 +88,7 @@ def narrow_networks():
         return build_model(name, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("engine.training.building.build_model", narrow)
+        patched.setattr("engine.training.segmenter.build_model", narrow)
         yield
 
 

@@ -189,20 +189,19 @@ def copied(base: Path, place: Path) -> Path:
 
 def load() -> None:
     """What every trial needs; nothing is computed, since TensorFlow's threads do not survive a fork."""
-    import engine.training.building as building
     import keras
     import sklearn.ensemble  # noqa: F401
 
     import engine.reporting.report
     import engine.scoring.baselines
-    import engine.scoring.methods
-    import engine.training.fit  # noqa: F401
+    import engine.scoring.methods  # noqa: F401
+    from engine.training import segmenter
 
     def tiny(name, num_classes, shape, **_):
         image = keras.Input(shape, name="image")
         return keras.Model(image, keras.layers.Conv2D(num_classes, 1, name="logits")(image), name=name)
 
-    building.build_model = tiny
+    segmenter.build_model = tiny
 
 
 def child(work: Callable[[], None], folder: Path) -> int:

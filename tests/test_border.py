@@ -29,12 +29,13 @@ from engine.config import EvaluateConfig, PredictConfig, TrainConfig
 from engine.framing import Frame
 from engine.run import UNFINISHED, Run, config_from_json, config_json, read_several
 from engine.saved_network import load_network, refuse_other, refuse_strange_objects
+from engine.training import segmenter
 from engine.training.optimizers import make_optimizer
 from engine.training.resume import alone, newest_state, restore, save_state, states
+from engine.training.train_run import new_run
 from evaluate import evaluate
 from models import ENCODERS, MODELS, build_classifier, build_model
 from predict import predict
-from train import create_run
 
 DAMAGES = int(os.environ.get("BORDER_DAMAGES", "150"))
 SEED = int(os.environ.get("BORDER_SEED", "0"))
@@ -61,7 +62,7 @@ def make_run(folder: Path) -> Path:
     """box/run, made as train.py makes it but not trained, with its evaluation; beside it box/d, its data."""
     make_folder(folder / "d", 7, size=16)
     settings = TrainConfig(data=folder / "d", runs_dir=folder, name="run")
-    run = create_run(settings, open_dataset(settings, 0), Frame(None, (16, 16), 0, False))
+    run = new_run(settings, segmenter, open_dataset(settings, 0), Frame(None, (16, 16), 0, False))
     build_model("unet", 2, width=2).save(run.model_path)
     write_json(run.path / "cost.json", COST)
     write_csv(run.path / "history.csv", [dict.fromkeys(COLUMNS, 1)])

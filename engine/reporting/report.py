@@ -222,7 +222,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
         for row in rows:
-            score = next(name for name in (*HEADLINES, "") if name in row or not name)
+            score = next(name for name in (*TASKS, "") if name in row or not name)
             if not {"step", "loss", "val_loss", score, f"val_{score}"} <= row.keys():
                 raise ValueError("a column is missing")
     except (ValueError, TypeError, csv.Error) as error:
