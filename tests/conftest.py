@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores share them best with a thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -139,3 +142,9 @@ def run_process(*arguments, cwd: Path, timeout: int = 300) -> subprocess.Complet
     command = [sys.executable, *first, *map(str, arguments[len(first) :])]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def processor_seconds() -> float:
+    """What the processes that this one started, and that have ended, took of the processor, whatever else ran."""
+    spent = os.times()
+    return spent.children_user + spent.children_system

@@ -230,6 +230,18 @@ def candidates(scatter: float, shift: float, seeds: int = 3, images: int = 40) -
     return made
 
 
+def test_the_report_shows_the_worst_images_first_up_to_a_number(monkeypatch):
+    (found, _) = (one.found for one in candidates(0.0, 0.1, seeds=1))
+    monkeypatch.setattr("engine.reporting.report.MOST_IMAGES", 7)
+    monkeypatch.setattr(
+        Album, "open", lambda self, stem: (np.zeros((4, 4, 3), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2)
+    )
+    shown = list(Album([], Encoding(("a", "b"), (0, 1), ((0, 0, 0), (9, 9, 9))), None, None, None).pictures(found))
+    right = found.counts["confusion"][:, 1, 1]  # the more are right, the better
+    scores = [right[int(picture.stem[1:])] for picture in shown]
+    assert scores == sorted(right)[:7] and scores[0] < scores[-1]
+
+
 def test_methods_are_compared_from_three_seeds_each():
     few = compare(candidates(0.01, 0.1, seeds=2))["methods"]
     assert few["differences"] == {} and "2 of model unet, 2 of model other" in few["note"]

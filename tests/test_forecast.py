@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.comparing.forecast import Forecast, covariance, fit, forecast, log_probability, truncated, words
+from engine.comparing.forecast import (
+    DRIFT,
+    Forecast,
+    covariance,
+    draw_curves,
+    fit,
+    forecast,
+    log_probability,
+    truncated,
+    words,
+)
 
 COUNTS = np.array([7, 14, 28, 56, 112])
 
@@ -52,6 +62,37 @@ def test_curves_of_other_forms_stay_inside(curve):
 def test_far_forecasts_are_less_certain():
     widths = [np.diff(forecast(COUNTS, power_law(COUNTS), at).interval)[0] for at in (224, 448, 896)]
     assert widths[0] < widths[1] < widths[2]
+
+
+def test_the_curve_drifts_beyond_what_was_tried_by_hand(monkeypatch):
+    """A doubling departs by 0.3 of what a doubling gained late, two doublings by √2 times that."""
+    places = np.array([28.0, 112, 224, 448])  # 28 = √(7 · 112): "late" is from there on
+
+    def curves(drift):
+        monkeypatch.setattr("engine.comparing.forecast.DRIFT", drift)
+        return draw_curves(COUNTS.astype(float), power_law(COUNTS, top=0.7), places)[0]
+
+    straight = curves(0.0)
+    departed = (curves(DRIFT) - straight) / ((straight[:, 1] - straight[:, 0]) / 2)[:, None]
+    assert DRIFT == 0.3 and not departed[:, :2].any()
+    np.testing.assert_allclose(departed.std(0)[2:], [0.3, 0.3 * 2**0.5], rtol=0.03)
+
+
+def test_the_gain_is_of_the_curve_and_not_of_one_run():
+    """Of runs that scatter by 0.05, many: the curve is known well, a new run is not."""
+    counts = np.repeat(COUNTS, 12)
+    found = forecast(counts, power_law(counts) + np.random.default_rng(0).normal(0, 0.05, len(counts)))
+    assert np.ptp(found.interval) > 4 * 0.04
+    assert np.ptp(found.gain_interval) < np.ptp(found.interval) / 2
+
+
+def test_runs_on_the_same_masks_share_their_luck():
+    """Four that stray alike may all be lucky; on masks of their own, as near as these get to each other, hardly."""
+    rng = np.random.default_rng(0)
+    strayed = rng.normal(0, 0.02, len(COUNTS)) + rng.normal(0, 0.01, (4, len(COUNTS)))
+    scores = (power_law(COUNTS) + strayed).ravel()
+    same, own = (forecast(np.concatenate([COUNTS * (1 + i * apart) for i in range(4)]), scores) for apart in (0, 0.001))
+    assert same.high[0] - same.low[0] > 1.3 * (own.high[0] - own.low[0])
 
 
 def test_scattered_runs_make_it_less_certain_and_more_of_them_more_certain():

@@ -261,6 +261,24 @@ def test_tiles_hold_every_pixel_once(height, width, size, channels):
     assert (seen == 1).all()
 
 
+def test_tiles_mirror_the_scene_beyond_its_border():
+    image = RNG.integers(0, 256, (20, 31, 3)).astype(np.uint8)
+    mirrored = np.pad(image, ((0, 12), (0, 1), (0, 0)), "reflect")
+    for top, left, part, _ in tiles_of(image, np.zeros((20, 31), np.uint8), 16):
+        assert (part == mirrored[top : top + 16, left : left + 16]).all()
+
+
+def test_tiles_keep_the_part_and_group_of_their_scene(tmp_path):
+    make_folder(tmp_path / "d", 4)
+    rows = [f"images/item00{i}.png,masks/item00{i}.png,{'train' if i else 'test'},flight{i % 2}" for i in range(4)]
+    (tmp_path / "d/pairs.csv").write_text("\n".join(["image,mask,split,group", *rows]))
+    tile(Source(data=tmp_path / "d"), tmp_path / "cut", 20)
+    cut, _ = find_pairs(tmp_path / "cut")
+    known = {(pair.stem[:7], pair.split, pair.group) for pair in cut}
+    assert len(cut) == 16
+    assert known == {(f"item00{i}", "train" if i else "test", f"flight{i % 2}") for i in range(4)}
+
+
 def test_tile_makes_a_data_set_of_groups(tmp_path):
     deep_folder(tmp_path / "scenes", channels=4, count=5)
     done = run_script("-m", "data_pipeline", "tile", "scenes", "cut", "--tile", "20", cwd=tmp_path)

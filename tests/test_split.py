@@ -195,3 +195,12 @@ def test_groups_by_a_regular_expression(tmp_path):
     assert [pair.group for pair in pairs] == [stem[0] for stem in stems(pairs)]
     split = make_split(pairs, everywhere(12), 0)
     assert sorted(len({pair.group for pair in split.part(name)}) for name in ("train", "val", "test")) == [1, 1, 2]
+
+
+def test_folds_share_a_rare_class_evenly():
+    """8 of 40 images hold it: 2 of each of 4 folds."""
+    presence = np.ones((40, 2), bool)
+    presence[:, 1] = np.arange(40) % 5 == 0
+    for seed in range(5):
+        tested = [make_split(pairs_of(40), presence, seed, folds=4, fold=fold).test for fold in range(4)]
+        assert [sum(int(pair.stem[1:]) % 5 == 0 for pair in test) for test in tested] == [2, 2, 2, 2]
