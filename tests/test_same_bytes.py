@@ -13,11 +13,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, make_folder, save
+from conftest import ROOT, save, shapes
 from PIL import Image
 
 import train as segmenter
 import train_classifier as classifier
+from data_pipeline.weights import border_weights
 from engine.config import STRATEGIES, ClassifierConfig, recipe_config
 from engine.training.resume import save_state
 from models import MODELS
@@ -78,14 +79,28 @@ def digest(path: Path) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in weights)).hexdigest()
 
 
+def folder_of_pairs_of_squares(folder: Path) -> Path:
+    """Every other image with two squares, mirror images of each other, the others with none: the other label."""
+    for index in range(12):
+        image, mask = shapes(index, size=40)
+        both = np.maximum(mask, mask[:, ::-1]) if index % 2 else np.zeros_like(mask)
+        save(folder / f"images/item{index:03d}.png", np.where(both[..., None], 200, image % 60).astype(np.uint8))
+        save(folder / f"masks/item{index:03d}.png", both)
+    return folder
+
+
+def test_there_are_gaps_for_border_weights_to_weigh(tmp_path):
+    """Else the trainings below would say nothing of them."""
+    folder = folder_of_pairs_of_squares(tmp_path)
+    masks = [np.asarray(Image.open(path)) for path in sorted((folder / "masks").iterdir())]
+    weighed = [border_weights(mask, num_classes=2).max() > 1 for mask in masks]
+    assert sum(weighed) == 3 and not any(weighed[::2])
+
+
 @pytest.mark.slow
 def test_three_processes_and_one_interrupted_end_with_the_same_weights(tmp_path):
     """Each recipe, border weights, and classifiers of every strategy, which take the default run's weights."""
-    data = make_folder(tmp_path / "d", 12, size=40)
-    for index in range(0, 12, 2):  # without foreground: the classifiers' other class
-        for part in ("images", "masks"):
-            path = data / part / f"item{index:03d}.png"
-            save(path, np.asarray(Image.open(path)) * (part == "images") % 60)
+    data = folder_of_pairs_of_squares(tmp_path / "d")
     ended = []
     for number in range(4):
         arguments = [sys.executable, __file__, str(data), str(tmp_path / f"runs{number}"), str(number)]
