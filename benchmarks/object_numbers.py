@@ -7,10 +7,16 @@ A data set of numbered objects that passes for classes is a silent error; classe
 question. Every kind of both is counted apart.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import tyro
+from tqdm import tqdm
+
+from data_pipeline.object_numbers import measure_regions, numbers_objects
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,16 @@ def blob(rng, side: int, least: float = 0.04, most: float = 0.14, center=None) -
     u = (x - right) * np.cos(turn) + (y - down) * np.sin(turn)
     v = (y - down) * np.cos(turn) - (x - right) * np.sin(turn)
     return (u / long) ** 2 + (v / short) ** 2 < 1
+
+
+def fibre(rng, side: int) -> np.ndarray:
+    """A line of some width, bool (side, side)."""
+    canvas = np.zeros((side, side), np.uint8)
+    down, right = rng.uniform(0, side, 2)
+    turn, length = rng.uniform(0, np.pi), rng.uniform(0.2, 0.6) * side
+    end = (int(right + length * np.cos(turn)), int(down + length * np.sin(turn)))
+    cv2.line(canvas, (int(right), int(down)), end, 1, int(rng.integers(2, 5)))
+    return canvas > 0
 
 
 def picture(rng, labels: np.ndarray, tones: np.ndarray, noise: float, shade: float) -> np.ndarray:
@@ -100,25 +116,27 @@ NUMBERINGS: dict[str, Callable] = {
     "tens, shuffled": numbers_by_tens,
     "on through all images": numbers_painted,  # shifted in ``draw_objects``
     "followed through a film": numbers_painted,  # drawn by ``draw_film``
+    "followed, frames in disorder": numbers_painted,
+    "fibres that cross": numbers_shuffled,
 }
 
 
 def draw_objects(rng, kind: str) -> Drawn:
     """Images of 3 to 60 objects each, numbered; what an object looks like has nothing to do with its number."""
-    if kind == "followed through a film":
-        return draw_film(rng)
+    if kind.startswith("followed"):
+        return draw_film(rng, kind)
     side, count = int(rng.choice([64, 96, 128])), int(rng.integers(8, 50))
-    fewest = int(rng.integers(3, 40))
-    most = fewest if rng.random() < 0.25 else int(rng.integers(fewest, 61))
+    fewest = int(rng.integers(3, 16 if kind.startswith("fibres") else 40))
+    most = fewest if rng.random() < 0.25 else int(rng.integers(fewest, 25 if kind.startswith("fibres") else 61))
     size = rng.uniform(0.5, 1.2) / np.sqrt(most)
-    apart, looks = rng.random() < 0.5, int(rng.integers(1, 5))
+    apart, looks = rng.random() < 0.5 and not kind.startswith("fibres"), int(rng.integers(1, 5))
     tones, noise, shade = rng.integers(20, 235, (looks + 1, 3)), rng.uniform(2, 20), rng.uniform(0, 80)
     images, masks, before = [], [], 0
     for _ in range(count):
         wanted = int(rng.integers(fewest, most + 1))
         objects, taken = [], np.zeros((side, side), bool)
         for _ in range(4 * wanted):
-            shape = blob(rng, side, 0.4 * size, size)
+            shape = fibre(rng, side) if kind.startswith("fibres") else blob(rng, side, 0.4 * size, size)
             if len(objects) < wanted and shape.any() and not (apart and (shape & taken).any()):
                 objects.append(shape)
                 taken |= shape
@@ -134,7 +152,7 @@ def draw_objects(rng, kind: str) -> Drawn:
     return Drawn(kind, images, masks)
 
 
-def draw_film(rng) -> Drawn:
+def draw_film(rng, kind: str) -> Drawn:
     """Objects that keep their number, their look and nearly their place from frame to frame; they come and go."""
     side, frames, objects = int(rng.choice([64, 96])), int(rng.integers(10, 50)), int(rng.integers(3, 30))
     tones, noise = rng.integers(20, 235, (objects + 1, 3)), rng.uniform(2, 20)
@@ -150,7 +168,10 @@ def draw_film(rng) -> Drawn:
         images.append(picture(rng, mask, tones, noise, 0))
         masks.append(mask)
         centers += rng.normal(0, 0.02, centers.shape)
-    return Drawn("followed through a film", images, masks)
+    if kind.endswith("disorder"):
+        order = rng.permutation(frames)
+        images, masks = [images[i] for i in order], [masks[i] for i in order]
+    return Drawn(kind, images, masks)
 
 
 # Classes --------------------------------------------------------------------------------------------------------------
@@ -237,3 +258,25 @@ def classes_of_seed(seed: int) -> Drawn:
     """Data set number ``seed`` of classes: of 20, 10 are mixed, 5 have few classes, 2 things alone, 1 organs, …"""
     kinds = ["mixed"] * 10 + ["few classes"] * 5 + ["things alone"] * 2 + ["organs", "layers", "one region anywhere"]
     return draw_classes(np.random.default_rng([seed, 2]), kinds[seed % len(kinds)])
+
+
+def doubted(drawn: Drawn) -> bool:
+    """Whether the detector takes the masks for numbered objects, or asks."""
+    return numbers_objects([measure_regions(*each) for each in zip(drawn.masks, drawn.images, strict=True)]) is not None
+
+
+def main(config: Config) -> None:
+    numbers = range(config.seed * config.draws, (config.seed + 1) * config.draws)
+    objects, classes = defaultdict(Counter), defaultdict(Counter)
+    for number in tqdm(numbers, unit="pair of data sets", disable=None):
+        for draw, count in ((objects_of_seed, objects), (classes_of_seed, classes)):
+            drawn = draw(number)
+            count[drawn.kind][doubted(drawn)] += 1
+    for title, counts in (("numbered objects", objects), ("classes", classes)):
+        print(f"\n| {title} | data sets | refused or asked | taken for classes |\n|---|---|---|---|")
+        for kind, count in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
+            print(f"| {kind} | {count.total()} | {count[True]} | {count[False]} |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
