@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .class_lists import CLASSES_FILE, class_list
 from .command import UserError
-from .files import read_json
+from .mask_files import UNITED
 
 VOID = 255  # inside the program, whatever it was on disk
 UNKNOWN = 256  # in ``classes_of``: neither a class nor void
@@ -23,6 +24,8 @@ SOFT_TOLERANCE = 32  # proposed for smoothed colours
 BINARY_TOLERANCE = 127  # of soft 0/255 masks: below 128 is background
 MOST_SOFT_GAP = 60  # levels between white and the next grey value of soft edges
 VOID_NAMES = ("void", "ignore", "unlabeled", "unlabelled")
+BACKGROUND_NAMES = ("background", "bg", "back ground")  # less blanks and underscores around them, in any case
+ABOVE_ZERO = "above 0"  # in classes.json: the class of every value above 0, as of numbered objects
 
 # Okabe and Ito's palette, safe for colour-blind readers; background first.
 PALETTE = (
@@ -47,6 +50,8 @@ class Encoding:
     ``tolerance``: a pixel may differ from the nearest of these by so many levels in each channel.
     ``files``: where each class has a binary file of its own, the ends of their names; value i + 1 is then the
     file of ``files[i]``, and 0 what no file claims.
+    The class that is called background comes first, wherever it stands in classes.json: baselines, overlays and
+    scores of objects take class 0 for it.
     """
 
     names: tuple[str, ...]
@@ -56,6 +61,7 @@ class Encoding:
     is_color: bool = False
     tolerance: int = 0
     files: tuple[str, ...] = ()
+    above_zero: int | None = None  # index of the class that every value above 0 belongs to, unless it is listed
     note: str = field(default="", compare=False)  # what was inferred, to be said aloud
 
     @property
@@ -112,6 +118,8 @@ class Encoding:
         if strange.any():
             values, where = np.unique(raw[strange], return_inverse=True)
             found[strange] = self.nearest(values)[where]
+        if self.above_zero is not None:
+            found[strange & (raw > 0)] = self.above_zero
         return found
 
     def nearest(self, values: np.ndarray) -> np.ndarray:
@@ -151,7 +159,7 @@ def some_values(values, most: int = 8) -> str:
 
 def find_classes_file(source: Path) -> Path | None:
     """The data set's classes.json, beside its folders or its CSV, if there is one."""
-    path = (source if source.is_dir() else source.parent) / "classes.json"
+    path = (source if source.is_dir() else source.parent) / CLASSES_FILE
     return path if path.exists() or path.is_symlink() else None
 
 
@@ -173,7 +181,7 @@ def read_encoding(
     Raises:
         UserError: naming the file and the entry that is missing or wrong.
     """
-    stored = read_json(path)
+    stored = class_list(path)
     index_of = {color: index for index, color in (palette or {}).items()}
     try:
         classes = stored["classes"]
@@ -181,9 +189,12 @@ def read_encoding(
         for entry in classes:
             refuse_keys(entry, ("name", "value", "color"))
         names = tuple(str(entry["name"]) for entry in classes)
+        above_zero = next((i for i, entry in enumerate(classes) if entry.get("value") == ABOVE_ZERO), None)
         colors = tuple(color_triple(entry.get("color", default_color(i))) for i, entry in enumerate(classes))
         if files:
-            values = tuple(files.index(name) + 1 if name in files else 0 for name in names)
+            values = values_of_files(names, files)
+        elif above_zero is not None:
+            values = tuple(1 if entry.get("value") == ABOVE_ZERO else whole(entry["value"]) for entry in classes)
         elif is_color:
             values = tuple(pack(color_triple(entry["color"])) for entry in classes)
         else:
@@ -206,7 +217,35 @@ def read_encoding(
     note = f"classes from {path}"
     if not is_color and not files and not any("value" in entry for entry in classes):
         note += ": " + ", ".join(f"{value} {name}" for value, name in zip(values, names, strict=True) if value >= 0)
-    return Encoding(names, values, colors, void_values, is_color, tolerance, files, note=note)
+    encoding = Encoding(names, values, colors, void_values, is_color, tolerance, files, above_zero, note)
+    return background_first(encoding)
+
+
+def background_first(encoding: Encoding) -> Encoding:
+    """The encoding with the class that is called background as class 0."""
+    place = next((i for i, name in enumerate(encoding.names) if is_background(name)), 0)
+    return in_order(encoding, [place, *(i for i in range(encoding.num_classes) if i != place)])
+
+
+def is_background(name: str) -> bool:
+    return name.strip("_ ").lower() in BACKGROUND_NAMES
+
+
+def in_order(encoding: Encoding, order: list[int]) -> Encoding:
+    """The encoding with its classes in another order."""
+    names, values, colors = (
+        [listing[i] for i in order] for listing in (encoding.names, encoding.values, encoding.colors)
+    )
+    above = encoding.above_zero
+    above = order.index(above) if above is not None else None
+    return replace(encoding, names=tuple(names), values=tuple(values), colors=tuple(colors), above_zero=above)
+
+
+def one_class_encoding(names: tuple[str, ...], is_color: bool, void: tuple[int, ...] = ()) -> Encoding:
+    """0 (black) is background, and every value above it is one class."""
+    void = tuple(gray_to(value, is_color) for value in void)
+    note = f"everything above 0 is one class: 0 is {names[0]}, all else {names[1]}"
+    return Encoding(names, (0, 1), (PALETTE[0], PALETTE[1]), void, is_color, above_zero=1, note=note)
 
 
 def refuse_keys(entry: dict, known: tuple[str, ...]) -> None:
@@ -226,8 +265,18 @@ def class_value(i: int, entry: dict, classes: list[dict], index_of: dict[tuple, 
     return i
 
 
+def values_of_files(names: tuple[str, ...], files: tuple[str, ...]) -> tuple[int, ...]:
+    """What each class is where masks are merged from files; files that are not classes are all of the one class."""
+    if files == UNITED:
+        background = next((i for i, name in enumerate(names) if is_background(name)), 0)
+        return tuple(int(i != background) for i in range(len(names)))
+    return tuple(files.index(name) + 1 if name in files else 0 for name in names)
+
+
 def match_files(path: Path, names: tuple[str, ...], files: tuple[str, ...]) -> None:
     """Every file's class must be listed, and every class but one (the background) must have files."""
+    if files == UNITED:
+        return
     unlisted = [file for file in files if file not in names and file.lower() not in VOID_NAMES]
     missing = [name for name in names if name not in files]
     if unlisted or len(missing) > 1:
@@ -258,7 +307,7 @@ def check_classes(path: Path, names: tuple, values: tuple, void: tuple) -> None:
 
 def wants_colors(path: Path) -> bool:
     """Whether a classes.json tells its classes by colour alone: some class has a true colour and no value."""
-    stored = read_json(path)
+    stored = class_list(path)
     classes = stored.get("classes") if isinstance(stored, dict) else None
     try:
         return any("value" not in entry and len(set(entry.get("color", ()))) > 1 for entry in classes or ())
@@ -316,9 +365,7 @@ def rename_like(encoding: Encoding, names: tuple[str, ...], path: Path) -> Encod
     """
     if set(encoding.names) != set(names):
         raise UserError(f"{path}: its classes are {', '.join(encoding.names)}; the run knows {', '.join(names)}")
-    order = [encoding.names.index(name) for name in names]
-    values, colors = (tuple(listing[i] for i in order) for listing in (encoding.values, encoding.colors))
-    return replace(encoding, names=names, values=values, colors=colors)
+    return in_order(encoding, [encoding.names.index(name) for name in names])
 
 
 def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] = (), lossy: bool = False) -> Encoding:
@@ -347,11 +394,12 @@ def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] 
     if values in ((0, 255), (0, 65535)):
         note = f"binary masks inferred: 0 is background, {values[1]} is foreground"
         return replace(binary, values=values, note=note)
-    indices = values == tuple(range(len(values)))
+    first = 1 if 0 in void else 0  # where 0 never counts, the classes begin with 1
+    indices = values == tuple(range(first, first + len(values)))
     if indices and not lossy and len(values) <= MAX_CLASSES:
-        names = ("background", "foreground") if len(values) == 2 else tuple(f"class_{i}" for i in values)
+        names = ("background", "foreground") if values == (0, 1) else tuple(f"class_{i}" for i in values)
         colors = tuple(default_color(i) for i in values)
-        note = f"{len(values)} classes inferred from the masks' values 0…{values[-1]}: {', '.join(names)}"
+        note = f"{len(values)} classes inferred from the masks' values {first}…{values[-1]}: {', '.join(names)}"
         return Encoding(names, values, colors, void, note=note)
     with_void = values[-1] == 255 and values[:-1] == tuple(range(len(values) - 1))
     if not void and not with_void and is_soft_binary(found, least=2 if lossy else 16):

@@ -17,8 +17,12 @@ from .command import UserError
 from .outputs import write_atomically
 from .tables import safe
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")  # what Pillow may decode here, by content
+ARRAY_SUFFIX = ".npy"
+IMAGE_SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ARRAY_SUFFIX),
+}
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # what Pillow may decode here, by content
 ANIMATED = ("PNG", "WEBP", "GIF")
 MAX_PIXELS = 1 << 28  # height × width; more is a scene to cut up, or a decompression bomb
 MAX_BYTES = 1 << 32  # of decoded pixels
@@ -48,13 +52,15 @@ class Picture:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name; hidden files are passed over.
+    """The image files directly in a folder, by name; hidden files are passed over, and arrays (.npy) beside pictures.
 
     Raises:
         UserError: for a name that is not UTF-8, as old archives have them, or holds control characters; and for what
             has an image's name and is no file.
     """
     paths = named_as_images(folder)
+    if any(path.suffix != ARRAY_SUFFIX for path in paths):
+        paths = [path for path in paths if path.suffix != ARRAY_SUFFIX]
     for path in paths:
         refuse_name(path)
         refuse_special(path)
@@ -115,6 +121,8 @@ def read_picture(path: Path) -> Picture:
             return read_tiff(path)
         if head[:4] == b"\x89PNG" and head[24:25] == b"\x10":
             return read_deep_png(path)
+        if head[:6] == b"\x93NUMPY":
+            return read_array(path)
         return read_ordinary(path)
     except UserError:
         raise
@@ -136,6 +144,15 @@ def read_ordinary(path: Path) -> Picture:
         return Picture(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")), mode, turned)
 
 
+def frames_of(path: Path) -> int:
+    """How many pictures a file holds: slices of a stack, frames of a film; 1 for what cannot be read."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return getattr(picture, "n_frames", 1)
+    except Exception:  # decoders raise whatever they like on damaged files, which are named where they are read
+        return 1
+
+
 @contextmanager
 def open_picture(path: Path) -> Iterator[Image.Image]:
     """A picture opened by Pillow, not decoded yet: one of FORMATS, one frame, of a sane size."""
@@ -144,6 +161,27 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
         if picture.format in ANIMATED and getattr(picture, "n_frames", 1) > 1:
             raise UserError(f"{path}: holds {picture.n_frames} frames; save one picture to a file")
         yield picture
+
+
+def read_array(path: Path) -> Picture:
+    """NumPy's .npy: (H, W), (H, W, C) or (C, H, W), the shortest axis being the channels."""
+    pixels = load_array(path)
+    if not 2 <= pixels.ndim <= 3:
+        raise UserError(f"{path}: an array of {'×'.join(map(str, pixels.shape))}; height, width, channels wanted")
+    pixels = to_known_dtype(path, channels_last(pixels, []))
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
+        pixels = pixels.repeat(3, axis=2)
+    return Picture(np.ascontiguousarray(pixels), describe(pixels))
+
+
+def load_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, which may hold numbers alone: what is pickled could run code."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a readable array of numbers ({error}); save it anew with numpy.save") from None
+    refuse_large(path, array.shape[-2:], array.nbytes)
+    return np.asarray(array)
 
 
 def read_deep_png(path: Path) -> Picture:

@@ -1,6 +1,7 @@
 """Read every file of a data set before any training: what the masks hold, and what would train wrongly."""
 
 import hashlib
+import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,61 +11,46 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .class_lists import class_list, find_class_list
 from .command import UserError
+from .doubtful import OUTLINE, agreement_of, contrast_of, doubtful, values_on_no_data
 from .encoding import (
+    ABOVE_ZERO,
     BINARY_TOLERANCE,
     UNKNOWN,
     VOID,
     VOID_NAMES,
     Encoding,
+    background_first,
     default_color,
-    find_classes_file,
     gray_to,
     infer_encoding,
     is_soft_binary,
+    one_class_encoding,
     read_encoding,
     rename_like,
     unknown_values,
     unpack,
+    values_of_files,
     void_of_files,
     wants_colors,
 )
-from .files import read_json, read_picture
+from .facts import Facts
+from .files import read_picture
 from .findings import Finding, refuse_errors, some
-from .masks import class_of_file, is_lossy, merge_class_files, read_palette, read_raw
+from .layouts import ROWS
+from .mask_files import UNITED, class_of_file, classes_of_files
+from .masks import hides_colors, is_lossy, is_min_is_white, merge_class_files, read_palette, read_raw
+from .object_numbers import measure_regions, numbers_objects
 from .pairs import Pair
 from .split import Split
 
 LONGEST_SIDE = 32_766  # pixels that OpenCV can move about
 MOST_VALUES = 4096  # different colours in a mask; more is a photograph
 MOST_STRAYS = 3  # different values; more are no slips
+MOST_DOUBTED = 200  # masks whose regions are measured
+MOST_DOUBTED_VALUES = 2048
 STRAY = 0.01  # share of the masks that may hold an inferred class before it counts as a slip
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What one pair holds: its size in pixels, and its mask's values with their numbers of pixels."""
-
-    pair: Pair
-    height: int
-    width: int
-    dtype: str  # of the image: uint8, uint16, float32
-    channels: int
-    values: Counter  # of the mask, as on disk
-    is_color: bool
-    lossy: bool  # the mask is in a format that changes labels
-    palette: dict[int, tuple[int, int, int]]  # colours of the indices used, where the mask has a palette
-    mode: str  # Pillow's name of the image's form: RGB, L, RGBA, …
-    turned: bool  # by its EXIF orientation
-
-    def counts(self, encoding: Encoding) -> np.ndarray:
-        """Pixels of each class, int64 (C,); void left out."""
-        return self.all_counts(encoding)[: encoding.num_classes]
-
-    def all_counts(self, encoding: Encoding) -> np.ndarray:
-        """Pixels of each class index, of VOID and UNKNOWN, int64 (257,)."""
-        values, counts = (np.array(part, np.int64) for part in (list(self.values), list(self.values.values())))
-        return np.bincount(encoding.classes_of(values), counts, UNKNOWN + 1).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -109,8 +95,24 @@ class Inspection:
         return [facts for facts in self.facts if facts.pair.stem in stems]
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """What the user says about the masks' values, where neither a classes.json nor the values themselves do."""
+
+    one_class: bool = False  # everything above 0, and every file of an image, is one class
+    names: tuple[str, ...] = ()  # of the classes, in the order of their values
+
+    @property
+    def is_said(self) -> bool:
+        return self.one_class or bool(self.names)
+
+
 def inspect(
-    source: Path | None, pairs: list[Pair], void: tuple[int, ...] = (), encoding: Encoding | None = None
+    source: Path | None,
+    pairs: list[Pair],
+    void: tuple[int, ...] = (),
+    encoding: Encoding | None = None,
+    meaning: Meaning = Meaning(),
 ) -> Inspection:
     """Read all images and masks once; settle the encoding; find what would train wrongly.
 
@@ -120,23 +122,29 @@ def inspect(
         void: values on disk that never count.
         encoding: a settled encoding to hold the masks to, in place of inference; a classes.json beside them
             may give its classes other values.
+        meaning: what the user says the values are.
 
     Raises:
         UserError: if no pair can be read, or the masks' encoding cannot be known.
     """
-    files = class_file_names(pairs)
-    refuse_other_layout(encoding, files, bool(source and find_classes_file(Path(source))), void)
+    stated = find_class_list(Path(source), pairs) if source else None
+    one_class = meaning.one_class or bool(encoding and encoding.files == UNITED)
+    files = class_file_names(pairs, one_class)
+    refuse_other_layout(encoding, files, bool(stated), void)
     files = encoding.files if encoding and files else files  # in the order that the run knows
+    doubted = not (encoding or stated or files or meaning.is_said)
+    step = -(-len(pairs) // MOST_DOUBTED)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda pair: look(pair, files), pairs)
+        results = pool.map(lambda i: look(pairs[i], files, doubted and i % step == 0), range(len(pairs)))
         looked = list(tqdm(results, "checking", len(pairs), unit="pair", leave=False, disable=None))
     facts = [one for one in looked if isinstance(one, Facts)]
     findings = [one for one in looked if isinstance(one, Finding)]
     if not facts:
         refuse_errors(findings)
-    facts, encoding, more = settle(Path(source) if source else None, facts, void, encoding, files)
+    facts, encoding, more = settle(stated, facts, void, encoding, files, meaning)
     findings += more + mixed_palettes(facts) + mixed_images(facts) + lossy_masks(facts, encoding)
-    findings += too_long(facts) + no_data(facts) + class_file_faults(facts, encoding)
+    findings += too_long(facts) + no_data(facts, encoding) + class_file_faults(facts, encoding)
+    findings += doubtful(facts, encoding)
     findings += [unknown_labels(one, encoding) for one in facts if one.all_counts(encoding)[UNKNOWN]]
     return Inspection(encoding, facts, [*findings, *notes_on(facts, encoding)])
 
@@ -153,13 +161,24 @@ def digest(pair: Pair) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in pair.files)).hexdigest()
 
 
-def class_file_names(pairs: list[Pair]) -> tuple[str, ...]:
-    """The classes that have files of their own, by name."""
-    return tuple(sorted({class_of_file(path, pair.image.stem) for pair in pairs for path in pair.class_masks}))
+def class_file_names(pairs: list[Pair], one_class: bool) -> tuple[str, ...]:
+    """The classes that have files of their own, by name; UNITED where all files of an image are one class."""
+    names = {
+        pair.stem: [class_of_file(path, pair.image.stem) for path in pair.class_masks]
+        for pair in pairs
+        if pair.class_masks
+    }
+    if not names:
+        return ()
+    in_parts = ROWS[pairs[0].layout].united if pairs[0].layout else False
+    return classes_of_files(names, one_class or in_parts)
 
 
-def look(pair: Pair, files: tuple[str, ...]) -> Facts | Finding:
-    """One pair's facts, or what makes it unreadable."""
+def look(pair: Pair, files: tuple[str, ...], doubted: bool) -> Facts | Finding:
+    """One pair's facts, or what makes it unreadable.
+
+    doubted: measure the regions that tell numbered objects from classes.
+    """
     try:
         image = read_picture(pair.image)
     except UserError as error:
@@ -196,30 +215,47 @@ def look(pair: Pair, files: tuple[str, ...]) -> Facts | Finding:
         palette={} if exact else read_palette(pair.mask, held),
         mode=image.mode,
         turned=image.turned,
+        outline=raw[:: max(1, height // OUTLINE), :: max(1, width // OUTLINE)][:OUTLINE, :OUTLINE].copy(),
+        contrast=contrast_of(raw, image.pixels) if len(held) == 2 else None,
+        hidden=not exact and hides_colors(pair.mask),
+        min_is_white=not exact and is_min_is_white(pair.mask),
+        agreement=agreement_of(pair.class_masks) if len(pair.class_masks) > 1 else None,
+        on_no_data=values_on_no_data(raw, image),
+        regions=measure_regions(raw, image.pixels) if doubted and 2 < len(held) <= MOST_DOUBTED_VALUES else None,
     )
 
 
 def settle(
-    source: Path | None, looked: list[Facts], void: tuple[int, ...], known: Encoding | None, files: tuple[str, ...]
+    stated: Path | None,
+    looked: list[Facts],
+    void: tuple[int, ...],
+    known: Encoding | None,
+    files: tuple[str, ...],
+    meaning: Meaning,
 ) -> tuple[list[Facts], Encoding, list[Finding]]:
-    """The masks' encoding, from a classes.json, a run, or the masks themselves; and the facts in its terms."""
-    classes_file = find_classes_file(source) if source else None
+    """The masks' encoding, from a list of classes, a run, the user, or the masks; and the facts in its terms."""
     in_color = sum(one.is_color and not is_grey(one) for one in looked)
     is_color = in_color > sum(not one.is_color for one in looked)
-    if classes_file:
-        is_color = is_color or (any(one.is_color for one in looked) and wants_colors(classes_file))
+    if stated:
+        is_color = is_color or (any(one.is_color for one in looked) and wants_colors(stated))
     elif known:
         is_color = known.is_color
     facts, findings = unify_kind(looked, is_color)
-    if classes_file:
-        encoding = read_encoding(classes_file, is_color, void, files, whole_palette(facts))
-        encoding = encoding if "tolerance" in read_json(classes_file) else soften(facts, encoding)
-        encoding = rename_like(encoding, known.names, classes_file) if known else encoding
+    if stated:
+        encoding = read_encoding(stated, is_color, void, files, whole_palette(facts))
+        encoding = encoding if "tolerance" in class_list(stated) else soften(facts, encoding)
+        encoding = rename_like(encoding, known.names, stated) if known else encoding
     elif known:
         extra = tuple(gray_to(value, is_color) for value in void)
         encoding = soften(facts, replace(known, void=(*known.void, *extra)))
+    elif files:
+        encoding = named(infer_from_files(files), meaning.names)
+    elif meaning.one_class:
+        encoding = named(one_class_encoding(("background", "foreground"), is_color, void), meaning.names)
+    elif meaning.names:
+        encoding = encoding_of_names(facts, is_color, void, meaning.names)
     else:
-        encoding = infer_from_files(files) if files else infer(facts, is_color, void)
+        encoding = infer(facts, is_color, (*void, *void_of_layout(facts, is_color)))
     return facts, encoding, findings
 
 
@@ -269,42 +305,110 @@ def is_grey(facts: Facts) -> bool:
 
 def infer_from_files(files: tuple[str, ...]) -> Encoding:
     """Classes by the names of their files; background is what none claims."""
-    names = ("background", *(name for name in files if name != "background" and name.lower() not in VOID_NAMES))
+    if files == UNITED:
+        names, note = ("background", "foreground"), "the mask files of each image are united: one class"
+    else:
+        names = ("background", *(name for name in files if name != "background" and name.lower() not in VOID_NAMES))
+        note = f"one binary file for each class, by name: {', '.join(names)}"
     if len(names) < 2:
         raise UserError(f"the masks' names end in {some(files)}: one class of foreground at least is wanted")
-    values = tuple(files.index(name) + 1 if name in files else 0 for name in names)
     colors = tuple(default_color(i) for i in range(len(names)))
-    note = f"one binary file for each class, by name: {', '.join(names)}"
-    return Encoding(names, values, colors, void_of_files(files, names), files=files, note=note)
+    return Encoding(names, values_of_files(names, files), colors, void_of_files(files, names), files=files, note=note)
+
+
+def named(encoding: Encoding, names: tuple[str, ...]) -> Encoding:
+    """The encoding with the names that the user gave; of two classes, background goes without saying.
+
+    Raises:
+        UserError: for another number of names.
+    """
+    if not names:
+        return encoding
+    names = ("background", *names) if len(names) == 1 and encoding.num_classes == 2 else names
+    if len(names) != encoding.num_classes or len(set(names)) < len(names):
+        values = ", ".join(encoding.show(value) for value in encoding.values)
+        raise UserError(
+            f"--classes {','.join(names)}: {encoding.num_classes} names are wanted, for the values {values} in this "
+            "order"
+        )
+    listing = ", ".join(f"{encoding.show(value)} {name}" for value, name in zip(encoding.values, names, strict=True))
+    return background_first(replace(encoding, names=names, note=f"{encoding.note}; classes as named: {listing}"))
+
+
+def encoding_of_names(facts: list[Facts], is_color: bool, void: tuple[int, ...], names: tuple[str, ...]) -> Encoding:
+    """The encoding of masks whose classes the user names, in the order of their values."""
+    try:
+        return named(infer_among(facts, is_color, void), names)
+    except UserError:
+        ignored = {gray_to(value, is_color) for value in void}
+        values = tuple(sorted(set().union(*(one.values for one in facts)) - ignored))
+        colors = tuple(unpack(value) if is_color else default_color(i) for i, value in enumerate(values))
+        return named(Encoding(tuple(map(str, values)), values, colors, tuple(ignored), is_color, note="values"), names)
+
+
+def layout_of(facts: list[Facts]):
+    layout = facts[0].pair.layout
+    return ROWS[layout] if layout else None
+
+
+def void_of_layout(facts: list[Facts], is_color: bool) -> tuple[int, ...]:
+    """The values that the data set's convention says are unlabelled, as far as they occur."""
+    layout, held = layout_of(facts), set().union(*(one.values for one in facts))
+    return tuple(value for value in layout.void if value in held) if layout and not is_color else ()
+
+
+def classes_of_layout(facts: list[Facts], void: tuple[int, ...]) -> Encoding | None:
+    """The classes that the data set's convention names, as far as they occur; None if others do."""
+    layout, held = layout_of(facts), set().union(*(one.values for one in facts)) - set(void)
+    known = dict(layout.classes) if layout and layout.recognises(facts[0].pair.mask) else {}
+    if len(held) < 2 or not held <= known.keys():
+        return None
+    values = tuple(sorted(held))
+    names = tuple(known[value] for value in values)
+    colors = tuple(default_color(i) for i in range(len(values)))
+    note = f"classes as in {layout.name}: {', '.join(names)}"
+    return Encoding(names, values, colors, void, note=note)
 
 
 def infer(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding:
     """The encoding of the masks without the few whose values no other mask holds: those are slips, or named."""
+    if not is_color and (known := classes_of_layout(facts, void)):
+        return known
+    refuse_numbered_objects(facts, is_color, void)
     strays = stray_values(facts, void)
     usual = [one for one in facts if not strays & one.values.keys()]
     if len(facts) < 5 or len(usual) < len(facts) / 2:
         usual = facts
     try:
-        encoding = infer_among(usual, is_color, void)
+        return infer_among(usual, is_color, void)
     except UserError:
         if usual is facts:
             raise
         return infer_among(facts, is_color, void)
-    if is_color and len(encoding.values) > 8 and len(facts) >= 5:
-        holders = Counter(value for one in usual for value in one.values)
-        if sum(count == 1 for count in holders.values()) > len(holders) / 2:
-            raise UserError(
-                f"most of the masks' {len(holders)} colours occur in one mask only: they seem to tell objects "
-                "apart, not classes. Paint every object in its class's colour; if they are classes, list them in a "
-                "classes.json"
-            )
-    if numbers_objects(usual, encoding):
+
+
+def refuse_numbered_objects(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> None:
+    """Raise a UserError where each value seems to be an object, not a class."""
+    found = sum((one.values for one in facts), Counter())
+    if not is_color and not void and is_soft_binary(found, least=2 if any(one.lossy for one in facts) else 16):
+        return
+    measured = [one.regions for one in facts if one.regions]
+    why = numbers_objects(measured, {gray_to(value, is_color) for value in void}) if measured else None
+    if why:
+        values = sorted(set(found) - set(void))
+        proposal = {
+            "classes": [{"name": f"class_{i}", **entry(value, is_color)} for i, value in enumerate(values[:64])]
+        }
         raise UserError(
-            f"each mask holds the values 0…n without a gap, with n from mask to mask up to {encoding.num_classes - 1}: "
-            "they seem to number objects, not classes. Set every object to 1 (or to its class); if they are "
-            "classes after all, name them in a classes.json"
+            f"{why}: they seem to number objects, not classes. Add --one-class, which reads everything above 0 as one "
+            'class (in a classes.json: {"classes": [{"name": "background", "value": 0}, {"name": "object", "value": '
+            f'"{ABOVE_ZERO}"}}]}}). If they are classes after all, name them: --classes NAME,NAME,… for the '
+            f"{len(values)} values in ascending order, or a classes.json: {json.dumps(proposal)}"
         )
-    return encoding
+
+
+def entry(value: int, is_color: bool) -> dict:
+    return {"color": unpack(value)} if is_color else {"value": value}
 
 
 def infer_among(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding:
@@ -323,15 +427,6 @@ def stray_values(facts: list[Facts], void: tuple[int, ...]) -> set[int]:
     holders = Counter(value for one in facts for value in one.values)
     strays = {value for value, count in holders.items() if count <= max(1, STRAY * len(facts))} - set(void)
     return strays if len(strays) <= MOST_STRAYS else set()
-
-
-def numbers_objects(facts: list[Facts], encoding: Encoding, least: int = 6) -> bool:
-    """Whether masks of values 0…n count objects: every mask without a gap, and n another from mask to mask."""
-    if encoding.is_color or encoding.files or encoding.num_classes < least:
-        return False
-    void = set(encoding.void)
-    most = [sorted(one.values.keys() - void - {0}) for one in facts]
-    return all(values == list(range(1, len(values) + 1)) for values in most) and len(set(map(len, most))) >= 3
 
 
 def soften(facts: list[Facts], encoding: Encoding) -> Encoding:
@@ -360,11 +455,11 @@ def too_long(facts: list[Facts]) -> list[Finding]:
     return [Finding("error", "too-long", message, remedy, tuple(long))] if long else []
 
 
-def no_data(facts: list[Facts]) -> list[Finding]:
-    """Images with pixels that their own file calls empty."""
-    holders = [str(one.pair.image) for one in facts if ", no data" in one.mode]
+def no_data(facts: list[Facts], encoding: Encoding) -> list[Finding]:
+    """Images with pixels that their own file calls empty, where the masks have labels."""
+    holders = [str(one.pair.image) for one in facts if one.on_no_data - set(encoding.void)]
     value = next((one.mode.rsplit(": ", 1)[1] for one in facts if ", no data" in one.mode), "")
-    message = f"{len(holders)} images hold pixels of no data (value {value}): {some(holders)}"
+    message = f"{len(holders)} images hold pixels of no data (value {value}) that are labelled: {some(holders)}"
     remedy = "mark them void in the masks, or they enter the images' scale and the training"
     return [Finding("warning", "no-data", message, remedy, tuple(holders))] if holders else []
 
@@ -443,10 +538,12 @@ def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
         moved = sum(count for one in facts for value, count in one.values.items() if value not in encoding.index)
         message = f"{moved / total:.2%} of the pixels count as the nearest known value (within {encoding.tolerance})"
         notes.append(("moved-pixels", message))
-    if numbers_objects(facts, encoding, least=4):
-        notes.append(
-            ("objects", "each mask holds the values 0…n without a gap: classes, or objects that are numbered?")
+    hidden = [one.pair.mask.name for one in facts if one.hidden]
+    if hidden:
+        message = (
+            f"{len(hidden)} masks have colours under transparent pixels, which count as background: {some(hidden)}"
         )
+        notes.append(("hidden-colours", message))
     if encoding.files:
         shared = sum(one.values[VOID] for one in facts)
         message = f"{shared / total:.2%} of the pixels are claimed by two classes, and are void"

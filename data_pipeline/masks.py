@@ -8,9 +8,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .command import UserError
 from .encoding import BINARY_TOLERANCE, UNKNOWN, VOID, Encoding, is_soft_binary, some_values, unknown_values
-from .files import open_picture, read_picture
+from .files import ARRAY_SUFFIX, load_array, open_picture, read_picture
+from .mask_files import UNITED, base_of, class_of_file
 
 MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F", "RGB")  # Pillow's names of forms that keep labels whole
+PHOTOMETRIC = 262  # TIFF's tag; 0: the lowest value is white
 LOSSY = ("JPEG", "MPO", "WEBP")
 
 
@@ -43,20 +45,17 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
     """What stands on disk, int32 (H, W): grey values or palette indices; or packed colours and True.
 
     Pillow reads masks because it keeps a palette's indices and 16-bit values; OpenCV turns the first into
-    colours and cuts the second.
+    colours and cuts the second. Where transparency differs from pixel to pixel, it says what is background: what no
+    viewer shows is black, whatever colour lies beneath.
     """
     try:
-        with open_picture(path) as picture:
-            refuse_unlike_mask(path, picture)
-            picture.load()
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode in ("LA", "La"):
-                picture = picture.getchannel(0)
-            elif picture.mode == "RGBA":
-                picture = picture.convert("RGB")
-            elif picture.mode not in MODES:
-                raise UserError(f"{path}: pixels of the form {picture.mode}; save masks as 8- or 16-bit PNG")
-            raw = np.asarray(picture)
+        if path.suffix.lower() == ARRAY_SUFFIX:
+            raw = read_mask_array(path)
+        else:
+            with open_picture(path) as picture:
+                refuse_unlike_mask(path, picture)
+                picture.load()
+                raw = without_alpha(path, ImageOps.exif_transpose(picture))
     except UserError:
         raise
     except UnidentifiedImageError:
@@ -65,12 +64,57 @@ def read_raw(path: Path) -> tuple[np.ndarray, bool]:
         raise UserError(f"{path}: not a readable mask ({type(error).__name__}: {error}); replace the file") from None
     if raw.dtype.kind == "f" and not (raw == np.trunc(raw)).all():
         raise UserError(f"{path}: holds fractions such as {raw[raw != np.trunc(raw)][0]}; save class numbers")
-    if raw.dtype.kind in "fi" and raw.size and np.abs(raw).max() >= 2**31:
+    if raw.dtype.kind in "fiu" and raw.size and np.abs(raw.astype(np.float64)).max() >= 2**31:
         raise UserError(f"{path}: holds values beyond 2³¹; save class numbers")
     raw = raw.astype(np.int32)
     if raw.ndim == 3:
         return raw[..., 0] << 16 | raw[..., 1] << 8 | raw[..., 2], True
     return raw, False
+
+
+def without_alpha(path: Path, picture: Image.Image) -> np.ndarray:
+    """The pixels of a mask, (H, W) or (H, W, 3); transparent ones are 0 where others are opaque."""
+    if picture.mode not in ("LA", "La", "RGBA"):
+        if picture.mode not in MODES:
+            raise UserError(f"{path}: pixels of the form {picture.mode}; save masks as 8- or 16-bit PNG")
+        return np.asarray(picture)
+    pixels = np.asarray(picture.convert("RGBA"))
+    color, opaque = pixels[..., :3], pixels[..., 3] >= 128
+    if picture.mode != "RGBA":
+        color = color[..., 0]
+    if opaque.all() or not opaque.any():
+        return color
+    color = np.where(opaque if color.ndim == 2 else opaque[..., None], color, 0).astype(np.uint8)
+    if not color.any():
+        raise UserError(
+            f"{path}: black on transparent, so that labels and background have one colour; save a mask without "
+            "transparency"
+        )
+    return color
+
+
+def hides_colors(path: Path) -> bool:
+    """Whether a mask has colours under transparent pixels."""
+    try:
+        with open_picture(path) as picture:
+            if picture.mode not in ("LA", "RGBA"):
+                return False
+            pixels = np.asarray(picture.convert("RGBA"))
+    except UnidentifiedImageError:  # a TIFF that Pillow does not know
+        return False
+    opaque = pixels[..., 3] >= 128
+    return bool(opaque.any() and pixels[~opaque][:, :3].any())
+
+
+def read_mask_array(path: Path) -> np.ndarray:
+    array = load_array(path)
+    shape = "×".join(map(str, array.shape))
+    array = array.squeeze()
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{path}: numbers of the type {array.dtype}; whole numbers wanted")
+    if array.ndim != 2:
+        raise UserError(f"{path}: an array of {shape}; height × width wanted, with a class number for each pixel")
+    return array.astype(np.float64) if array.dtype.kind == "f" else array.astype(np.int64)
 
 
 def read_wide_tiff(path: Path) -> np.ndarray:
@@ -106,22 +150,26 @@ def merge_class_files(paths: tuple[Path, ...], stem: str, files: tuple[str, ...]
     """
     merged = None
     for path in paths:
-        name = class_of_file(path, stem)
-        if name not in files:
-            raise UserError(f"{path}: {name!r} is no known class (known: {', '.join(files)}); rename or remove it")
+        value = files.index(class_among(path, stem, files)) + 1
         inside = read_binary(path)
         if merged is None:
             merged = np.zeros(inside.shape, np.int32)
         if inside.shape != merged.shape:
             sizes = " and ".join(f"{width}×{height}" for height, width in (inside.shape, merged.shape))
             raise UserError(f"{path}: the files of one image have {sizes} pixels; export them at one size")
-        merged = np.where(inside, np.where(merged == 0, files.index(name) + 1, VOID), merged)
+        merged = np.where(inside, np.where((merged == 0) | (merged == value), value, VOID), merged)
     return merged
 
 
-def class_of_file(path: Path, stem: str) -> str:
-    """photo_car.png of the image photo.jpg → car."""
-    return path.stem.removeprefix(f"{stem}_")
+def class_among(path: Path, stem: str, files: tuple[str, ...]) -> str:
+    """The class of a file: by its name, or its name without the number of an object."""
+    if files == UNITED:
+        return UNITED[0]
+    name = class_of_file(path, stem)
+    for known in (name, base_of(name)):
+        if known in files:
+            return known
+    raise UserError(f"{path}: {name!r} is no known class (known: {', '.join(files)}); rename or remove it")
 
 
 def read_binary(path: Path) -> np.ndarray:
@@ -137,6 +185,17 @@ def read_binary(path: Path) -> np.ndarray:
             "if each image has several masks of all classes, choose one with --mask-suffix"
         )
     return raw > BINARY_TOLERANCE
+
+
+def is_min_is_white(path: Path) -> bool:
+    """Whether a mask is a TIFF in which 0 is white: Pillow turns it round, others read what stands there."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    try:
+        with open_picture(path) as picture:
+            return picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0
+    except UnidentifiedImageError:
+        return False
 
 
 def is_lossy(path: Path) -> bool:

@@ -12,27 +12,29 @@ from pathlib import Path
 from .command import UserError
 from .files import list_images, refuse_special
 from .findings import Finding, some
+from .layouts import (
+    IMAGE_FOLDERS,
+    LAYOUTS,
+    MASK_FOLDERS,
+    SPLIT_FOLDERS,
+    Layout,
+    Place,
+    common_part,
+    image_counts,
+    places_of,
+)
+from .mask_files import base_of, class_of_file, name_of, owner_of
+from .passed_over import advice, passed_over, what_is_there
 from .tables import original
 
 PAIRS_FILE = "pairs.csv"
-MOST_CLASS_FILES = 254
+NAMED = Layout("the folders named", "", "")
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations")
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-
-LAYOUTS = """wanted one of:
+WANTED = """wanted one of:
   DIR/images/ + DIR/masks/                     (also image/label, imgs/labels)
   DIR/train/images/ + DIR/train/masks/, DIR/val/…, DIR/test/…
-  a CSV file with the columns image,mask[,split][,group]"""
+  a CSV file with the columns image,mask[,split][,group]
+  or a known data set's own layout (docs/data.md); or say --images FOLDER --masks FOLDER"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Pair:
     split: str | None = None  # "train", "val", "test", where the data set itself says so
     group: str | None = None  # images of one group never straddle a split
     class_masks: tuple[Path, ...] = ()  # where each class has a file of its own: all of them, ``mask`` first
+    scene: str | None = None  # the sub-folder that images and masks share
+    layout: str = ""  # the row of the table of layouts that it was found by
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -66,58 +70,207 @@ class Pair:
         return cls(row["stem"], root / row["image"], root / row["mask"], split, row["group"], class_masks)
 
 
-def find_pairs(source: Path, mask_suffix: str = "", group_by: str | None = None) -> tuple[list[Pair], list[Finding]]:
-    """Pairs by stem from a folder, or row by row from a CSV; and what was left out or is wrong with the rest.
+@dataclass(frozen=True)
+class Names:
+    """How the user says which file is which, where the folder's own names do not."""
+
+    images: Path | None = None
+    masks: Path | None = None
+    image_name: str = "{}"  # {} is what image and mask have in common
+    mask_name: str | None = None
+    one_class: bool = False
+
+
+def find_pairs(
+    source: Path, mask_suffix: str = "", group_by: str | None = None, names: Names = Names()
+) -> tuple[list[Pair], list[Finding]]:
+    """Pairs by name from a folder, or row by row from a CSV; and what was left out or is wrong with the rest.
 
     Args:
         source: the data set's folder (a pairs.csv in it counts as that CSV), or a CSV file with paths relative
             to its own folder.
         mask_suffix: what a mask's stem has after the image's stem, such as "_mask".
-        group_by: a regular expression; images whose stems match it with the same text are one group.
+        group_by: a regular expression; images whose stems match it with the same text are one group. "folder": those
+            of one sub-folder are.
+        names: further ways to say which file is which.
 
     Raises:
         UserError: nothing found, a bad CSV, a regular expression that does not match.
     """
     source = Path(source)
     if not source.exists():
-        raise UserError(f"{source}: no such file or folder; {LAYOUTS}")
+        raise UserError(f"{source}: no such file or folder; {WANTED}")
     table = source / PAIRS_FILE if source.is_dir() else source
-    if table.is_file() or (table != source and os.path.lexists(table)):
+    names = replace(names, mask_name=f"{{}}{mask_suffix}") if mask_suffix else names
+    if names.images or names.masks:
+        pairs, findings = pairs_of_named_folders(source, names)
+    elif table.is_file() or (table != source and os.path.lexists(table)):
         pairs, findings = pairs_from_csv(table), []
         if source.is_dir():
             findings.append(Finding("note", "pairs-csv", f"{table} says which image goes with which mask"))
     else:
-        pairs, findings = pairs_from_folder(source, mask_suffix)
-    pairs = group(pairs, group_by) if group_by else pairs
+        pairs, findings = pairs_from_folder(source, names)
+    pairs = group(alike(pairs), group_by) if group_by else alike(pairs)
     return pairs, findings + torn_groups(pairs) + shared_masks(pairs)
 
 
-def pairs_from_folder(source: Path, mask_suffix: str) -> tuple[list[Pair], list[Finding]]:
-    children = sorted(path for path in source.iterdir() if path.is_dir())
-    if folders := image_and_mask_folders(source):
-        pairs, findings = pair_folder(*folders, mask_suffix)
-        return pairs, findings + [left_out(child) for child in children if image_and_mask_folders(child)]
+def alike(pairs: list[Pair]) -> list[Pair]:
+    """Where some images have several mask files, those with one are read in the same way."""
+    if not any(pair.class_masks for pair in pairs):
+        return pairs
+    return [replace(pair, class_masks=pair.class_masks or (pair.mask,)) for pair in pairs]
 
+
+def pairs_of_named_folders(source: Path, names: Names) -> tuple[list[Pair], list[Finding]]:
+    """Pairs of two folders that the user named; where both have the same sub-folders, of those."""
+    root = source if source.is_dir() else source.parent
+    images, masks = (folder_below(root, folder) for folder in (names.images or Path(), names.masks or Path()))
+    below = [folder for folder, count in image_counts(images).items() if count and (masks / folder).is_dir()]
     pairs, findings = [], []
-    for child in children:
-        split, folders = SPLIT_FOLDERS.get(child.name.lower()), image_and_mask_folders(child)
-        if folders and not split:
-            findings.append(left_out(child))
-        if split and folders:
-            found, said = pair_folder(*folders, mask_suffix, split)
-            pairs, findings = pairs + found, findings + said
-        elif split == "train":
-            raise UserError(f"{child}: has no folder of images beside a folder of masks; {LAYOUTS}")
-        elif split:
-            message = f"{child} has no folder of images beside a folder of masks, and is left out"
-            findings.append(Finding("note", "no-masks", message))
-    if not pairs:
-        inside = ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
-        raise UserError(f"{source}: no images with masks here (it holds: {inside}); {LAYOUTS}")
-    return unique_stems(pairs, source), findings
+    for folder in below or [""]:
+        more, words = pair_folder(images / folder, [masks / folder], NAMED, names)
+        pairs, findings = pairs + [replace(pair, scene=folder or None) for pair in more], findings + words
+    return unique_stems(pairs, root), findings
 
 
-def left_out(folder: Path) -> Finding:
+def folder_below(root: Path, folder: Path) -> Path:
+    for path in (root / folder, folder):
+        if path.is_dir():
+            return path
+    raise UserError(f"{root / folder}: no such folder")
+
+
+def pairs_from_folder(source: Path, names: Names) -> tuple[list[Pair], list[Finding]]:
+    root, layout, places = recognise(source, names)
+    pairs, findings = [], []
+    for place in places:
+        more, words = pair_folder(root / place.images, [root / masks for masks in place.masks], layout, names)
+        pairs += [replace(pair, split=place.split, scene=place.scene, layout=layout.name) for pair in more]
+        findings += words
+    pairs, words = split_by_lists(root / layout.lists, pairs) if layout.lists else (pairs, [])
+    findings += words + left_out(source, root, layout, places)
+    return unique_stems(pairs, source), [*findings, Finding("note", "layout", read_as(source, root, layout, pairs))]
+
+
+def recognise(source: Path, names: Names) -> tuple[Path, Layout, list[Place]]:
+    """A data set's folder, layout and places: those of the folder itself, or of the only one below that has any.
+
+    Raises:
+        UserError: that says what is there.
+    """
+    counts = image_counts(source)
+    if near := first_layout(source, counts, names, scenes=False):
+        return source, *near
+    deeper = data_sets_below(source, counts, names)
+    if len(deeper) == 1:
+        return deeper[0]
+    if scenes := first_layout(source, counts, names, scenes=True):
+        return source, *scenes
+    if folders := image_and_mask_folders(source):
+        pair_folder(folders[0], [folders[1]], NAMED, names)  # says what is wrong with them
+    raise UserError(
+        f"{source}: no images with masks here ({what_is_there(source, counts)}); {advice(source) or WANTED}"
+    )
+
+
+def first_layout(root: Path, counts: dict[str, int], names: Names, scenes: bool) -> tuple[Layout, list[Place]] | None:
+    """The first row of the table that fits."""
+    for layout in LAYOUTS:
+        places = places_of(layout, counts) if layout.has_scenes == scenes else []
+        if places and fits(root, layout, places, names):
+            return layout, places
+    return None
+
+
+def data_sets_below(source: Path, counts: dict[str, int], names: Names) -> list[tuple[Path, Layout, list[Place]]]:
+    """The nearest folders below that are data sets of their own."""
+    below = []
+    for folder in sorted(filter(None, counts), key=lambda folder: folder.count("/")):
+        if not any((source / folder).is_relative_to(outer) for outer, *_ in below):
+            own = {
+                path[len(folder) :].lstrip("/"): n for path, n in counts.items() if f"{path}/".startswith(f"{folder}/")
+            }
+            if near := first_layout(source / folder, own, names, scenes=False):
+                below.append((source / folder, *near))
+        if len(below) > 1:
+            break
+    return below
+
+
+def fits(root: Path, layout: Layout, places: list[Place], names: Names) -> bool:
+    """Whether the files are called as the layout says, if it does."""
+    if layout.mask_name == "*":
+        return all(len(list_images(root / place.images)) == 1 for place in places)
+    by_name = (
+        pairs_by_name(root / place.images, [root / masks for masks in place.masks], layout, names) for place in places
+    )
+    return not layout.says_names or any(of_image for _, _, of_image, _ in by_name)
+
+
+def read_as(source: Path, root: Path, layout: Layout, pairs: list[Pair]) -> str:
+    """What was recognised, in one line."""
+    where = "" if root == source else f"{root.relative_to(source)} "
+    parts = Counter(pair.split for pair in pairs if pair.split)
+    counts = [f"{len(pairs)} masks", *(f"{parts[part]} {part}" for part in ("train", "val", "test") if parts[part])]
+    scenes = len({pair.scene for pair in pairs if pair.scene})
+    more = f" in {scenes} folders (--group-by folder keeps each in one part of the split)" if scenes > 1 else ""
+    return f"{where}read as {layout.name}: {', '.join(counts)}{more}"
+
+
+def split_by_lists(folder: Path, pairs: list[Pair]) -> tuple[list[Pair], list[Finding]]:
+    """The pairs with the parts that train.txt, val.txt and test.txt give them; what none lists is left out."""
+    lists = [(part, folder / f"{part}.txt") for part in ("train", "val", "test") if (folder / f"{part}.txt").is_file()]
+    if not lists:
+        return pairs, []
+    part_of = {}
+    for part, path in lists:
+        rows = (row.split() for row in path.read_text(encoding="utf-8", errors="replace").splitlines())
+        part_of |= {Path(row[0]).stem if "/" in row[0] else row[0]: part for row in rows if row}
+    listed = [replace(pair, split=part_of[pair.stem]) for pair in pairs if pair.stem in part_of]
+    if not listed:
+        return pairs, [
+            Finding("warning", "lists", f"the lists in {folder} name none of the images, and are passed over")
+        ]
+    rest = [pair.stem for pair in pairs if pair.stem not in part_of]
+    message = f"{len(rest)} masks stand in no list of {folder}, and are left out: {some(rest)}"
+    return listed, [Finding("note", "unlisted", message)] if rest else []
+
+
+def left_out(source: Path, root: Path, layout: Layout, places: list[Place]) -> list[Finding]:
+    """Folders that hold images but are not read: parts without masks, further data sets, other kinds of masks.
+
+    Raises:
+        UserError: if the training part has no masks.
+    """
+    findings = []
+    if layout.images.startswith("{split}/"):
+        known = {Path(place.images).parts[0] for place in places}
+        for child in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in known):
+            if child.name.lower() in SPLIT_FOLDERS and not image_and_mask_folders(child):
+                findings.append(part_without_masks(child))
+    used = [root / folder for place in places for folder in (place.images, *place.masks)]
+    others = {}
+    for folder, count in image_counts(source).items():
+        if count and not any((source / folder).is_relative_to(path) for path in used):
+            others[source / folder] = count
+    doubles = dict.fromkeys(folder.parent for folder in others if image_and_mask_folders(folder.parent))
+    for folder in [folder for folder in doubles if folder.parent not in [path.parent for path in used]]:
+        findings.append(further_data_set(folder))
+    rest = [f"{path.relative_to(source)} ({count})" for path, count in others.items() if path.parent not in doubles]
+    if rest:
+        message = f"further folders of images, which are left out: {some(rest, 8)}"
+        findings.append(Finding("note", "other-folders", message, "if one is meant, name it: --images or --masks"))
+    return findings
+
+
+def part_without_masks(folder: Path) -> Finding:
+    if SPLIT_FOLDERS[folder.name.lower()] == "train":
+        raise UserError(f"{folder}: has no folder of images beside a folder of masks; {WANTED}")
+    message = f"{folder} has no folder of images beside a folder of masks, and is left out"
+    return Finding("note", "no-masks", message)
+
+
+def further_data_set(folder: Path) -> Finding:
     message = f"{folder} holds images and masks too, but is left out"
     remedy = f"call it one of {', '.join(SPLIT_FOLDERS)}, or list all pairs in a CSV"
     return Finding("warning", "folder-left-out", message, remedy)
@@ -128,84 +281,104 @@ def image_and_mask_folders(folder: Path) -> tuple[Path, Path] | None:
     children = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
     images = [children[name] for name in IMAGE_FOLDERS if name in children]
     masks = [children[name] for name in MASK_FOLDERS if name in children]
-    for found in (images, masks):
-        if len(found) > 1:
-            both = " and ".join(path.name for path in found)
-            raise UserError(f"{folder}: holds {both}; keep one of them, or list the pairs in a CSV")
     return (images[0], masks[0]) if images and masks else None
 
 
 def pair_folder(
-    image_folder: Path, mask_folder: Path, mask_suffix: str, split: str | None = None
+    image_folder: Path, mask_folders: list[Path], layout: Layout, names: Names
 ) -> tuple[list[Pair], list[Finding]]:
-    """Pairs of two folders by stem, and what does not pair."""
-    images, findings = by_stem(image_folder)
-    masks, more = by_stem(mask_folder)
-    findings += more
-    of_image = {stem.removesuffix(mask_suffix): (stem,) for stem in masks if stem.endswith(mask_suffix)}
-    if not images.keys() & of_image.keys():
-        of_image = class_files(images, masks)
-    common = sorted(images.keys() & of_image.keys())
-    if not common:
+    """Pairs of a folder of images and its masks by name, and what does not pair."""
+    images, masks, of_image, findings = pairs_by_name(image_folder, mask_folders, layout, names)
+    if not of_image:
+        suffix = (names.mask_name or "{}").removeprefix("{}")
         raise UserError(
             f"none of the {len(images)} images in {image_folder} has a mask among the {len(masks)} files "
-            f"in {mask_folder}; {name_difference(list(images), list(masks), mask_suffix)}"
+            f"in {mask_folders[0]}; {name_difference(list(images), [name_of(path) for path in masks], suffix)}"
         )
-    used = {mask for stem in common for mask in of_image[stem]}
-    findings += orphans(sorted(masks.keys() - used), sorted(images.keys() - set(common)), masks, images)
-    pairs = []
-    for stem in common:
-        paths = tuple(masks[mask] for mask in of_image[stem])
-        several = any(path.stem != stem + mask_suffix for path in paths)
-        pairs.append(Pair(stem, images[stem], paths[0], split, class_masks=paths if several else ()))
-    return pairs, findings
+    used = {path for paths in of_image.values() for path in paths}
+    lacking = {name: path for name, path in images.items() if name not in of_image}
+    findings += orphans([path for path in masks if path not in used], len(masks), lacking)
+    several = len(mask_folders) > 1 or layout.united or any(len(paths) > 1 for paths in of_image.values())
+    return [
+        Pair(name_of(images[name]), images[name], paths[0], class_masks=tuple(paths) if several else ())
+        for name, paths in sorted(of_image.items())
+    ], findings
 
 
-def orphans(mask_stems: list[str], image_stems: list[str], masks: dict, images: dict) -> list[Finding]:
+def pairs_by_name(
+    image_folder: Path, mask_folders: list[Path], layout: Layout, names: Names
+) -> tuple[dict[str, Path], list[Path], dict[str, list[Path]], list[Finding]]:
+    """Images by name, masks, the masks of each image that has any, and what is wrong with the names."""
+    image_name = layout.image_name if names.image_name == "{}" else names.image_name
+    files, findings = files_of(image_folder)
+    masks = []
+    for folder in mask_folders:
+        more, words = (files, []) if folder == image_folder else files_of(folder)
+        masks, findings = masks + more, findings + words
+    full = {path.name: path for path in files}
+    if sum(name_of(mask) in full for mask in masks) > len(masks) / 2:  # 001.jpg.png of 001.jpg
+        of_image = {name: [mask for mask in masks if name_of(mask) == name] for name in full}
+        return full, masks, {name: own for name, own in of_image.items() if own}, findings
+    images, words = by_common_part(image_folder, files, image_name)
+    if layout.mask_name == "*":
+        return images, masks, dict.fromkeys(images, masks), findings + words
+    patterns = (names.mask_name or layout.mask_name).split("|")
+    of_image = max((masks_by_pattern(pattern, masks, images) for pattern in patterns), key=len)
+    if image_folder in mask_folders:
+        taken = {path for paths in of_image.values() for path in paths}
+        masks = [path for path in masks if path in taken]
+        images = {name: path for name, path in images.items() if path not in taken}
+    elif not of_image:
+        of_image = masks_by_owner(masks, images)
+    return images, masks, of_image, findings + words
+
+
+def masks_by_pattern(pattern: str, masks: list[Path], images: dict[str, Path]) -> dict[str, list[Path]]:
+    """Image → its masks, by names of a pattern; with a number after it, they are further objects of the image."""
+    of_image = defaultdict(list)
+    for path in masks:
+        name = common_part(pattern, name_of(path))
+        if name not in images and pattern != "{}":
+            name = common_part(pattern, base_of(name_of(path)))
+        if name in images and images[name] != path:
+            of_image[name].append(path)
+    return {
+        name: paths for name, paths in of_image.items() if any(common_part(pattern, name_of(p)) == name for p in paths)
+    }
+
+
+def masks_by_owner(masks: list[Path], images: dict[str, Path]) -> dict[str, list[Path]]:
+    """Image → its masks, where each class has a file of its own: photo_car.png, photo_tree.png.
+
+    Empty unless some image has several masks, whose names end in at least two different ways.
+    """
+    of_image = defaultdict(list)
+    for path in masks:
+        if owner := owner_of(name_of(path), images):
+            of_image[owner].append(path)
+    ends = {class_of_file(path, owner) for owner, paths in of_image.items() for path in paths}
+    if len(ends) < 2 or all(len(paths) == 1 for paths in of_image.values()):
+        return {}
+    return dict(of_image)
+
+
+def orphans(masks: list[Path], count: int, images: dict[str, Path]) -> list[Finding]:
     """Masks without their image (an error: something is missing) and images without a mask (left out)."""
     findings = []
-    if mask_stems:
-        folder, files = masks[mask_stems[0]].parent, tuple(str(masks[stem]) for stem in mask_stems)
-        message = f"{len(mask_stems)} of {len(masks)} masks in {folder} have no image of the same name: "
-        remedy = "rename them, or move them elsewhere"
-        findings.append(Finding("error", "orphan-mask", message + some(mask_stems), remedy, files))
-    if image_stems:
-        message = f"{len(image_stems)} images have no mask and are left out: {some(image_stems)}"
-        files = tuple(str(images[stem]) for stem in image_stems)
-        findings.append(Finding("warning", "image-without-mask", message, files=files))
+    if masks:
+        message = f"{len(masks)} of {count} masks in {masks[0].parent} have no image of the same name: "
+        message += some([name_of(path) for path in masks])
+        passed = passed_over(masks[0].parent.parent)
+        remedy = "rename them, or move them elsewhere" + (f" (passed over: {passed})" if passed else "")
+        findings.append(Finding("error", "orphan-mask", message, remedy, tuple(map(str, masks))))
+    if images:
+        message = f"{len(images)} images have no mask and are left out: {some(images)}"
+        findings.append(Finding("warning", "image-without-mask", message, files=tuple(map(str, images.values()))))
     return findings
 
 
-def class_files(images: dict[str, Path], masks: dict[str, Path]) -> dict[str, tuple[str, ...]]:
-    """Image stem → stems of its masks, where each class has a file of its own: photo_car.png, photo_tree.png.
-
-    Empty unless some image has several masks, whose names end in at least two different ways.
-
-    Raises:
-        UserError: if the ends are numbers: then a file is an object, not a class.
-    """
-    found, ends = defaultdict(list), set()
-    for stem in sorted(masks):
-        parts = stem.split("_")
-        owners = ["_".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]  # the longest name first
-        owner = next((name for name in owners if name in images), None)
-        if owner:
-            found[owner].append(stem)
-            ends.add(stem.removeprefix(f"{owner}_"))
-    if len(ends) < 2 or all(len(stems) == 1 for stems in found.values()):
-        return {}
-    if all(end.isdigit() for end in ends):
-        raise UserError(
-            f"{next(iter(masks.values())).parent}: several numbered masks for an image, such as "
-            f"{some(next(iter(found.values())))}; if each is an object, draw them into one mask of classes"
-        )
-    if len(ends) > MOST_CLASS_FILES:
-        return {}
-    return {owner: tuple(stems) for owner, stems in found.items()}
-
-
-def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
-    """Image files of a folder by stem; a stem that stands twice is left out, as an error.
+def files_of(folder: Path) -> tuple[list[Path], list[Finding]]:
+    """Image files of a folder; what lies deeper is named.
 
     Raises:
         UserError: for an empty folder.
@@ -213,20 +386,37 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     paths = list_images(folder)
     if not paths:
         inside = [path.name for path in folder.iterdir() if path.is_dir()]
-        wanted = f"; it holds the folders {some(inside)}, but {LAYOUTS}" if inside else ""
-        raise UserError(f"{folder}: holds no image files (PNG, JPEG, TIFF, BMP, WebP){wanted}")
-    findings = []
+        passed = f" (passed over: {passed})" if (passed := passed_over(folder)) else ""
+        remedy = f"it holds the folders {some(inside)}, but {WANTED}" if inside else advice(folder.parent)
+        message = f"{folder}: holds no image files (PNG, JPEG, TIFF, BMP, WebP){passed}"
+        raise UserError(f"{message}; {remedy}" if remedy else message)
     below = [path for path in folder.iterdir() if path.is_dir() and list_images(path)]
-    if below:
-        message = f"{folder}: files in its folders {some([path.name for path in below])} are left out"
-        findings.append(Finding("warning", "folder-left-out", message, "put all images into one folder, or list a CSV"))
-    for stem in sorted(stem for stem, count in Counter(path.stem for path in paths).items() if count > 1):
-        same = [path for path in paths if path.stem == stem]
-        names = ", ".join(path.name for path in same)
-        message = f"{folder}: {names} share one stem, so their pairing is ambiguous"
+    message = f"{folder}: files in its folders {some([path.name for path in below])} are left out"
+    remedy = "put all images into one folder, or list a CSV"
+    return paths, [Finding("warning", "folder-left-out", message, remedy)] if below else []
+
+
+def by_stem(folder: Path, name: str = "{}") -> tuple[dict[str, Path], list[Finding]]:
+    """Image files of a folder by stem; a stem that stands twice is left out, as an error.
+
+    Raises:
+        UserError: for an empty folder.
+    """
+    paths, findings = files_of(folder)
+    files, words = by_common_part(folder, paths, name)
+    return files, findings + words
+
+
+def by_common_part(folder: Path, paths: list[Path], name: str) -> tuple[dict[str, Path], list[Finding]]:
+    """Files by what stands at {} in a name; those that do not fit are passed over, and a name twice is an error."""
+    named = [(common_part(name, name_of(path)), path) for path in paths]
+    counts = Counter(part for part, _ in named if part is not None)
+    findings = []
+    for part in sorted(part for part, count in counts.items() if count > 1):
+        same = [path for other, path in named if other == part]
+        message = f"{folder}: {', '.join(path.name for path in same)} share one stem, so their pairing is ambiguous"
         findings.append(Finding("error", "duplicate-stem", message, "keep one of them", tuple(map(str, same))))
-        paths = [path for path in paths if path.stem != stem]
-    return {path.stem: path for path in paths}, findings
+    return {part: path for part, path in named if counts[part] == 1}, findings
 
 
 def group(pairs: list[Pair], expression: str) -> list[Pair]:
@@ -235,6 +425,8 @@ def group(pairs: list[Pair], expression: str) -> list[Pair]:
     Raises:
         UserError: for an expression that is none, or that does not match every stem.
     """
+    if expression == "folder":
+        return [replace(pair, group=pair.scene or pair.image.parent.name) for pair in pairs]
     try:
         pattern = re.compile(expression)
     except re.error as error:
@@ -296,9 +488,9 @@ def pairs_from_csv(path: Path) -> list[Pair]:
             reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
             columns, rows = reader.fieldnames, list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable CSV ({error}); {LAYOUTS}") from None
+        raise UserError(f"{path}: not a readable CSV ({error}); {WANTED}") from None
     if not {"image", "mask"} <= set(columns):
-        raise UserError(f"{path}: its columns are {', '.join(columns) or 'none'} (by commas); {LAYOUTS}")
+        raise UserError(f"{path}: its columns are {', '.join(columns) or 'none'} (by commas); {WANTED}")
     if not rows:
         raise UserError(f"{path}: holds a header and no rows")
     pairs = [pair_from_row(path, line, row) for line, row in enumerate(rows, start=2)]

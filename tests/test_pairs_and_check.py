@@ -249,8 +249,8 @@ def test_void_that_never_occurs_is_said(tmp_path):
 
 def test_two_folders_of_one_kind_are_refused(tmp_path):
     make_folder(tmp_path, 3)
-    (tmp_path / "imgs").mkdir()
-    with pytest.raises(UserError, match="holds images and imgs"):
+    save(tmp_path / "imgs/a.png", shapes(0)[0])
+    with pytest.raises(UserError, match="holds images and imgs: which of them are the images"):
         find_pairs(tmp_path)
 
 
