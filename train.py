@@ -67,7 +67,8 @@ def open_data(config: TrainConfig):
 
 def with_data(config: TrainConfig) -> TrainConfig:
     """The settings with the place of their data; golfscape, drawn if it is not there yet, where none is named."""
-    if config.data:
+    if config.data or config.images or config.masks:
+        config = config.settled()
         return config.replace(data=config.data.resolve())
 
     from data_pipeline.importing.golfscape import write_scenes

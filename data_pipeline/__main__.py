@@ -22,7 +22,7 @@ PresetName = Literal["none", "light", "standard", "strong", "unet2015", "tiramis
 class Check(Source):
     """Read every image and mask; say what they hold, and find what would train wrongly."""
 
-    data: Positional[Path]
+    data: Positional[Path | None] = None
     """Folder with images and masks, or a CSV."""
     json: Path | None = None
     """Write everything that was found to this file, for programs."""
@@ -116,7 +116,7 @@ class Golfscape:
 def check(config: Check) -> None:
     from .checking.check import check
 
-    check(config, config.json, config.groups, config.sheet, config.overwrite)
+    check(config.settled(), config.json, config.groups, config.sheet, config.overwrite)
 
 
 def preview(config: Preview) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from .command import UserError
 from .encoding import UNKNOWN, Encoding
 from .findings import Finding, refuse_errors
-from .inspection import Inspection, findings_on_split, inspect
+from .inspection import Inspection, Meaning, findings_on_split, inspect
 from .labels import Photo, find_photos, first_of_each, label_names, parse_rule, photos_from_masks
-from .pairs import Pair, find_pairs
+from .pairs import Names, Pair, find_pairs
 from .scale import Scale, measure_scale
 from .source import Source
 from .split import Split, make_split
@@ -136,7 +136,8 @@ def labels_of_masks(source: Source, seed: int, train_count: int | None, rule: st
 
 def find_files(source: Source) -> DataSet:
     """Pair images and masks by name."""
-    return DataSet(source, *find_pairs(source.data, source.mask_suffix, source.group_by))
+    names = Names(source.images, source.masks, source.image_name, source.mask_name)
+    return DataSet(source, *find_pairs(source.data, source.mask_suffix, source.group_by, names))
 
 
 def part_of(opened: DataSet, part: str) -> DataSet:
@@ -149,7 +150,8 @@ def part_of(opened: DataSet, part: str) -> DataSet:
 
 def read_masks(opened: DataSet, encoding: Encoding | None = None) -> DataSet:
     """Read every image and mask, and settle which value is which class."""
-    data = inspect(opened.source.data, opened.pairs, opened.source.void, encoding)
+    meaning = Meaning(opened.source.one_class, opened.source.names)
+    data = inspect(opened.source.data, opened.pairs, opened.source.void, encoding, meaning)
     return replace(
         opened,
         findings=opened.findings + data.findings,

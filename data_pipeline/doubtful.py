@@ -84,6 +84,8 @@ def inverted(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     judged = [
         one for one in facts if one.contrast is not None and np.ptp(one.contrast) + np.abs(one.contrast).max() > 0
     ]
+    if not judged:
+        return []
     high_outside = np.array([edge_share(one.outline) > 0.5 for one in judged], bool)
     fewer = high_outside if high_outside.mean() <= 0.5 else ~high_outside
     if fewer.sum() < FEWEST_INVERTED:

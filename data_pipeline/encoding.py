@@ -27,6 +27,11 @@ VOID_NAMES = ("void", "ignore", "unlabeled", "unlabelled")
 BACKGROUND_NAMES = ("background", "bg", "back ground")  # less blanks and underscores around them, in any case
 ABOVE_ZERO = "above 0"  # in classes.json: the class of every value above 0, as of numbered objects
 
+CUT = {
+    "classes": [{"name": "background", "value": 0}, {"name": "foreground", "value": 255}],
+    "tolerance": BINARY_TOLERANCE,
+}
+
 # Okabe and Ito's palette, safe for colour-blind readers; background first.
 PALETTE = (
     (0, 0, 0),
@@ -478,8 +483,9 @@ def ambiguous(values: tuple[int, ...], found: dict[int, int], lossy: bool) -> st
     if len(values) > 32:
         return message + (
             "So many are the mark of masks saved as JPEG, resized or smoothed: export them as PNG without "
-            "smoothing, 0 for background and 255 for foreground. If they are class numbers, list each with its "
-            'value in a classes.json beside the masks\' folder, and what is void under "void".'
+            "smoothing, 0 for background and 255 for foreground; or, to cut them at 128, write a classes.json beside "
+            f"the masks' folder: {json.dumps(CUT)}. If they are class numbers, list each with its "
+            'value there, and what is void under "void".'
         )
     proposal = {"classes": [{"name": f"class_{value}", "value": value} for value in values]}
     if values[-1] == 255 and values[:-1] == tuple(range(len(values) - 1)):

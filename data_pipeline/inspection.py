@@ -50,6 +50,7 @@ MOST_VALUES = 4096  # different colours in a mask; more is a photograph
 MOST_STRAYS = 3  # different values; more are no slips
 MOST_DOUBTED = 200  # masks whose regions are measured
 MOST_DOUBTED_VALUES = 2048
+MOST_PROPOSED = 32  # classes that an error message lists
 STRAY = 0.01  # share of the masks that may hold an inferred class before it counts as a slip
 
 
@@ -170,8 +171,9 @@ def class_file_names(pairs: list[Pair], one_class: bool) -> tuple[str, ...]:
     }
     if not names:
         return ()
-    in_parts = ROWS[pairs[0].layout].united if pairs[0].layout else False
-    return classes_of_files(names, one_class or in_parts)
+    layout = ROWS.get(pairs[0].layout)
+    in_parts, in_folders = (layout.united, layout.in_class_folders) if layout else (False, False)
+    return classes_of_files(names, one_class or in_parts, in_folders)
 
 
 def look(pair: Pair, files: tuple[str, ...], doubted: bool) -> Facts | Finding:
@@ -396,14 +398,14 @@ def refuse_numbered_objects(facts: list[Facts], is_color: bool, void: tuple[int,
     why = numbers_objects(measured, {gray_to(value, is_color) for value in void}) if measured else None
     if why:
         values = sorted(set(found) - set(void))
-        proposal = {
-            "classes": [{"name": f"class_{i}", **entry(value, is_color)} for i, value in enumerate(values[:64])]
-        }
+        listed = values if len(values) <= MOST_PROPOSED else values[:2]
+        proposal = json.dumps([{"name": f"class_{i}", **entry(value, is_color)} for i, value in enumerate(listed)])
+        proposal = proposal if listed is values else f"{proposal[:-1]}, …]"
         raise UserError(
             f"{why}: they seem to number objects, not classes. Add --one-class, which reads everything above 0 as one "
             'class (in a classes.json: {"classes": [{"name": "background", "value": 0}, {"name": "object", "value": '
             f'"{ABOVE_ZERO}"}}]}}). If they are classes after all, name them: --classes NAME,NAME,… for the '
-            f"{len(values)} values in ascending order, or a classes.json: {json.dumps(proposal)}"
+            f'{len(values)} values in ascending order, or list each in a classes.json: {{"classes": {proposal}}}'
         )
 
 
@@ -444,6 +446,10 @@ def unknown_labels(facts: Facts, encoding: Encoding) -> Finding:
     unknown = values[encoding.classes_of(values) == UNKNOWN].tolist()
     found = Counter({value: facts.values[value] for value in unknown})
     message = unknown_values(facts.pair.mask, found, encoding, sum(facts.values.values()))
+    if encoding.is_color and "inferred" in encoding.note and len(found) <= MOST_STRAYS:
+        colors = [*encoding.values, *found]
+        listing = [{"name": f"class_{i}", "color": unpack(color)} for i, color in enumerate(colors)]
+        message += f"; a classes.json that lists all {len(colors)}: {json.dumps({'classes': listing})}"
     return Finding("error", "unknown-label", message, files=(str(facts.pair.mask),))
 
 
@@ -536,6 +542,7 @@ def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     total = sum(sum(one.values.values()) for one in facts)
     if encoding.tolerance:
         moved = sum(count for one in facts for value, count in one.values.items() if value not in encoding.index)
+    if encoding.tolerance and moved:
         message = f"{moved / total:.2%} of the pixels count as the nearest known value (within {encoding.tolerance})"
         notes.append(("moved-pixels", message))
     hidden = [one.pair.mask.name for one in facts if one.hidden]

@@ -99,6 +99,10 @@ class Layout:
         return bool(self.classes) and bool(re.search(self.called, mask.as_posix()))
 
     @property
+    def in_class_folders(self) -> bool:
+        return "{class}" in self.masks
+
+    @property
     def says_names(self) -> bool:
         """Whether the names of files are part of the convention."""
         return self.mask_name != "{}" or self.image_name != "{}"
@@ -171,7 +175,7 @@ def places_of(layout: Layout, counts: dict[str, int]) -> list[Place]:
     for fields in images:
         if fields in masks:
             folder = only(images[fields], "images")[0]
-            own = masks[fields] if "{class}" in layout.masks else only(masks[fields], "masks")
+            own = masks[fields] if layout.in_class_folders else only(masks[fields], "masks")
             split, scene = fields
             places.append(Place(folder, tuple(own), SPLIT_FOLDERS.get(split), scene))
     return places

@@ -45,18 +45,21 @@ def owner_of(name: str, images) -> str | None:
     return next((name[:end] for end in reversed(ends) if name[:end] in images), None)
 
 
-def classes_of_files(names: dict[str, list[str]], one_class: bool = False) -> tuple[str, ...]:
+def classes_of_files(names: dict[str, list[str]], one_class: bool = False, in_folders: bool = False) -> tuple[str, ...]:
     """The classes that have files of their own, sorted; or UNITED.
 
     Args:
         names: image → what its masks' names add to its own.
         one_class: the user says that all are objects of one class.
+        in_folders: the names are those of folders, one for each class.
 
     Raises:
         UserError: for two annotators' masks, and for numbers that may be classes or objects.
     """
     if one_class:
         return UNITED
+    if in_folders:
+        return tuple(sorted({name for added in names.values() for name in added}))
     counts = Counter(name for added in names.values() for name in added)
     several = [added for added in names.values() if len(added) > 1]
     refuse_annotators(several)

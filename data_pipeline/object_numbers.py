@@ -11,6 +11,7 @@ MOST_VALUES = 64  # of one mask that are looked at
 SPECK = 1 / 8  # of the largest region of its value in the mask: smaller ones are slips of the pen, or cut off by others
 LEAST_VALUES = 3  # besides background: fewer are not doubted
 MANY_REGIONS = 0.4  # share of the values in masks that have several regions there: objects cut by others have fewer
+SOME_REGIONS = 0.2  # as many as objects seldom have: then a look of their own is enough
 LAYERS = 0.5  # share that reach from one side of the mask to the other
 FEW_MASKS = 0.5  # of the values occur in one mask only: a class comes back
 COUNTED = 5  # values without a gap, whose number differs from mask to mask: they are counted
@@ -18,7 +19,7 @@ MEANING = 0.3  # of the variance of a region's look that its value must explain 
 SHUFFLES = 30
 LIT = 6  # regions in a mask from which the fall of the light is seen
 NEXT_FRAME = 0.7  # how far a value moves to the next mask, in terms of how far it moves to any
-NEAREST_FRAME = 0.75  # the same of the nearest mask, in terms of what it would be by chance
+NEAREST_FRAME = 0.85  # the same of the nearest mask, in terms of what it would be by chance
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,16 @@ def numbers_objects(masks: list[Regions], void: set[int] = frozenset()) -> str |
     """
     table = tabulate(masks, void)
     number = int(table.values.max(initial=-1)) + 1
-    if number < LEAST_VALUES or several_regions(table) >= MANY_REGIONS or table.across.mean() >= LAYERS:
+    several = several_regions(table) if number >= LEAST_VALUES else 1.0
+    if several >= MANY_REGIONS:
         return None
     once = int((np.bincount(table.values) == 1).sum())
     if once > FEW_MASKS * number:
         return f"{once} of the {number} values occur in one mask only"
     if counts_up(masks, void, number):
         return "each mask holds the values 1…n without a gap, and n differs from mask to mask"
+    if table.across.mean() >= LAYERS or (several >= SOME_REGIONS and meaning(table) >= MEANING):
+        return None
     if same_scene(table):
         return f"each of the {number} values is one region that keeps its place from mask to mask, as in a film"
     if meaning(table) < MEANING:

@@ -24,7 +24,7 @@ from .layouts import (
     places_of,
 )
 from .mask_files import base_of, class_of_file, name_of, owner_of
-from .passed_over import advice, passed_over, what_is_there
+from .passed_over import advice, brush, passed_over, what_is_there
 from .tables import original
 
 PAIRS_FILE = "pairs.csv"
@@ -78,7 +78,6 @@ class Names:
     masks: Path | None = None
     image_name: str = "{}"  # {} is what image and mask have in common
     mask_name: str | None = None
-    one_class: bool = False
 
 
 def find_pairs(
@@ -253,9 +252,10 @@ def left_out(source: Path, root: Path, layout: Layout, places: list[Place]) -> l
     for folder, count in image_counts(source).items():
         if count and not any((source / folder).is_relative_to(path) for path in used):
             others[source / folder] = count
+    read = {root, *(path.parent for path in used)}
     doubles = dict.fromkeys(folder.parent for folder in others if image_and_mask_folders(folder.parent))
-    for folder in [folder for folder in doubles if folder.parent not in [path.parent for path in used]]:
-        findings.append(further_data_set(folder))
+    doubles = [folder for folder in doubles if folder not in read and not layout.says_names]
+    findings += [further_data_set(folder) for folder in doubles]
     rest = [f"{path.relative_to(source)} ({count})" for path, count in others.items() if path.parent not in doubles]
     if rest:
         message = f"further folders of images, which are left out: {some(rest, 8)}"
@@ -293,7 +293,8 @@ def pair_folder(
         suffix = (names.mask_name or "{}").removeprefix("{}")
         raise UserError(
             f"none of the {len(images)} images in {image_folder} has a mask among the {len(masks)} files "
-            f"in {mask_folders[0]}; {name_difference(list(images), [name_of(path) for path in masks], suffix)}"
+            f"in {mask_folders[0]}; "
+            + (brush(mask_folders[0], masks) or name_difference(list(images), list(map(name_of, masks)), suffix))
         )
     used = {path for paths in of_image.values() for path in paths}
     lacking = {name: path for name, path in images.items() if name not in of_image}
@@ -324,6 +325,15 @@ def pairs_by_name(
         return images, masks, dict.fromkeys(images, masks), findings + words
     patterns = (names.mask_name or layout.mask_name).split("|")
     of_image = max((masks_by_pattern(pattern, masks, images) for pattern in patterns), key=len)
+    elsewhere = [path for path in masks if common_part(patterns[0], name_of(path)) is None] if names.mask_name else []
+    if elsewhere and of_image:
+        used = {path for paths in of_image.values() for path in paths}
+        elsewhere = [path for path in elsewhere if path not in used and path not in files]
+        masks = [path for path in masks if path not in elsewhere]
+        message = (
+            f"{len(elsewhere)} files are not called {patterns[0]}, and are left out: {some(map(name_of, elsewhere))}"
+        )
+        findings = findings + [Finding("note", "other-names", message)] if elsewhere else findings
     if image_folder in mask_folders:
         taken = {path for paths in of_image.values() for path in paths}
         masks = [path for path in masks if path in taken]
@@ -449,15 +459,23 @@ def name_difference(images: list[str], masks: list[str], mask_suffix: str) -> st
         return f"the masks' names end in {added!r}: add --mask-suffix={shlex.quote(added)}"
     before = most_common_part(images, masks, lambda image, mask: mask.removesuffix(image))
     if before:
-        return f"the masks' names begin with {before!r}: rename them without it, or list the pairs in a CSV"
+        pattern = shlex.quote(f"{before}{{}}")
+        return f"the masks' names begin with {before!r}: add --mask-name={pattern}"
     if {stem.lower() for stem in images} & {stem.lower() for stem in masks}:
         return "their names differ in upper and lower case only: rename one side"
-    image_end, mask_end = common_end(images), common_end(masks)
-    if {stem.removesuffix(image_end) for stem in images} & {stem.removesuffix(mask_end) for stem in masks}:
-        return (
-            f"the images' names end in {image_end!r} and the masks' in {mask_end!r}: "
-            "rename one side, or list the pairs in a CSV"
-        )
+    for words, common, pattern in (("end in", common_end, "{}%s"), ("begin with", common_beginning, "%s{}")):
+        ends = [re.sub(r"\d", "", common(stems)) for stems in (images, masks)]
+        image_name, mask_name = (pattern % end for end in ends)
+        parts = [
+            {common_part(name, stem) for stem in stems} for name, stems in ((image_name, images), (mask_name, masks))
+        ]
+        if any(ends) and parts[0] & parts[1] - {None}:
+            return (
+                f"the images' names {words} {ends[0]!r} and the masks' in {ends[1]!r}: "
+                f"add --image-name={shlex.quote(image_name)} --mask-name={shlex.quote(mask_name)}"
+            ).replace("masks' in", "masks' in" if words == "end in" else "masks' with")
+    if {without_zeros(stem) for stem in images} & {without_zeros(stem) for stem in masks}:
+        return "their numbers are written with zeros on one side only: rename that side"
     if mask_suffix and not any(stem.endswith(mask_suffix) for stem in masks):
         return f"no mask's name ends in {mask_suffix!r}: leave out --mask-suffix, or correct it"
     return (
@@ -471,6 +489,15 @@ def most_common_part(images: list[str], masks: list[str], rest: Callable[[str, s
     parts = Counter(part for mask in masks[:200] for image in images if (part := rest(image, mask)) and part != mask)
     part, count = parts.most_common(1)[0] if parts else ("", 0)
     return part if count >= min(len(masks), 200) / 2 else ""
+
+
+def without_zeros(stem: str) -> str:
+    """img_007 → img_7."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", stem)
+
+
+def common_beginning(stems: list[str]) -> str:
+    return common_end([stem[::-1] for stem in stems])[::-1]
 
 
 def common_end(stems: list[str]) -> str:
@@ -502,6 +529,8 @@ def pairs_from_csv(path: Path) -> list[Pair]:
 
 def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:
     names = [(row[column] or "").strip() for column in ("image", "mask")]
+    if not any((path.parent / name).is_file() for name in names):
+        names = [name.replace("\\", "/") for name in names]  # written on Windows
     if not all(names):
         raise UserError(f"{path}, line {line}: the {'mask' if names[0] else 'image'} is empty")
     files = [path.parent / name for name in names]

@@ -3,11 +3,14 @@
 Nothing heavy is imported here, so that ``--help`` answers at once.
 """
 
+import os
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from tyro.conf import UseAppendAction
+
+from .command import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +21,41 @@ class Source:
     """Folder with images and masks, or a CSV (image,mask[,split][,group])."""
     mask_suffix: str = ""
     """What a mask's name has after its image's name: _mask."""
+    images: Path | None = None
+    """Folder of the images, if it is called otherwise than usual: below the data set's folder, or anywhere."""
+    masks: Path | None = None
+    """Folder of the masks, likewise. Sub-folders that both have are paired with each other."""
+    image_name: str = "{}"
+    """How images are called, {} being what they have in common with their masks: image_{}."""
+    mask_name: str | None = None
+    """How masks are called: mask_{}."""
+    one_class: bool = False
+    """Everything above 0 is one class, as where objects are numbered; several mask files of an image are united."""
+    classes: str = ""
+    """Names of the classes in the order of their values, by commas: background,road,car."""
     void: UseAppendAction[tuple[int, ...]] = ()
     """Mask value on disk that never counts (unlabelled), beside those in classes.json; may be given several times."""
     group_by: str | None = None
-    """Regular expression: images whose names match it with the same text stay in one part of the split."""
+    """Regular expression: images whose names match it with the same text stay in one part of the split. The word
+    folder: those of one sub-folder do."""
+
+    def settled(self) -> "Source":
+        """Itself; where only the folders of images and masks were named, with the folder around both as data set.
+
+        Raises:
+            UserError: if nothing was named.
+        """
+        if self.data is not None:
+            return self
+        if self.images is None or self.masks is None:
+            raise UserError("name the data set's folder, or --images FOLDER and --masks FOLDER")
+        images, masks = self.images.resolve(), self.masks.resolve()
+        return replace(self, data=Path(os.path.commonpath([images, masks])), images=images, masks=masks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return tuple(name.strip() for name in self.classes.split(",") if name.strip())
 
     @property
     def root(self) -> Path:
@@ -39,6 +73,9 @@ class Source:
         for field in fields(Source):
             value = getattr(self, field.name)
             if field.name != "data" and value != field.default:
+                if value is True:
+                    given.append(f"--{field.name.replace('_', '-')}")
+                    continue
                 values = value if isinstance(value, tuple) else (value,)
                 given += [f"--{field.name.replace('_', '-')}={shlex.quote(str(each))}" for each in values]
         return given

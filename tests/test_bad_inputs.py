@@ -525,7 +525,11 @@ REFUSED = {
         {},
         r"16 bits in each of several channels",
     ),
-    "many class numbers and a void": (masks_as(crowded), {}, r"If they are class numbers, list each"),
+    "many class numbers and a void": (
+        masks_as(crowded),
+        {},
+        r"If they are classes after all, name them: --classes .* 66 values .*or list each in a classes.json",
+    ),
     "a colour close to a listed one": (
         both(
             masks_as(lambda m: np.array([(0, 0, 0), (0, 80, 100)], np.uint8)[m]),

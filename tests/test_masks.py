@@ -203,7 +203,7 @@ def read_back(form, mask, classes, folder):
     if form == "P":
         write_mask(path, on_disk, colors)
     elif form == "LA":
-        Image.merge("LA", [Image.fromarray(on_disk), Image.fromarray(255 - on_disk)]).save(path)
+        Image.merge("LA", [Image.fromarray(on_disk), Image.fromarray(255 - on_disk // 2)]).save(path)
     else:
         path = path.with_suffix(".tif" if form in ("I", "F") else ".png")
         save(path, on_disk.astype({"L": np.uint8, "I;16": np.uint16, "I": np.int32, "F": np.float32}[form]))
