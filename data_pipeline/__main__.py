@@ -65,10 +65,12 @@ class Convert:
     """Make masks from the polygons and run lengths that labelling tools export."""
 
     source: Positional[Path]
-    """COCO: the JSON file or its folder. labelme: the folder of JSON files."""
+    """COCO: the JSON file or its folder, or the folder of train/, valid/, test/. labelme: the folder of JSON files.
+    yolo: the folder of images, labels and data.yaml. rle: Kaggle's CSV of run lengths, or its folder. stack: the folder
+    of TIFF stacks, train-volume.tif and train-labels.tif."""
     destination: Positional[Path]
     """Where to write images/, masks/ and classes.json."""
-    form: Annotated[Literal["coco", "labelme"], arg(name="from")]
+    form: Annotated[Literal["coco", "labelme", "yolo", "rle", "stack"], arg(name="from")]
     """The form of the annotations."""
 
 

@@ -1,6 +1,7 @@
 """A folder or a CSV → pairs of an image and its mask; what does not pair is named, with the remedy."""
 
 import csv
+import io
 import os
 import re
 import shlex
@@ -510,8 +511,11 @@ def pairs_from_csv(path: Path) -> list[Pair]:
     """Pairs from the columns image, mask, and optionally split and group; paths relative to the CSV."""
     refuse_special(path)
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
+        with io.StringIO(decoded(path.read_bytes()), newline="") as file:
+            head = file.readline()
+            file.seek(0)
+            separator = next((letter for letter in ",;\t" if letter in head), ",")
+            reader = csv.DictReader(file, skipinitialspace=True, delimiter=separator)
             reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
             columns, rows = reader.fieldnames, list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
@@ -525,6 +529,22 @@ def pairs_from_csv(path: Path) -> list[Pair]:
     if unsplit and len(unsplit) < len(pairs):
         raise UserError(f"{path}, line {unsplit[0]}: split is empty, but other lines have one; fill all, or none")
     return unique_stems(pairs, path.parent)
+
+
+def decoded(content: bytes) -> str:
+    """A table's text: UTF-8, or what Excel writes on Windows.
+
+    Raises:
+        UnicodeDecodeError: for bytes that are no text.
+    """
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in content:
+            raise
+        return content.decode("cp1252")
 
 
 def pair_from_row(path: Path, line: int, row: dict[str, str]) -> Pair:

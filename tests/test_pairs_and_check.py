@@ -85,7 +85,8 @@ def test_mask_suffix(tmp_path):
         ("{}", "mask_{}", "begin with 'mask_'"),
         ("{}_img", "{}_seg", "images' names end in '_img' and the masks' in '_seg'"),
         ("Item{}", "item{}", "upper and lower case"),
-        ("photo{}", "drawing-{}", "images are called photo"),
+        ("photo{}", "drawing-{}", r"begin with 'photo' and the masks' with 'drawing-': add --image-name='photo\{\}'"),
+        ("photo{}", "{}-as-drawn", "images are called photo"),
     ],
 )
 def test_names_that_do_not_pair_are_told_apart(tmp_path, image, mask, words):

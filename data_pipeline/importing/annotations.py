@@ -33,6 +33,7 @@ class Drawing:
     content: Callable[[], bytes]  # the bytes of the image file
     size: tuple[int, int]  # height, width
     regions: Callable[[], Iterator[tuple[str, np.ndarray]]]  # class name and bool (H, W); the later ones lie on top
+    split: str | None = None  # "train", "val", "test", where the source says so
 
 
 @dataclass(frozen=True)

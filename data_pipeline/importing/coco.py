@@ -1,8 +1,10 @@
 """COCO's JSON → drawings: polygons and run-length codes, crowds included."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from data_pipeline.files import read_image
 from data_pipeline.findings import some
+from data_pipeline.layouts import SPLIT_FOLDERS
 
 from .annotations import (
     Annotations,
@@ -45,9 +48,47 @@ def read_coco(source: Path) -> Annotations:
 
     Reference: https://cocodataset.org/#format-data
     """
-    path = find_coco_file(source)
+    if parts := coco_parts(source):
+        return merge([replace_split(read_coco_file(path), split) for path, split in parts], source)
+    return read_coco_file(find_coco_file(source))
+
+
+def coco_parts(source: Path) -> list[tuple[Path, str]]:
+    """The JSON files of a folder whose parts have one each, and the parts: train/_annotations.coco.json, valid/…, or
+    annotations/instances_train2017.json, …; empty for another folder."""
+    if not source.is_dir():
+        return []
+    paths = [path for folder in (source / "annotations", *sorted(source.glob("[!.]*/"))) for path in json_files(folder)]
+    parts = {path: part_of(path) for path in dict.fromkeys(paths)}
+    splits = [split for split in parts.values() if split]
+    return list(parts.items()) if len(splits) == len(parts) == len(set(splits)) and len(parts) > 1 else []
+
+
+def part_of(path: Path) -> str | None:
+    """The part of the split that a file's folder or name says."""
+    words = [path.parent.name.lower(), *re.findall(r"[a-z]+", path.stem.lower())]
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), None)
+
+
+def replace_split(annotations: Annotations, split: str) -> Annotations:
+    return replace(annotations, drawings=[replace(drawing, split=split) for drawing in annotations.drawings])
+
+
+def merge(parts: list[Annotations], root: Path) -> Annotations:
+    """Several files as one; classes are the same if they have the same name."""
+    names = list(dict.fromkeys(name for part in parts for name in part.names))
+    index = {}
+    for part in parts:
+        for name, number in part.index.items():
+            index[name] = VOID if number == VOID else names.index(part.names[number])
+    notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+    return Annotations(root, names, index, [each for part in parts for each in part.drawings], parts[0].on_top, notes)
+
+
+def read_coco_file(path: Path) -> Annotations:
     stored = read_annotations(path)
     images, names = by_id(path, stored, "images"), coco_names(path, stored)
+    names = without_project(stored, names)
     listed, index = number_classes(path, list(names.values()))
     drawn, boxes = coco_annotations(path, stored, images, names)
     index |= {BOX: VOID} if boxes else {}
@@ -68,6 +109,13 @@ def read_coco(source: Path) -> Annotations:
     if unused:
         notes.append(f"{len(unused)} categories are drawn nowhere: {some(unused)}")
     return Annotations(root, listed, index, drawings, "the smaller area", notes)
+
+
+def without_project(stored: dict, names: dict[int, str]) -> dict[int, str]:
+    """The names without the one that Roboflow gives the whole project: drawn nowhere, and above all others."""
+    drawn = {entry.get("category_id") for entry in stored.get("annotations") or () if isinstance(entry, dict)}
+    above = {entry.get("supercategory") for entry in stored["categories"]}
+    return {number: name for number, name in names.items() if number in drawn or name not in above}
 
 
 def coco_names(path: Path, stored: dict) -> dict[int, str]:

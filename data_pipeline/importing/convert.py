@@ -8,16 +8,20 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID, default_color
-from data_pipeline.files import write_json, write_mask
+from data_pipeline.files import write_csv, write_json, write_mask
 from data_pipeline.findings import some
 from data_pipeline.outputs import new_folder, refuse_existing_folder
-from data_pipeline.pairs import Pair, unique_stems
+from data_pipeline.pairs import PAIRS_FILE, Pair, unique_stems
 
 from .annotations import Annotations, Drawing
 from .coco import read_coco
 from .labelme import read_labelme
+from .run_lengths import read_run_lengths
+from .stacks import convert_stacks
+from .yolo import read_yolo
 
-FORMS = {"coco": read_coco, "labelme": read_labelme}
+FORMS = {"coco": read_coco, "labelme": read_labelme, "yolo": read_yolo, "rle": read_run_lengths}
+STACK = "stack"  # a form of pictures, not of drawings
 
 
 def convert(source: Path, destination: Path, form: str) -> None:
@@ -25,18 +29,21 @@ def convert(source: Path, destination: Path, form: str) -> None:
 
     Args:
         source: coco: the JSON file, or a folder with one JSON file in it or in its annotations/;
-            labelme: the folder of the JSON files, or of folders of them.
+            labelme: the folder of the JSON files, or of folders of them; yolo: the folder of images/, labels/ and
+            data.yaml; rle: the CSV or its folder; stack: the folder of the stacks.
         destination: a folder that does not exist yet.
-        form: a key of FORMS.
+        form: a key of FORMS, or STACK.
 
     Raises:
         UserError: naming the file and the entry that is wrong.
     """
     source, destination = Path(source), Path(destination)
-    if form not in FORMS:
-        raise UserError(f"no annotations of the form {form!r} are known; wanted one of: {', '.join(FORMS)}")
+    if form not in (*FORMS, STACK):
+        raise UserError(f"no annotations of the form {form!r} are known; wanted one of: {', '.join((*FORMS, STACK))}")
     if not source.exists():
         raise UserError(f"{source}: no such file or folder")
+    if form == STACK:
+        return convert_stacks(source, destination)
     refuse_existing_folder(destination)
     annotations = FORMS[form](source)
     with new_folder(destination) as fresh:
@@ -55,17 +62,22 @@ def write(annotations: Annotations, folder: Path) -> list[str]:
     drawings = annotations.drawings
     named = unique_stems([Pair(one.path.stem, one.path, one.path) for one in drawings], annotations.root)
     blank, empty, contested, pixels = [], 0, 0, 0
+    rows = []
     (folder / "images").mkdir()
     progress = tqdm(drawings, "drawing", unit="image", leave=False, disable=None)
     for drawing, pair in zip(progress, named, strict=True):
         mask, claimed_twice, areas = draw(drawing, annotations.index)
         write_mask(folder / "masks" / f"{pair.stem}.png", mask, colors)
         (folder / "images" / f"{pair.stem}{drawing.path.suffix}").write_bytes(drawing.content())
+        row = {"image": f"images/{pair.stem}{drawing.path.suffix}", "mask": f"masks/{pair.stem}.png"}
+        rows.append(row | {"split": drawing.split or "train"})
         blank += [] if areas else [drawing.path.name]
         empty += areas.count(0)
         contested += claimed_twice
         pixels += mask.size
 
+    if any(drawing.split for drawing in drawings):
+        write_csv(folder / PAIRS_FILE, rows)
     classes = [
         {"name": name, "value": i, "color": color}
         for i, (name, color) in enumerate(zip(annotations.names, colors, strict=True))
