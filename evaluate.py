@@ -419,13 +419,21 @@ def pool_folds(config: EvaluateConfig) -> None:
 def referee(config: EvaluateConfig) -> None:
     """Folders of predicted and true masks → --out."""
     from data_pipeline.findings import print_findings
+    from data_pipeline.inspection import Meaning
     from data_pipeline.outputs import new_folder
     from engine.reporting.report import Album
     from engine.scoring.evaluation import look
     from engine.scoring.referee import PICTURES, answer, open_case, ways_beside
 
     case = open_case(
-        config.predictions, config.truth, config.images, config.second_annotator, config.void, config.group_by
+        config.predictions,
+        config.truth,
+        config.images,
+        config.second_annotator,
+        config.void,
+        config.group_by,
+        config.mask_suffix,
+        Meaning(config.one_class, config.names),
     )
     print_findings(case.findings)
     about = {"split": config.truth.name, "data": str(config.truth), "predictions": str(config.predictions)}

@@ -36,6 +36,7 @@ def predict(config: PredictConfig) -> None:
     from engine.run import Run
 
     run = Run.open(config.run)
+    images = without_masks(images, run)
     faults = (predict_labels if run.classifies else predict_masks)(run, images, config)
     if faults:
         more = [f"… and {len(faults) - MOST_NAMED} more"] * (len(faults) > MOST_NAMED)
@@ -46,7 +47,7 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
     """Masks, overlays and the ranking; what is wrong with the images that cannot be read."""
     from tqdm import tqdm
 
-    from data_pipeline.files import write_mask, write_picture
+    from data_pipeline.files import write_mask, write_picture, write_values
     from data_pipeline.overlay import overlay
     from engine.journal import journal_of
     from engine.predictor import Predictor
@@ -73,7 +74,10 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
             replace = config.overwrite or key in journal.begun
             journal.note(path, None)
             try:
-                write_mask(files[0], mask, run.encoding.colors, replace)
+                if config.values == "as-given":
+                    write_values(files[0], mask, run.encoding, replace)
+                else:
+                    write_mask(files[0], mask, run.encoding.colors, replace)
                 write_picture(files[1], drawn, replace)
             except UserError:
                 journal.note(path, "given up")
@@ -82,8 +86,19 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
             journal.note(path, doubts[path.name])
         if doubts:
             ranked = rank_images(config.out / RANKING, doubts)
-            print_next(ranked, len(doubts), run.encoding.names, config)
+            print_next(ranked, len(doubts), run.encoding, config)
     return faults
+
+
+def without_masks(images: list[Path], run) -> list[Path]:
+    """The images less the run's own masks, which lie beside its images in some data sets."""
+    masks = {path.resolve() for pair in run.split.part("all") for path in pair.files[1:]}
+    kept = [path for path in images if path.resolve() not in masks]
+    if len(kept) < len(images):
+        print(f"note: {len(images) - len(kept)} files are masks of the run's own data set, and are left out")
+    if not kept:
+        raise UserError(f"all {len(images)} files are masks of {run.path}'s own data set; name images")
+    return kept
 
 
 def outputs_of(image: Path, folder: Path) -> tuple[Path, Path]:
@@ -91,12 +106,17 @@ def outputs_of(image: Path, folder: Path) -> tuple[Path, Path]:
     return folder / f"{image.stem}.png", folder / f"{image.stem}_overlay.png"
 
 
-def print_next(ranked: list[str], count: int, names: tuple[str, ...], config: PredictConfig) -> None:
+def print_next(ranked: list[str], count: int, encoding, config: PredictConfig) -> None:
+    as_given = config.values == "as-given"
+    values = encoding.values if as_given else range(encoding.num_classes)
     if len(ranked) > 1:
         print(
             f"To label next: {', '.join(ranked[:3])} (the network is least sure of them; all in {config.out / RANKING})"
         )
-    classes = ", ".join(f"{i} {name}" for i, name in enumerate(names))
+    classes = ", ".join(
+        f"{encoding.show(value) if as_given else value} {name}"
+        for value, name in zip(values, encoding.names, strict=True)
+    )
     print(f"{count} masks and overlays are in {config.out}/ (values: {classes})")
 
 

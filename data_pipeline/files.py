@@ -327,6 +327,23 @@ def write_picture(path: Path, image: np.ndarray, replace: bool = True) -> None:
         Image.fromarray(image).save(temporary, format=form)
 
 
+def write_values(path: Path, mask: np.ndarray, encoding, replace: bool = True) -> None:
+    """Write class indices, uint8 (H, W), as the values or colours that an encoding gives the classes.
+
+    Raises:
+        UserError: for values that no picture of 8 or 16 bits holds.
+    """
+    values = np.array(encoding.values, np.int64)
+    if encoding.is_color:
+        table = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
+    elif values.min() >= 0 and values.max() <= 65535:
+        table = values.astype(np.uint8 if values.max() <= 255 else np.uint16)
+    else:
+        raise UserError(f"--values as-given: the masks hold {values.min()} to {values.max()}, which no PNG holds")
+    with write_atomically(path, replace) as temporary:
+        Image.fromarray(table[mask]).save(temporary, format="PNG")
+
+
 def write_mask(path: Path, mask: np.ndarray, colors: list[tuple[int, int, int]], replace: bool = True) -> None:
     """Write class indices, uint8 (H, W), as a palette PNG that shows ``colors`` and reads back as indices."""
     palette = np.zeros((256, 3), np.uint8)

@@ -108,12 +108,15 @@ class Meaning:
         return self.one_class or bool(self.names)
 
 
+NOT_SAID = Meaning()
+
+
 def inspect(
     source: Path | None,
     pairs: list[Pair],
     void: tuple[int, ...] = (),
     encoding: Encoding | None = None,
-    meaning: Meaning = Meaning(),
+    meaning: Meaning = NOT_SAID,
 ) -> Inspection:
     """Read all images and masks once; settle the encoding; find what would train wrongly.
 

@@ -588,10 +588,13 @@ def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:
     """Where a stem stands twice, the path from the root becomes the stem, so that names stay unique."""
     count = Counter(pair.stem for pair in pairs)
     renamed = []
+    bare = Counter(Path(os.path.relpath(pair.image, root)).with_suffix("") for pair in pairs if count[pair.stem] > 1)
     for pair in pairs:
         stem = pair.stem
         if count[stem] > 1:
-            stem = "__".join(Path(os.path.relpath(pair.image, root)).with_suffix("").parts)
+            path = Path(os.path.relpath(pair.image, root))
+            alone = bare[path.with_suffix("")] == 1
+            stem = "__".join((path.with_suffix("") if alone else path).parts)
         renamed.append(replace(pair, stem=stem))
     again = [stem for stem, n in Counter(pair.stem for pair in renamed).items() if n > 1]
     if again:

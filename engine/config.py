@@ -358,7 +358,8 @@ class EvaluateConfig(Source):
     data: Path | None = None
     """Score another data set with the same classes; or say where the run's own has moved to."""
     mask_suffix: str = ""
-    """With --data: what a mask's name has after its image's name."""
+    """With --data: what a mask's name has after its image's name. Referee: what a prediction's name has after that of
+    its true mask."""
     void: UseAppendAction[tuple[int, ...]] = ()
     """Mask value on disk that never counts, beside those of the run; may be given several times."""
     group_by: str | None = None
@@ -380,7 +381,7 @@ class EvaluateConfig(Source):
     truth: Path | None = None
     """Referee: the folder of true masks."""
     images: Path | None = None
-    """Referee: the folder of images, for the pictures alone."""
+    """Referee: the folder of images, for the pictures alone. With --data: the folder of its images."""
     second_annotator: Path | None = None
     """Referee: a folder of masks by another annotator: how far people agree."""
     out: Path | None = None
@@ -405,9 +406,9 @@ class EvaluateConfig(Source):
             raise UserError("--predictions and --truth: give both folders")
         if referee and (self.runs or self.data or self.split or self.tta != "none"):
             raise UserError("--predictions: scores folders of masks; it takes no run, --data, --split or --tta")
-        if not referee and (self.images or self.second_annotator):
+        if not referee and ((self.images and not self.data) or self.second_annotator):
             raise UserError("--images and --second-annotator belong to --predictions and --truth")
-        if self.mask_suffix and not self.data:
+        if self.mask_suffix and not self.data and not referee:
             raise UserError("--mask-suffix belongs to --data: the names in a run's own data set are known")
         if not referee and not self.runs:
             raise UserError("name a run: python evaluate.py runs/NAME (or --predictions DIR --truth DIR --out DIR)")
@@ -433,6 +434,8 @@ class PredictConfig:
     what to label next."""
     batch_size: int = 8
     """Tiles that the network takes at a time."""
+    values: Literal["classes", "as-given"] = "classes"
+    """What stands in the masks: class numbers 0…C−1; or the values or colours of the masks that the run learnt from."""
     overwrite: bool = False
     """Replace masks that are there already."""
 

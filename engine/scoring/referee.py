@@ -1,24 +1,26 @@
 """The referee: masks that any tool predicted, scored like a run of our own."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import VOID, Encoding, find_classes_file
+from data_pipeline.encoding import BINARY_TOLERANCE, VOID, Encoding, find_classes_file
 from data_pipeline.files import list_images, read_picture
 from data_pipeline.findings import Finding, refuse_errors, some
-from data_pipeline.inspection import inspect
-from data_pipeline.masks import read_mask
-from data_pipeline.pairs import Pair, by_stem, group
+from data_pipeline.inspection import NOT_SAID, Meaning, inspect
+from data_pipeline.masks import color_to_grey, read_mask, read_raw
+from data_pipeline.pairs import Pair, by_stem, group, name_difference
 from data_pipeline.scale import Scale
 
 from .evaluation import Answer
 
+TWO_VALUES = ((0, 1), (0, 255), (0, 65535))
+FEWEST_SOFT = 16  # grey levels of probabilities or of soft edges
 PICTURES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)
 
 
@@ -70,8 +72,17 @@ def open_case(
     second: Path | None,
     void: tuple[int, ...],
     group_by: str | None,
+    mask_suffix: str = "",
+    meaning: Meaning = NOT_SAID,
 ) -> Case:
     """Pair folders of masks by name and settle how each is written.
+
+    Args:
+        predictions, truth, images, second: folders.
+        void: values that never count.
+        group_by: a regular expression, see ``pairs.find_pairs``.
+        mask_suffix: what a prediction's name has after that of its true mask.
+        meaning: what the user says the true masks' values are.
 
     Raises:
         UserError: for masks that are missing on one side, unreadable or of values that are no class.
@@ -85,7 +96,7 @@ def open_case(
     pairs = group(pairs, group_by) if group_by else pairs
     # A data set's classes.json lies beside its folder of masks.
     source = next((folder for folder in (truth, truth.resolve().parent) if find_classes_file(folder)), None)
-    data = inspect(source, pairs, void)
+    data = inspect(source, pairs, void, meaning=meaning)
     refuse_errors(findings + data.findings)
     pictures = {path.stem: path for path in list_images(images)} if images else {}
     if images and (lacking := sorted(true.keys() - pictures.keys())):
@@ -102,7 +113,7 @@ def open_case(
         majority=int(data.class_pixels(pairs).argmax()),
         findings=[one for one in findings + data.findings if one.kind not in ("grey", "alpha", "exif")],
         read=read,
-        predicted=open_masks(predictions, true, data.encoding, source is not None),
+        predicted=open_masks(predictions, true, data.encoding, source is not None, mask_suffix),
         second=open_masks(second, true, data.encoding, source is not None) if second else None,
     )
 
@@ -134,21 +145,28 @@ def read_image_for(path: Path, mask: np.ndarray) -> np.ndarray:
     return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
 
 
-def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: bool) -> Masks:
-    """A folder's masks for all true ones: written like these, or as class indices 0…C−1.
+def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: bool, mask_suffix: str = "") -> Masks:
+    """A folder's masks for all true ones: written like these, as class indices 0…C−1, or in black and white.
 
     Args:
         folder: of the masks.
         true: the true masks, by stem.
         encoding: theirs.
         stated: whether a classes.json says which class comes first; what was inferred knows no order of colours.
+        mask_suffix: what a mask's name has after the true mask's.
 
     Raises:
         UserError: if some are missing (leaving them out would flatter), or written otherwise.
     """
-    files, findings = by_stem(folder)
+    files, findings = by_stem(folder, f"{{}}{mask_suffix}")
     refuse_errors(findings)
     lacking = sorted(true.keys() - files.keys())
+    if lacking and not true.keys() & files.keys():
+        found = [path.stem for path in list_images(folder)]
+        raise UserError(
+            f"{folder}: not one of its {len(found)} masks is called as a true one; "
+            f"{name_difference(list(true), found, mask_suffix)}"
+        )
     if lacking:
         raise UserError(
             f"{folder}: {len(lacking)} of {len(true)} masks are missing: {some(lacking)}; to leave them out would "
@@ -157,6 +175,8 @@ def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: 
     if unused := sorted(files.keys() - true.keys()):
         print(f"note: {len(unused)} files in {folder} have no true mask and are left out: {some(unused)}")
     files = {stem: files[stem] for stem in true}
+    if black_and_white := two_values(files, encoding):
+        return Masks(folder, files, black_and_white)
     indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors, (VOID,))
     alike = not encoding.is_color and all(encoding.index.get(i) == i for i in range(encoding.num_classes))
     faults, others = unreadable(files, encoding), []
@@ -177,6 +197,30 @@ def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: 
             "masks. If that is wrong, export the predictions as those are written"
         )
     return Masks(folder, files, indices if faults else encoding)
+
+
+def two_values(files: dict[str, Path], encoding: Encoding) -> Encoding | None:
+    """How masks of two classes are written, whichever way the true ones are: 0 and 1, or 0 and 255, soft edges too;
+    None for all others."""
+    if encoding.num_classes != 2 or encoding.is_color or encoding.files or encoding.values not in TWO_VALUES:
+        return None
+    held = Counter()
+    for path in files.values():
+        try:
+            raw, is_color = read_raw(path)
+            raw = color_to_grey(path, raw) if is_color else raw
+        except UserError:
+            return None
+        held.update(dict(zip(*(part.tolist() for part in np.unique(raw, return_counts=True)), strict=True)))
+    if set(held) <= {0, 1}:
+        return replace(encoding, values=(0, 1), void=(), tolerance=0)
+    is_soft = len(held) >= FEWEST_SOFT and min(held) >= 0 and 128 <= max(held) <= 255
+    if set(held) <= {0, 255} or is_soft:
+        folder = next(iter(files.values())).parent
+        words = f"{len(held)} grey levels, cut at 128" if is_soft else "0 and 255"
+        print(f"note: {folder} holds {words}: below is {encoding.names[0]}, above {encoding.names[1]}")
+        return replace(encoding, values=(0, 255), void=(), tolerance=BINARY_TOLERANCE)
+    return None
 
 
 def unreadable(files: dict[str, Path], encoding: Encoding) -> list[UserError]:
