@@ -507,7 +507,7 @@ REFUSED = {
         {},
         r"line 2: .*a\.png does not exist",
     ),
-    "a CSV that is no text": (lambda f: (f / "pairs.csv").write_bytes(b"\xff\xfe\x00image"), {}, r"not a readable CSV"),
+    "a CSV that is no text": (lambda f: (f / "pairs.csv").write_bytes(b"\x89\x00\xffimage"), {}, r"not a readable CSV"),
     "several pages in a mask": (
         lambda f: [
             mask_file(f, i).unlink()
