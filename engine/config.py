@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -334,7 +334,9 @@ class ClassifierConfig(Source):
         parse_size(self.size)
         return self
 
-    devices: ClassVar[str] = "one"
+    @property
+    def devices(self) -> str:
+        return "one"
 
     @property
     def network(self) -> str:
