@@ -8,7 +8,8 @@ from scipy.special import stdtrit
 from .verdicts import LEVEL, SMALLEST
 
 YES, NO, PARTLY, UNSETTLED = "yes", "no", "partly", "not settled"
-RESAMPLES = 2000
+AT_LEAST, AT_MOST = "at least ", "at most "
+GRID = 200  # numbers of labels that are tried between the fewest and the most
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class Worth:
 
 
 def worth(masks: np.ndarray, labels: dict[int, np.ndarray], count: int, overlap: float = 0.0) -> Worth | None:
-    """N_labels / N_masks at the same score; its interval from seeds drawn with replacement.
+    """N_labels / N_masks at the same score, with all those numbers that the seeds do not rule out (Fieller 1954).
 
     Args:
         masks: float (seeds,), the scores with ``count`` masks.
         labels: numbers of labels → float (seeds,), the scores with so many.
-        overlap: as in ``effect``; the interval is wider by as much, on the scale of factors.
+        overlap: as in ``effect``.
 
     Returns:
         The number that is read off the labels' mean curve, made to rise, straight between its points over the
@@ -72,28 +73,18 @@ def worth(masks: np.ndarray, labels: dict[int, np.ndarray], count: int, overlap:
     counts = sorted(labels)
     if len(counts) < 2:
         return None
-    curve = np.stack([labels[n] for n in counts], axis=1)  # (seeds, counts)
-
-    def read(chosen: np.ndarray) -> tuple[float, str]:
-        scores, wanted = np.maximum.accumulate(curve[chosen].mean(0)), float(masks[chosen].mean())
-        bound = "at least " if wanted > scores[-1] else "at most " if wanted < scores[0] else ""
-        return float(np.exp(np.interp(wanted, scores, np.log(counts)))) / count, bound
-
-    seeds = np.arange(len(masks))
-    if len(seeds) < 2:
-        return Worth(*read(seeds))
-    rng = np.random.default_rng(0)
-    again = sorted(read(rng.choice(seeds, len(seeds))) for _ in range(RESAMPLES))
-    value, bound = read(seeds)
-    wider = np.sqrt(1 + overlap * len(seeds))
-    ends = [again[round(share * (RESAMPLES - 1))] for share in (LEVEL / 2, 1 - LEVEL / 2)]
-    low, high = (value * (end / value) ** wider for end, _ in ends)
+    logs, curve = np.log(counts), np.stack([labels[n] for n in counts], axis=1)  # (seeds, counts)
+    scores, wanted = np.maximum.accumulate(curve.mean(0)), float(masks.mean())
+    bound = AT_LEAST if wanted > scores[-1] else AT_MOST if wanted < scores[0] else ""
+    value = float(np.exp(np.interp(wanted, scores, logs))) / count
+    if len(masks) < 2:
+        return Worth(value, bound)
+    tried = np.linspace(logs[0], logs[-1], GRID)
+    made = [effect(masks - np.array([np.interp(x, logs, each) for each in curve]), overlap) for x in tried]
+    held = [float(np.exp(x)) / count for x, one in zip(tried, made, strict=True) if one.low <= 0 <= one.high]
+    if not held:  # beyond the curve for sure
+        return Worth(value, bound, value, value, bound, bound)
     least, most = counts[0] / count, counts[-1] / count
-    return Worth(
-        value,
-        bound,
-        max(low, least),
-        min(high, most),
-        "at most " if low < least else ends[0][1],
-        "at least " if high > most else ends[1][1],
-    )
+    low, high = min([*held, value]), max([*held, value])
+    low_bound, high_bound = AT_MOST * bool(np.isclose(low, least)), AT_LEAST * bool(np.isclose(high, most))
+    return Worth(value, bound, low, high, low_bound, high_bound)

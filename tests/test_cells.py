@@ -222,6 +222,9 @@ def test_permuted_labels_stay_at_chance(tmp_path, monkeypatch):
     for arm in "SCE":
         accuracy = score_of(replace(SPEC, arm=arm, count=32, steps=200, tests=400), tmp_path)
         assert accuracy == pytest.approx(0.25, abs=0.09)
+    for disc in ({"on_key": True}, {"elsewhere": True}):
+        spec = replace(SPEC, arm="S", knobs=Knobs(cue="key"), count=32, steps=200, tests=400, balanced=True, **disc)
+        assert score_of(spec, tmp_path) == pytest.approx(0.25, abs=0.09)
 
 
 def score_of(spec, folder) -> float:

@@ -9,8 +9,8 @@ import cv2
 import keras
 import numpy as np
 import pytest
+from conftest import ROOT, run_script
 from test_hypotheses import ALL_TRUE, SETTINGS, results
-from test_study import call
 
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
@@ -168,6 +168,10 @@ def test_another_pilot_is_not_taken(tmp_path):
         make_plan(tmp_path, "small", (), replace(own, fingerprint="def"))
     with pytest.raises(UserError, match="tuned another world or other images"):
         make_plan(tmp_path, "small")
+
+
+def call(*flags):
+    return run_script("-m", "study", *flags, cwd=ROOT)
 
 
 def film(tmp_path, films: int = 3, frames: int = 20):

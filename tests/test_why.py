@@ -10,7 +10,7 @@ from test_findings import ALL_TRUE, PLAN, written
 
 from data_pipeline.command import UserError
 from docs import why, why_method
-from study.effects import NO, PARTLY, UNSETTLED, YES, effect, worth
+from study.effects import NO, PARTLY, YES
 from study.findings import Study, signed
 from study.plan import PRESETS, Plan
 from study.report import sitting, write_report
@@ -82,29 +82,9 @@ def test_a_contrast_is_shown_once_all_of_its_seeds_are_trained(tmp_path, monkeyp
     assert isinstance(why.contrast("pointing"), Study)
 
 
-def test_what_a_difference_says_by_hand():
-    assert effect(np.array([0.1, 0.3, 0.2, 0.2])).word == YES
-    assert effect(np.array([0.01, 0.0, 0.02, 0.01])).word == NO
-    assert effect(np.array([-0.3, 0.4, 0.1, 0.1])).word == UNSETTLED
-    made = effect(np.array([0.1, 0.3, 0.2, -0.2]))
-    assert (made.value, made.alike, made.seeds) == (pytest.approx(0.1), 3, 4)
+def test_a_reason_is_right_where_every_difference_says_so():
     yes, no = (why.Row("", "", np.array(each)) for each in ([0.2, 0.21], [-0.2, -0.21]))
     assert [why.verdict("", rows) for rows in ([yes], [no], [yes, no])] == [YES, NO, PARTLY]
-
-
-def test_how_many_labels_a_mask_is_worth_by_hand():
-    """0.8 with 8 masks; labels reach it half way between 16 and 64, so with 32: 4 labels a mask."""
-    labels = {16: np.full(6, 0.7), 64: np.full(6, 0.9), 4: np.full(6, 0.3)}
-    made = worth(np.full(6, 0.8), labels, 8)
-    assert (made.value, made.low, made.high) == pytest.approx((4, 4, 4)) and not made.bound
-    assert (
-        worth(np.full(6, 0.95), labels, 8).bound == "at least "
-        and worth(np.full(6, 0.1), labels, 8).bound == "at most "
-    )
-    assert worth(np.array([0.8]), {n: each[:1] for n, each in labels.items()}, 8).low is None
-    assert worth(np.full(6, 0.8), {16: np.full(6, 0.7)}, 8) is None
-    uneven = worth(np.full(6, 0.8) + 0.05 * np.array([1, -1, 1, -1, 1, -1]), labels, 8)
-    assert uneven.low < uneven.value < uneven.high
 
 
 def test_signs_are_printed_as_people_write_them():
