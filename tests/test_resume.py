@@ -1,5 +1,6 @@
 """A training that is killed, interrupted, out of room or damaged, and goes on as if nothing had been."""
 
+import contextlib
 import csv
 import json
 import os
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, make_folder, run_script
+from conftest import ROOT, make_folder, run_process, run_script
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
@@ -47,6 +48,8 @@ FLAGS = [
     for name, value in SETTINGS.items()
     for text in ([f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)]))
 ]
+
+pytestmark = pytest.mark.usefixtures("quick_forest")
 
 
 def start(folder: Path, *arguments) -> subprocess.Popen:
@@ -136,14 +139,14 @@ def kill_at_random_moments(folder: Path, name: str, flags: list, seed: int, mome
         killed += process.returncode == -signal.SIGKILL
         arguments = ["--resume", run]
     if (run / "resume").exists():
-        done = run_script("train.py", *arguments, cwd=folder)
+        done = run_process("train.py", *arguments, cwd=folder)  # of the network's own width
         assert done.returncode == 0, done.stderr
     return killed
 
 
-def test_killed_at_three_random_moments_it_ends_as_if_nothing_had_been(whole):
+def test_killed_at_two_random_moments_it_ends_as_if_nothing_had_been(whole):
     """The real train.py, kill −9, and the weights byte for byte."""
-    assert kill_at_random_moments(whole, "killed", FLAGS, seed=0, moments=3, spread=6) == 3
+    assert kill_at_random_moments(whole, "killed", FLAGS, seed=0, moments=2, spread=6) == 2
     same_as_whole(whole, "killed")
 
 
@@ -153,7 +156,7 @@ def test_killed_with_dropout_and_batch_normalisation(whole, seed):
     """FC-DenseNet, whose dropout draws from random seeds that are part of the state."""
     flags = ["--model", "fc_densenet56", *FLAGS]
     if not (whole / "runs/dense").exists():
-        assert run_script("train.py", "--data", "d", *flags, "--name", "dense", cwd=whole).returncode == 0
+        assert run_process("train.py", "--data", "d", *flags, "--name", "dense", cwd=whole).returncode == 0
     assert kill_at_random_moments(whole, f"dense{seed}", flags, seed, moments=3, spread=40)
     assert history(whole / f"runs/dense{seed}") == history(whole / "runs/dense")
     assert weights(whole / f"runs/dense{seed}") == weights(whole / "runs/dense")
@@ -197,37 +200,35 @@ def test_a_bit_that_flipped_on_disk_is_noticed(tmp_path, capsys):
         newest_state(tmp_path, network, ["step"])
 
 
-@pytest.mark.parametrize(("name", "megabytes"), [("state", 60), pytest.param("model", 10, marks=pytest.mark.slow)])
-def test_a_full_disk_stops_the_run_and_loses_nothing(whole, name, megabytes):
-    """No file may grow beyond a limit: the state does not fit, or the network itself does not."""
-    run = whole / f"runs/full_{name}"
-    process = start(whole, "--data", "d", *FLAGS, "--name", run.name)
-    wait_for(lambda: states(run / "resume"))
-    process.kill()
-    process.communicate()
-    for half_written in run.rglob(".*"):
-        half_written.unlink()
+@contextlib.contextmanager
+def files_of_at_most(size: int):
+    """As on a full disk: no file of this process may grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["state", "model"])
+def test_a_full_disk_stops_the_run_and_loses_nothing(small, monkeypatch, name):
+    """The state does not fit, or the network itself does not."""
+    run = interrupted(settings(small, f"full_{name}"), monkeypatch, after=1)
     kept = [path.read_bytes() for path in (run / "model.keras", *states(run / "resume"))]
-    limit = megabytes << 20
-    command = [sys.executable, str(ROOT / "train.py"), "--resume", str(run)]
-    done = subprocess.run(
-        command,
-        cwd=whole,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    with files_of_at_most({"state": len(kept[1]), "model": len(kept[0])}[name] * 2 // 3):
+        done = run_script("train.py", "--resume", run, cwd=small)
+    assert done.returncode == 1, done.stderr
     assert f"no room on the disk of {run}" in done.stderr and f"python train.py --resume {run}" in done.stderr
     assert [path.read_bytes() for path in states(run / "resume")] == kept[1:]
     assert len(keras.models.load_model(run / "model.keras", compile=False).get_weights())
     assert not list(run.rglob(".*")), "no half-written file is left"
-    assert run_script("train.py", "--resume", run, cwd=whole).returncode == 0
-    same_as_whole(whole, run.name)
+    assert run_script("train.py", "--resume", run, cwd=small).returncode == 0
+    same_as_whole(small, run.name)
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_says_how_to_go_on(whole, number):
     name = f"stopped{int(number)}"
     command = [sys.executable, str(ROOT / "train.py"), "--data", "d", *FLAGS, "--steps", "5000", "--name", name]
@@ -244,6 +245,19 @@ def test_interrupting_says_how_to_go_on(whole, number):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"python train.py --resume runs/{name}" in stderr and "Traceback" not in stderr
+
+
+def test_a_batch_systems_signal_says_how_to_go_on(small, monkeypatch):
+    """SIGTERM while the state is written: it is written whole, and the command ends as after Ctrl-C."""
+
+    def stopped(folder, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        save_state(folder, *arguments)
+
+    monkeypatch.setattr("engine.training.fit.save_state", stopped)
+    done = run_script("train.py", "--data", "d", *FLAGS, "--name", "stopped", cwd=small)
+    assert done.returncode == 130 and "python train.py --resume runs/stopped" in done.stderr
+    assert newest_state(small / "runs/stopped/resume").rows[-1]["step"] == 2
 
 
 def test_a_signal_waits_until_the_files_are_written():
@@ -305,11 +319,11 @@ def test_a_file_that_is_lost_while_training_is_named_with_how_to_go_on(
     assert f"--resume {tmp_path}/runs/r" in last
 
 
-def test_what_cannot_be_gone_on_with(whole, tmp_path):
+def test_what_cannot_be_gone_on_with(small, tmp_path):
     for folder, flags, words in (
-        (whole / "runs/whole", (), "its training ended"),
+        (small / "runs/whole", (), "its training ended"),
         (tmp_path, (), "no run (it has no config.json)"),
-        (whole / "runs/whole", ("--steps", "9"), "--resume takes no other flag"),
+        (small / "runs/whole", ("--steps", "9"), "--resume takes no other flag"),
     ):
         done = run_script("train.py", "--resume", folder, *flags, cwd=tmp_path)
         assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
@@ -333,12 +347,12 @@ def test_all_folds_by_one_command_and_the_rest_after_an_interruption(small, monk
     assert weights(small / "runs/alone") == weights(runs[1])
 
 
-def test_the_environment_is_enough_to_repeat_a_run(whole):
-    first = run_script("train.py", "--data", "d", *FLAGS, "--seed", "3", cwd=whole)
+def test_the_environment_is_enough_to_repeat_a_run(small):
+    first = run_script("train.py", "--data", "d", *FLAGS, "--seed", "3", cwd=small)
     assert first.returncode == 0, first.stderr
-    command = json.loads((whole / "runs/d-unet/environment.json").read_text())["command"]
-    assert run_script(*command, cwd=whole).returncode == 0
-    assert weights(whole / "runs/d-unet-2") == weights(whole / "runs/d-unet") != weights(whole / "runs/whole")
+    command = json.loads((small / "runs/d-unet/environment.json").read_text())["command"]
+    assert run_script(*command, cwd=small).returncode == 0
+    assert weights(small / "runs/d-unet-2") == weights(small / "runs/d-unet") != weights(small / "runs/whole")
 
 
 def test_two_processes_do_not_train_one_run(tmp_path):
