@@ -23,7 +23,7 @@ from typing import Literal
 from data_pipeline.command import UserError, run_command
 from data_pipeline.source import Source
 
-Name = Literal["smoke", "small", "medium", "full", "pointing"]
+Name = Literal["smoke", "small", "medium", "full", "pointing", "difficulty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Images(Source):
 class Pilot(Images):
     """Tune each arm on seeds of their own, and see whether the world is fit for the study."""
 
-    preset: Literal["small", "full", "pointing"] = "small"
+    preset: Literal["small", "full", "pointing", "difficulty"] = "small"
     """Whose world: medium's is small's."""
 
 
@@ -58,7 +58,7 @@ class Plan(Images):
 
     preset: Name = "smoke"
     """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU;
-    pointing: a disc on the evidence or elsewhere, see contrasts.py. With --data: smoke, small or medium."""
+    pointing, difficulty: see contrasts.py. With --data: smoke, small or medium."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
     seeds: str = ""

@@ -1,8 +1,12 @@
 """Contrasts of single reasons, judged on plain accuracy: each with arms, learning rates and fresh seeds of its own.
 
-pointing  A disc of one size, in the colour of the image's class: on the mark that decides the class, on a random place,
+pointing
+          A disc of one size, in the colour of the image's class: on the mark that decides the class, on a random place,
           or nowhere (the class alone, told of the whole image). If masks help because they point at the evidence, the
           first two differ: both name the class, both label as many pixels, and only one says where to look.
+difficulty
+          Masks and the usual classifier by the number of images, up to a few hundred, in scenes without decoys, with few
+          and with many: whether the lead of masks lasts to hundreds of images, and whether decoys make it.
 """
 
 from dataclasses import replace
@@ -32,6 +36,26 @@ def cells_of_arms(arms: dict[str, dict], settings: Settings, seed: int) -> dict[
 
 
 pointing = partial(cells_of_arms, POINTING)
+
+DECOYS, COUNTS = (0, 3, 8), (16, 64, 256, 512)
+LEARNERS = {"masks": "S", "classifier": "E"}
+
+
+def difficulty(settings: Settings, seed: int) -> dict[str, Spec]:
+    """Masks and the usual classifier by decoys and images; of the settings' own numbers the name is the arm's alone."""
+    cells = {}
+    for name, arm in LEARNERS.items():
+        made = cells_of_arms({name: {"arm": arm}}, settings, seed)[name]
+        for decoys in DECOYS:
+            for count in COUNTS:
+                cell = replace(made, knobs=replace(settings.knobs, decoys=decoys), count=count)
+                cells[name_of(name, decoys, count) if cell != made else name] = cell
+    return cells
+
+
+def name_of(learner: str, decoys: int, count: int) -> str:
+    return f"{learner}, {decoys} decoys, {count} images"
+
 
 STARTS = ("", " pretrained")  # of an arm's name
 CLICKS = {"1 click": (1, 0), "16 clicks": (8, 8)}  # labelled pixels of the image's class, and beside it

@@ -317,5 +317,24 @@ CONTRASTS = (  # of plain accuracies; their cells are in contrasts.py
         difference,
         arms=(),
     ),
+    Hypothesis(
+        "hundreds",
+        "the lead lasts: with 256 images and 3 decoys masks name the image's class better than the usual classifier",
+        (Column("masks, 3 decoys, 256 images"), Column("classifier, 3 decoys, 256 images")),
+        difference,
+        arms=(),
+    ),
+    Hypothesis(
+        "difficulty",
+        "decoys make the lead: with 64 images masks lead the usual classifier by more with 8 decoys than with none",
+        (
+            Column("masks, 8 decoys, 64 images"),
+            Column("classifier, 8 decoys, 64 images"),
+            Column("masks, 0 decoys, 64 images"),
+            Column("classifier, 0 decoys, 64 images"),
+        ),
+        further_fall,
+        arms=(),
+    ),
 )
 HYPOTHESES = FIRST_EDITION + CONTRASTS

@@ -10,7 +10,7 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 
 from .cells import CODE, Spec, told
-from .contrasts import POINTING, cells_of_own, pointing
+from .contrasts import POINTING, cells_of_own, difficulty, pointing
 from .hypotheses import (
     ENOUGH,
     FIRST_EDITION,
@@ -100,6 +100,26 @@ PRESETS = {
         pilot="pointing",
         cells=pointing,
         first=36,
+        grid=True,
+    ),
+    "difficulty": Preset(
+        replace(
+            USUAL,
+            knobs=Knobs(decoys=3),
+            rates={"masks": 0.01, "classifier": 0.003},
+            count=64,
+            steps=2 * STEPS,
+            tests=400,
+            counts=(),
+            widths=(),
+            pixels=(),
+        ),
+        seeds=6,
+        names=("hundreds", "difficulty"),
+        wide=True,
+        pilot="difficulty",
+        cells=difficulty,
+        first=60,
         grid=True,
     ),
     "smoke own": Preset(

@@ -53,9 +53,9 @@ def test_planned_contrasts_seldom_say_what_is_not_so(truth, wrong):
     for _ in range(STUDIES):
         numbers = {}
         for one in CONTRASTS:
-            world = rng.uniform(0.3, 0.85, (24, 1))
-            noise = 0.15 * rng.standard_t(4, (24, 2))
-            numbers[one.name] = np.clip(world + noise + np.array([truth, 0.0]), 0, 1.1)
+            columns = len(one.columns)
+            world, noise = rng.uniform(0.4, 0.8, (24, 1)), 0.12 * rng.standard_t(4, (24, columns))
+            numbers[one.name] = world + noise + truth * (np.arange(columns) == 0)
         decided = decide([one.contrast() for one in CONTRASTS], numbers)
         false += any(words == wrong for *_, words in decided)
     assert false / STUDIES <= BOUND

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from data_pipeline.files import read_json
-from study.contrasts import pointing
+from study.contrasts import difficulty, pointing
 from study.hypotheses import Settings
 from study.pilot import RATES, SEEDS, grid_plan, run_grid, run_pilot
-from study.plan import PLANS, PRESETS
+from study.plan import PILOTS, PLANS, PRESETS, make_plan
 from study.scenes import Knobs
 
 SETTINGS = Settings(Knobs(), dict.fromkeys("SCE", 0.003), balanced=False)
@@ -68,7 +68,25 @@ def test_a_contrasts_arms_are_tried_equally_often_and_none_is_best_at_an_end(tmp
     assert {name for each in plan["cells"].values() for name in each} < kept
 
 
-def test_the_committed_grids_are_those_that_the_code_tries():
-    kept = read_json(PLANS / "pointing-pilot.json")
-    preset = PRESETS["pointing"]
+@pytest.mark.parametrize("name", ["pointing", "difficulty"])
+def test_the_committed_grids_are_those_that_the_code_tries(name):
+    kept = read_json(PLANS / f"{name}-pilot.json")
+    preset = PRESETS[name]
     assert kept == json.loads(json.dumps(grid_plan(preset.base, preset.cells)))
+
+
+def test_a_committed_plan_is_the_one_that_its_pilot_gives(tmp_path):
+    """And no arm's best rate lies at an end of what was tried."""
+    pilot = read_json(PILOTS / "pointing.json")
+    assert make_plan(tmp_path, "pointing").hash == read_json(PLANS / "pointing.json")["hash"]
+    for arm, rate in pilot["settings"]["rates"].items():
+        tried = sorted(float(name.rsplit(" ", 1)[1]) for name in pilot["scores"] if name.rsplit(" ", 1)[0] == arm)
+        assert len(tried) == 5 and tried[0] < rate < tried[-1]
+
+
+def test_difficulty_changes_decoys_and_images_alone():
+    cells = difficulty(PRESETS["difficulty"].base, 60)
+    assert len(cells) == 24 and {spec.count for spec in cells.values()} == {16, 64, 256, 512}
+    assert cells["masks"].knobs.decoys == 3 and cells["masks"].count == 64
+    other = cells["classifier, 8 decoys, 512 images"]
+    assert other == replace(cells["classifier"], count=512, knobs=replace(cells["classifier"].knobs, decoys=8))
