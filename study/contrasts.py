@@ -1,12 +1,12 @@
 """Contrasts of single reasons, judged on plain accuracy: each with arms, learning rates and fresh seeds of its own.
 
 pointing
-          A disc of one size, in the colour of the image's class: on the mark that decides the class, on a random place,
+          A disc of one size, of the image's class: on the mark that decides the class, on a random place,
           or nowhere (the class alone, told of the whole image). If masks help because they point at the evidence, the
           first two differ: both name the class, both label as many pixels, and only one says where to look.
 difficulty
-          Masks and the usual classifier by the number of images, up to a few hundred, in scenes without decoys, with few
-          and with many: whether the lead of masks lasts to hundreds of images, and whether decoys make it.
+          Masks and the usual classifier by the number of images, up to a few hundred, in scenes without decoys, with
+          few and with many: whether the lead of masks lasts to hundreds of images, and whether decoys make it.
 """
 
 from dataclasses import replace
