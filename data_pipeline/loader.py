@@ -32,11 +32,16 @@ def read_pair_mask(pair: Pair, encoding: Encoding) -> np.ndarray:
     return read_mask(pair.mask, encoding)
 
 
-def default_frame(sizes: set[tuple[int, int]]) -> tuple[tuple[int, int], bool]:
-    """What a network sees of images of these sizes (H, W), and whether that is a crop.
+def choose_frame(
+    sizes: set[tuple[int, int]], size: tuple[int, int] | None = None, crop: int | None = None
+) -> tuple[tuple[int, int], bool]:
+    """What is cut from images of these sizes (H, W) for a network, and whether that is a crop.
 
-    Whole images where all have one size and a moderate area, else crops at native resolution.
+    A crop that is asked for; else whole images as they are resized; else whole images where all have one size and a
+    moderate area, or crops at native resolution.
     """
+    if crop or size:
+        return ((crop, crop), True) if crop else (size, False)
     if len(sizes) == 1 and max(height * width for height, width in sizes) <= WHOLE_IMAGE_AREA:
         return next(iter(sizes)), False
     height, width = (min(DEFAULT_CROP, max(axis)) for axis in zip(*sizes, strict=True))

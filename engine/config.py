@@ -15,6 +15,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 from data_pipeline.command import UserError, parse_size, refuse_numbers
 from data_pipeline.source import Source
 
+from .recipes import RECIPES
+
 ModelName = Literal[
     "unet",
     "unet_original",
@@ -167,36 +169,6 @@ class TrainConfig(Source):
 
     def replace(self, **changes) -> "TrainConfig":
         return dataclasses.replace(self, **changes)
-
-
-# What each recipe changes. The papers give no learning rate for U-Net, and the blog none of its settings beyond the
-# network, the loss and Adam: where they are silent, the default of this program stands.
-RECIPES = {
-    "default": {},
-    "blog": {"model": "unet_blog", "one_logit": True, "loss": "dice"},
-    "unet2015": {  # Ronneberger et al. 2015, sections 3 and 3.1
-        "model": "unet_original",
-        "batch_size": 1,
-        "augment": "unet2015",
-        "loss": "ce",
-        "class_weights": "median_frequency",
-        "border_weights": True,
-        "optimizer": "sgd",
-        "momentum": 0.99,
-        "schedule": "constant",
-    },
-    "tiramisu": {  # Jégou et al. 2017, section 4.1, and the authors' code
-        "model": "fc_densenet103",
-        "norm": "batch_statistics",
-        "batch_size": 3,
-        "crop": 224,
-        "augment": "tiramisu",
-        "loss": "ce",
-        "optimizer": "rmsprop",
-        "schedule": "exponential",
-        "finetune_steps": 500,
-    },
-}
 
 
 def recipe_config(recipe: str = "default", /, **changes) -> TrainConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_pipeline.data_set import DataSet
 from data_pipeline.files import refuse_special
-from data_pipeline.loader import WHOLE_IMAGE_AREA, default_frame
+from data_pipeline.loader import WHOLE_IMAGE_AREA, choose_frame
 from models import MODELS
 
 from .config import ClassifierConfig, TrainConfig
@@ -28,7 +28,7 @@ def decided(config: TrainConfig, dataset: DataSet) -> TrainConfig:
     if config.symmetry == "auto":
         changes["symmetry"] = "horizontal"
     if config.crop is None and config.size is None:
-        (height, width), crops = default_frame(dataset.sizes)
+        (height, width), crops = choose_frame(dataset.sizes)
         changes["crop"] = height if crops and height == width else None
     return config.replace(**changes)
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from data_pipeline.command import UserError, parse_size
-from data_pipeline.loader import default_frame
+from data_pipeline.loader import choose_frame
 from models import Spec
 
 from .config import TrainConfig
@@ -43,12 +43,7 @@ def choose_frames(config: TrainConfig, spec: Spec, sizes: set[tuple[int, int]]) 
         UserError: for a --size or --crop below what the network takes.
     """
     size = parse_size(config.size)
-    if config.crop:
-        wanted, crops = (config.crop, config.crop), True
-    elif size:
-        wanted, crops = size, False
-    else:
-        wanted, crops = default_frame(sizes)
+    wanted, crops = choose_frame(sizes, size, config.crop)
     smallest = spec.min_size - 2 * spec.margin
     if (size or config.crop) and min(wanted) < smallest:
         raise UserError(f"{wanted[0]}×{wanted[1]} pixels are too small for {config.model}: at least {smallest}")

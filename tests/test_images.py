@@ -16,7 +16,7 @@ from PIL import Image
 import models
 from data_pipeline.augment import PRESETS, Policy, augment, preset
 from data_pipeline.checking.preview import preview
-from data_pipeline.command import UserError
+from data_pipeline.command import UserError, parse_size
 from data_pipeline.encoding import VOID
 from data_pipeline.files import MAX_PIXELS, read_image, read_picture
 from data_pipeline.importing.tile import tile, tiles_of
@@ -25,6 +25,9 @@ from data_pipeline.loader import Loader, read_pair
 from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import Scale, measure_scale
 from data_pipeline.source import Source
+from engine.config import TrainConfig
+from engine.framing import choose_frames
+from models import MODELS
 
 pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")
 RNG = np.random.default_rng(0)
@@ -295,6 +298,18 @@ def test_tile_makes_a_data_set_of_groups(tmp_path):
     assert (image == read_pair(whole[0], encoding)[0][:20, :20]).all()
     with pytest.raises(UserError, match="cut exists"):
         tile(Source(data=tmp_path / "scenes"), tmp_path / "cut", 20)
+
+
+@pytest.mark.parametrize(("size", "crop"), [(None, None), ("48x64", None), (None, 32), ("48x64", 32)])
+def test_preview_cuts_what_training_cuts(tmp_path, capsys, size, crop):
+    """For a network that takes every size; others are given the next larger frame that fits them."""
+    make_folder(tmp_path / "d", 10, size=40)
+    preview(
+        Source(data=tmp_path / "d"), tmp_path / "g.png", augmentation="none", count=1, size=parse_size(size), crop=crop
+    )
+    config = TrainConfig(data=tmp_path / "d", model="fc_densenet56", size=size, crop=crop)
+    (frame,) = choose_frames(config, MODELS["fc_densenet56"], {(40, 40)})
+    assert f"{frame.tile[0]}×{frame.tile[1]} pixels" in capsys.readouterr().out
 
 
 def test_preview_shows_what_training_sees(tmp_path, capsys):

@@ -12,7 +12,7 @@ from data_pipeline.encoding import find_classes_file
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.findings import LEVELS, Finding
 from data_pipeline.inspection import Inspection
-from data_pipeline.loader import default_frame
+from data_pipeline.loader import choose_frame
 from data_pipeline.outputs import refuse_to_replace
 from data_pipeline.source import Source
 from data_pipeline.split import FRACTIONS, Split
@@ -79,7 +79,7 @@ def suggestion(found: DataSet) -> str:
     """The training command that suits the data set."""
     flags = ["--data", shlex.quote(str(found.source.data)), *found.source.flags()]
     if found.inspection and found.split:
-        (height, width), crops = default_frame(found.inspection.sizes())
+        (height, width), crops = choose_frame(found.inspection.sizes())
         if crops and height == width:
             flags.append(f"--crop {height}")
         batch = int(np.clip(PIXELS_IN_BATCH // (height * width), 2, 16))

@@ -11,7 +11,7 @@ from data_pipeline.data_set import DataSet, open_dataset
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import read_picture, write_picture
 from data_pipeline.findings import print_findings
-from data_pipeline.loader import Loader, default_frame, read_pair
+from data_pipeline.loader import Loader, choose_frame, read_pair
 from data_pipeline.outputs import refuse_to_replace
 from data_pipeline.overlay import overlay
 from data_pipeline.scale import Scale
@@ -49,7 +49,7 @@ def preview(
     refuse_to_replace("--out", out, overwrite, [file for pair in data.pairs for file in pair.files])
     print_findings(data.findings)
     split, scale = data.split, data.scale
-    tile = size or ((crop, crop) if crop else default_frame(data.sizes)[0])
+    tile, _ = choose_frame(data.sizes, size, crop)
     load = Loader(split.train, data.encoding, size)
     policy = preset(augmentation, symmetry, tile, scale=scale)
     rows = []
