@@ -267,7 +267,8 @@ ENCODING = record(
         "tolerance": whole(0, 255),
         "files": listed(TEXT, 0, MAX_CLASSES),
         "note": TEXT,
-    }
+    },
+    {"above_zero": optional(whole(0, MAX_CLASSES))},
 )
 SCALE = record(
     {

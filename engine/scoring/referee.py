@@ -212,13 +212,16 @@ def two_values(files: dict[str, Path], encoding: Encoding) -> Encoding | None:
         except UserError:
             return None
         held.update(dict(zip(*(part.tolist() for part in np.unique(raw, return_counts=True)), strict=True)))
+    folder = next(iter(files.values())).parent
     if set(held) <= {0, 1}:
+        if encoding.values != (0, 1):
+            print(f"note: {folder} holds class indices 0…1, unlike the true masks; read as such")
         return replace(encoding, values=(0, 1), void=(), tolerance=0)
     is_soft = len(held) >= FEWEST_SOFT and min(held) >= 0 and 128 <= max(held) <= 255
     if set(held) <= {0, 255} or is_soft:
-        folder = next(iter(files.values())).parent
         words = f"{len(held)} grey levels, cut at 128" if is_soft else "0 and 255"
-        print(f"note: {folder} holds {words}: below is {encoding.names[0]}, above {encoding.names[1]}")
+        if is_soft or encoding.values != (0, 255):
+            print(f"note: {folder} holds {words}: below is {encoding.names[0]}, above {encoding.names[1]}")
         return replace(encoding, values=(0, 255), void=(), tolerance=BINARY_TOLERANCE)
     return None
 
