@@ -36,8 +36,7 @@ def kinds(data) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", NUMBERINGS)
 def test_numbered_objects_never_pass(kind):
-    for seed in (500, 501):
-        assert doubted(draw_objects(np.random.default_rng([seed, 3]), kind)), seed
+    assert doubted(draw_objects(np.random.default_rng([500, 3]), kind))
 
 
 @pytest.mark.parametrize("kind", CLASS_KINDS)

@@ -117,7 +117,7 @@ def test_stacks(tmp_path, names, stacks):
     )
 
 
-@pytest.mark.parametrize("layout", ["{part}/_annotations.coco.json", "annotations/instances_{part}2019.json"])
+@pytest.mark.parametrize("layout", ["{part}/_annotations.coco.json", "annotations/instances_{part}2017.json"])
 def test_coco_in_parts(tmp_path, layout):
     """The project's own name, as Roboflow writes it, is no class; a part may lack a class."""
     categories = [
@@ -127,7 +127,7 @@ def test_coco_in_parts(tmp_path, layout):
     for part, count, classes in (("train", 5, (1, 2)), ("val", 2, (1,)), ("test", 2, (2,))):
         images, annotations = [], []
         for i in range(count):
-            folder = part if "annotations/" not in layout else f"{part}2019"
+            folder = part if "annotations/" not in layout else f"{part}2017"
             save(tmp_path / f"in/{folder}/{part}{i}.png", shapes(i)[0])
             images.append({"id": i, "file_name": f"{part}{i}.png", "width": 32, "height": 32})
             for label in classes:
