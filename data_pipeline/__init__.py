@@ -1,1 +1,29 @@
-"""Files on disk → pairs → a split → batches. Knows files and arrays, knows no model."""
+"""Files on disk → pairs → a split → batches. Knows files and arrays, knows no model.
+
+    from data_pipeline.augment import augment, preset
+    image, mask = augment(image, mask, seed, preset("light", "horizontal"))
+
+The names below are loaded when they are asked for, so that ``--help`` answers at once. (``augment`` is also the name of
+its module, so it is imported from there.)
+"""
+
+from importlib import import_module
+
+PUBLIC = {
+    "VOID": ".encoding",
+    "Policy": ".augment",
+    "Source": ".source",
+    "UserError": ".command",
+    "open_dataset": ".data_set",
+    "preset": ".augment",
+    "read_image": ".files",
+    "training_batches": ".dataset",
+    "validation_batches": ".dataset",
+}
+__all__ = list(PUBLIC)
+
+
+def __getattr__(name):
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return vars(import_module(PUBLIC[name], __name__))[name]

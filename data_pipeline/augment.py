@@ -46,8 +46,8 @@ class Policy:
     blur: float = 0.0  # largest σ in pixels, in one image of five
     noise: float = 0.0  # largest standard deviation in grey levels of 256, in every second image
 
-    low: tuple[float, ...] = (0,)  # the value of each channel that counts as black,
-    high: tuple[float, ...] = (255,)  # and as white
+    low: tuple[float, ...] = ()  # the value of each channel that counts as black,
+    high: tuple[float, ...] = ()  # and as white; uint8 needs neither
 
 
 PRESETS = {
@@ -92,7 +92,7 @@ PRESETS = {
 def preset(name: str, symmetry: str, crop: tuple[int, int] | None = None, margin: int = 0, scale=None) -> Policy:
     """A preset with the task's symmetry and crop; "none" changes nothing but the crop.
 
-    scale: what is black and white (scale.py); by default 0 and 255.
+    scale: what is black and white (scale.py); images of uint8 need none.
     """
     policy = replace(PRESETS[name], symmetry="none" if name == "none" else symmetry, crop=crop, margin=margin)
     return replace(policy, low=scale.low, high=scale.high) if scale else policy
@@ -104,13 +104,16 @@ def augment(
     """One random variation of an image and its mask; a pure function of its arguments.
 
     Args:
-        image: uint8, uint16 or float32 (H, W, C); hue and saturation are varied in uint8 RGB alone.
+        image: uint8, uint16 or float (H, W, C); hue and saturation are varied in uint8 RGB alone.
         mask: uint8 (H, W), classes 0…C−1, void 255.
         seed: a number or several, such as (run seed, epoch, index).
         policy: what may change, and the size of the output.
 
     Returns:
         image (h + 2·margin, w + 2·margin, C) of the same type and mask uint8 (h, w); (h, w) is policy.crop.
+
+    Raises:
+        ValueError: for uint16 or floats without policy.low and policy.high, if the policy varies light.
     """
     rng = np.random.default_rng(seed)
     image, mask = warp(image, mask, rng, policy)
@@ -238,7 +241,14 @@ def draw_noise(shape, sigma, rng) -> np.ndarray:
 
 
 def recolor_deep(image, rng, policy):
-    """The same, without colours' hue and saturation, for uint16 and float32, between policy.low and policy.high."""
+    """The same, without colours' hue and saturation, for uint16 and floats, between policy.low and policy.high."""
+    if not (policy.low and policy.high):
+        if not (policy.brightness or policy.contrast or policy.gamma or policy.blur or policy.noise):
+            return image
+        raise ValueError(
+            f"an image of {image.dtype}: say which value is black and which is white: dataclasses.replace(policy, "
+            "low=(0,), high=(1,)) for pixels of 0 to 1 (images of uint8 need neither)"
+        )
     low = np.array(policy.low, np.float32)
     span = np.array(policy.high, np.float32) - low
     level = (image - low) / span

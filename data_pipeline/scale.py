@@ -61,6 +61,15 @@ class Scale:
                 f"{self.dtype}; save the image as the training images are"
             )
 
+    def refuse_array(self, image: np.ndarray) -> None:
+        """Raise a UserError for an array that is no image (H, W, C) of this type and number of channels."""
+        if (image.dtype.name, image.shape[2:]) != (self.dtype, (self.channels,)):
+            raise UserError(
+                f"an array of {image.dtype} {image.shape}; the network was trained on {self.dtype} "
+                f"(H, W, {self.channels}), raw pixels of about {min(self.low):g} to {max(self.high):g}, which it "
+                "scales itself"
+            )
+
     def unit(self, image: np.ndarray) -> np.ndarray:
         """Pixels as the network sees them, float32 (H, W, C), about 0 to 1."""
         return image * np.float32(self.factor) + np.float32(self.offset)

@@ -6,9 +6,11 @@ import tensorflow as tf
 
 from data_pipeline.command import UserError
 from data_pipeline.loader import resize_image, window
+from data_pipeline.scale import Scale
 from models import MODELS
 
 from .framing import Frame
+from .run import Run
 
 LARGEST_WHOLE = 1024 * 1024  # pixels that go through the network at once; larger images go in tiles
 TILE = 512
@@ -41,6 +43,23 @@ def allowed_views(tta: str, symmetry: str, frame: Frame) -> tuple[tuple[int, boo
     return views if frame.tile[0] == frame.tile[1] else tuple(view for view in views if view not in QUARTERS)
 
 
+def load_predictor(path, batch_size: int = 8) -> "Predictor":
+    """Return what turns arrays into masks as predict.py does: a trained run's Predictor.
+
+    Args:
+        path: folder of the run, such as "runs/first".
+        batch_size: windows of a large image that go through the network at a time.
+
+    Raises:
+        UserError: if there is no trained run of a segmentation network; and, when it is called, for an image of
+            another type or number of channels than the training images have.
+    """
+    run = Run.open(path)
+    if run.classifies:
+        raise UserError(f"{path}: a classifier, which makes no masks")
+    return Predictor(run.model(), run.config["model"], run.frame, batch_size, scale=run.scale)
+
+
 class Predictor:
     """Resizes as in training, pads by mirroring, tiles what is large, and gives the mask its own size back.
 
@@ -50,9 +69,10 @@ class Predictor:
         frame: what it saw in training.
         batch_size: tiles that go through it at a time.
         views: of the image, whose probabilities are averaged (``allowed_views``).
+        scale: the type and channels that images must have; None: whoever calls it sees to that.
     """
 
-    def __init__(self, model, name: str, frame: Frame, batch_size: int = 8, views=(WHOLE,)):
+    def __init__(self, model, name: str, frame: Frame, batch_size: int = 8, views=(WHOLE,), scale: Scale | None = None):
         # One trace for images of all sizes; Keras's predict would make one for each.
         signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32)]
         self.network = tf.function(lambda images: model(images, training=False), signature)
@@ -60,6 +80,7 @@ class Predictor:
         self.frame = frame
         self.batch_size = batch_size
         self.views = views
+        self.scale = scale
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, C) → class indices, uint8 (H, W)."""
@@ -67,6 +88,8 @@ class Predictor:
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, C) → softmax probabilities, float32 (H, W, C), at the image's own resolution."""
+        if self.scale is not None:
+            self.scale.refuse_array(image)
         height, width = image.shape[:2]
         seen = image if self.frame.size is None else resize_image(image, self.frame.size)
         scores = sum(turn_back(self.seen(turn(seen, *view)), *view) for view in self.views) / len(self.views)

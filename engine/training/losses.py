@@ -14,6 +14,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from data_pipeline.encoding import VOID
+
 FOCUS = 2.0  # γ of the focal loss: Lin et al. 2017, section 3.2
 FALSE_POSITIVE_COST, FALSE_NEGATIVE_COST = 0.3, 0.7  # α and β of the Tversky index: the best of Salehi et al. 2017
 
@@ -122,6 +124,9 @@ LOSSES = {
 class PixelLoss(keras.losses.Loss):
     """A loss from the table, or a sum of them, for model.compile; the sample weight is the batch's weight.
 
+    Called on labels (B, H, W) or (B, H, W, 1), logits (B, H, W, C) and the sample weight, (B, H, W), (B, H, W, 1) or
+    (B,). Without one, and with one number for each image, void (255) weighs nothing and every other pixel alike.
+
     Args:
         name: such as "ce" or "ce+dice".
 
@@ -137,10 +142,26 @@ class PixelLoss(keras.losses.Loss):
         self.terms = [LOSSES[term] for term in name.split("+")]
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        weight = ops.ones(ops.shape(y_true), "float32") if sample_weight is None else sample_weight
-        total = sum(term(y_true, y_pred, ops.cast(weight, "float32")) for term in self.terms)
+        labels = without_channel(y_true)
+        weight = weight_of_pixels(labels, sample_weight)
+        total = sum(term(labels, y_pred, weight) for term in self.terms)
         # Keras adds up the gradients of the replicas, and multiplies the loss that it logs by their number.
         return total / replicas()
+
+
+def without_channel(x):
+    """(B, H, W, 1), as Keras's own losses take masks, → (B, H, W); any other tensor as it is."""
+    return ops.squeeze(x, -1) if len(x.shape) == 4 else x
+
+
+def weight_of_pixels(labels, sample_weight):
+    """The weight (B, H, W), float32, that a sample weight means; see PixelLoss."""
+    if sample_weight is not None and len(sample_weight.shape) > 1:
+        return ops.cast(without_channel(sample_weight), "float32")
+    labelled = ops.cast(ops.not_equal(ops.cast(labels, "int32"), VOID), "float32")
+    if sample_weight is None:
+        return labelled
+    return labelled * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1, 1))
 
 
 def class_logits(logits):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from .losses import class_logits
+from .losses import class_logits, without_channel
 
 
 class Confusion(keras.metrics.Metric):
@@ -15,14 +15,14 @@ class Confusion(keras.metrics.Metric):
         self.confusion = self.add_variable((num_classes, num_classes), "zeros", "int64", name="confusion")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Labels (B, …), logits (B, …, C), weights (B, …)."""
+        """Labels (B, …), logits (B, …, C), weights (B, …); masks (B, H, W, 1) and weights like them too."""
         # Products of one-hot vectors, not a histogram: XLA, which Keras turns on on a GPU, compiles no bincount.
         # float32 counts exactly to 2**24 pixels, so each image is counted alone.
         logits = class_logits(y_pred)
         predicted = tf.one_hot(tf.argmax(logits, axis=-1), self.num_classes)
-        true = tf.one_hot(tf.cast(y_true, tf.int32), self.num_classes)  # void: a row of zeros
+        true = tf.one_hot(tf.cast(without_channel(y_true), tf.int32), self.num_classes)  # void: a row of zeros
         if sample_weight is not None:
-            true *= tf.cast(tf.expand_dims(sample_weight, -1) > 0, tf.float32)
+            true *= tf.cast(tf.expand_dims(without_channel(sample_weight), -1) > 0, tf.float32)
         of_images = (tf.shape(true)[0], -1, self.num_classes)
         per_image = tf.einsum("bnt,bnp->btp", tf.reshape(true, of_images), tf.reshape(predicted, of_images))
         self.confusion.assign_add(tf.reduce_sum(tf.cast(per_image, tf.int64), axis=0))  # of (B, C, C)
