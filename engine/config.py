@@ -414,6 +414,19 @@ class PredictConfig:
     """Replace masks that are there already."""
 
 
+@dataclass(frozen=True)
+class ExportConfig:
+    run: Positional[Path]
+    """Folder of the run."""
+    to: Literal["keras", "savedmodel", "onnx", "litert"]
+    """keras: plain layers, which load without this project. savedmodel: TensorFlow. onnx: onnxruntime and others.
+    litert: phones and small devices, at the size that the run was trained on; with 8-bit weights too."""
+    out: Path
+    """Folder to make, with the network, model.json and a model card."""
+    data: Path | None = None
+    """Where the run's data set is, if it moved: its validation images are needed."""
+
+
 def above_zero(config, *flags: str) -> None:
     """Raise UserError for a number that is not above zero."""
     for flag in flags:

@@ -10,6 +10,7 @@ Importing this package registers its layers, so that ``keras.models.load_model``
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .backbones import MOBILENET_V2, RESNET50, Backbone
 from .classifier import ENCODERS, build_classifier, train_from
 from .fc_densenet import fc_densenet56, fc_densenet67, fc_densenet103
 from .pretrained import unet_mobilenet_v2, unet_resnet50
@@ -32,7 +33,7 @@ class Spec:
     min_size: int
     margin: int = 0
     remainder: int = 0
-    pretrained: bool = False
+    pretrained: Backbone | None = None  # its encoder, where that is one of keras.applications
     norms: dict[str, dict] = field(default_factory=dict)  # normalisations to choose from: name → builder's options
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
@@ -60,8 +61,8 @@ MODELS = {
     "fc_densenet56": Spec(fc_densenet56, multiple=1, min_size=32, norms=TIRAMISU_NORMS),
     "fc_densenet67": Spec(fc_densenet67, multiple=1, min_size=32, norms=TIRAMISU_NORMS),
     "fc_densenet103": Spec(fc_densenet103, multiple=1, min_size=32, norms=TIRAMISU_NORMS),
-    "unet_mobilenet_v2": Spec(unet_mobilenet_v2, multiple=32, min_size=32, pretrained=True),
-    "unet_resnet50": Spec(unet_resnet50, multiple=32, min_size=32, pretrained=True),
+    "unet_mobilenet_v2": Spec(unet_mobilenet_v2, multiple=32, min_size=32, pretrained=MOBILENET_V2),
+    "unet_resnet50": Spec(unet_resnet50, multiple=32, min_size=32, pretrained=RESNET50),
 }
 
 

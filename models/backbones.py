@@ -149,6 +149,7 @@ class Backbone:
     preprocess: Callable  # float32 RGB 0..1 → what its weights were trained on
     url: str  # of the weights without the classifier
     file_hash: str | None  # MD5, where Keras gives one
+    licence: str  # of the weights, as Keras's documentation states it
     maps: tuple[str, ...] = ()  # for U-Net: layers with 1/2, 1/4, 1/8, 1/16 and 1/32 of the height and width
 
 
@@ -166,6 +167,7 @@ MOBILENET_V2 = Backbone(
     ),
     url=f"{KERAS_FILES}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
     file_hash=None,
+    licence="Apache License 2.0 (Google, github.com/tensorflow/models)",
 )
 
 RESNET50 = Backbone(
@@ -174,6 +176,7 @@ RESNET50 = Backbone(
     maps=("conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
     url=f"{KERAS_FILES}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
     file_hash="4d473c1dd8becc155b73f8504c6f6626",
+    licence="MIT (Kaiming He, github.com/KaimingHe/deep-residual-networks)",
 )
 
 EFFICIENTNET_V2_B0 = Backbone(
@@ -181,4 +184,5 @@ EFFICIENTNET_V2_B0 = Backbone(
     preprocess=to_255,
     url=f"{KERAS_FILES}/efficientnet_v2/efficientnetv2-b0_notop.h5",
     file_hash="893217f2bb855e2983157299931e43ff",
+    licence="Apache License 2.0 (Google, github.com/google/automl)",
 )

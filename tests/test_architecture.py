@@ -15,7 +15,18 @@ MAY_IMPORT = {
     "data_pipeline": {"data_pipeline"},
     "engine": {"engine", "models", "data_pipeline"},
 }
-ROOMS = ("models", "data_pipeline", "engine", "study", "train", "train_classifier", "evaluate", "predict")
+ROOMS = (
+    "models",
+    "data_pipeline",
+    "engine",
+    "study",
+    "train",
+    "train_classifier",
+    "evaluate",
+    "predict",
+    "export",
+    "segment",
+)
 
 
 def modules(path: Path) -> set[str]:
