@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Masks for new images from a trained run: STEM.png (class indices, palette PNG) and STEM_overlay.png.
 
-uncertainty.csv ranks the images: what the network is least sure of is what to label next. A classifier writes
-labels.csv: the class of each image, and how likely it thinks each one. Images that cannot be read are left out and
-named at the end; the exit code is then 1.
+uncertainty.csv ranks the images: what the network is least sure of is what to label next; --to coco or labelme takes
+the masks into a labelling tool, to be corrected there. A classifier writes labels.csv: the class of each image, and how
+likely it thinks each one. Images that cannot be read are left out and named at the end; the exit code is then 1.
 """
 
 import signal
@@ -13,6 +13,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import csv
 import os
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -47,8 +48,6 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
     """Masks, overlays and the ranking; what is wrong with the images that cannot be read."""
     from tqdm import tqdm
 
-    from data_pipeline.files import write_mask, write_picture, write_values
-    from data_pipeline.overlay import overlay
     from engine.journal import journal_of
     from engine.predictor import Predictor
     from engine.scoring.doubts import uncertainty
@@ -59,8 +58,8 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
         predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
         doubts, faults = {}, []
         for path in tqdm(images, "predicting", unit="image", disable=None):
-            files, key = outputs_of(path, config.out), str(path.resolve())
-            if key in journal.done and all(file.is_file() for file in files):
+            key = str(path.resolve())
+            if key in journal.done and all(file.is_file() for file in outputs_of(path, config)):
                 doubts[path.name] = journal.done[key]
                 continue
             try:
@@ -69,16 +68,9 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
                 faults.append(str(error))
                 continue
             probabilities = predictor.probabilities(image)
-            mask = probabilities.argmax(-1).astype("uint8")
-            drawn = overlay(run.scale.show(image), mask, run.encoding.colors)
-            replace = config.overwrite or key in journal.begun
             journal.note(path, None)
             try:
-                if config.values == "as-given":
-                    write_values(files[0], mask, run.encoding, replace)
-                else:
-                    write_mask(files[0], mask, run.encoding.colors, replace)
-                write_picture(files[1], drawn, replace)
+                write_outputs(run, path, image, probabilities, config, config.overwrite or key in journal.begun)
             except UserError:
                 journal.note(path, "given up")
                 raise
@@ -86,6 +78,10 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
             journal.note(path, doubts[path.name])
         if doubts:
             ranked = rank_images(config.out / RANKING, doubts)
+            if config.to:
+                done = [path for path in images if path.name in doubts]
+                least_sure_first = sorted(done, key=lambda path: doubts[path.name], reverse=True)
+                write_for_labelling(least_sure_first, run.encoding, config)
             print_next(ranked, len(doubts), run.encoding, config)
     return faults
 
@@ -101,9 +97,47 @@ def without_masks(images: list[Path], run) -> list[Path]:
     return kept
 
 
-def outputs_of(image: Path, folder: Path) -> tuple[Path, Path]:
-    """The mask's and the overlay's file."""
-    return folder / f"{image.stem}.png", folder / f"{image.stem}_overlay.png"
+def outputs_of(image: Path, config: PredictConfig) -> list[Path]:
+    """The files that are written for an image: its mask, its overlay, and what else is asked for."""
+    ends = [".png", "_overlay.png"]
+    ends += ["_probabilities.tif"] * config.probabilities + ["_uncertainty.png"] * config.uncertainty
+    return [config.out / f"{image.stem}{end}" for end in ends]
+
+
+def write_outputs(run, path: Path, image, probabilities, config: PredictConfig, replace: bool) -> None:
+    """The files of one image, as ``outputs_of`` names them."""
+    from data_pipeline.files import write_mask, write_picture, write_probabilities, write_values
+    from data_pipeline.overlay import overlay
+    from engine.pictures import uncertainty_picture
+
+    colors, files = run.encoding.colors, outputs_of(path, config)
+    mask = probabilities.argmax(-1).astype("uint8")
+    if config.values == "as-given":
+        write_values(files[0], mask, run.encoding, replace)
+    else:
+        write_mask(files[0], mask, colors, replace)
+    write_picture(files[1], overlay(run.scale.show(image), mask, colors), replace)
+    if config.probabilities:
+        write_probabilities(files[2], probabilities, run.encoding.names, replace)
+    if config.uncertainty:
+        write_picture(files[-1], uncertainty_picture(probabilities), replace)
+
+
+def write_for_labelling(images: list[Path], encoding, config: PredictConfig) -> None:
+    """The objects of the masks that were written, in this order."""
+    from data_pipeline.masks import read_raw
+    from data_pipeline.outlines import objects_of, write_objects
+
+    folder, drawn = config.out / config.to, {}
+    for path in images:
+        values, _ = read_raw(outputs_of(path, config)[0])
+        mask = encoding.classes_of(values) if config.values == "as-given" else values
+        drawn[path] = objects_of(mask.astype("uint8"), encoding.names, config.to)
+    write_objects(folder, drawn, encoding.names, encoding.colors, config.to)
+    print(
+        f"For the labelling tool: {folder}/. When it is corrected: "
+        f"python -m data_pipeline convert {shlex.quote(str(folder))} DIR --from {config.to}"
+    )
 
 
 def print_next(ranked: list[str], count: int, encoding, config: PredictConfig) -> None:
@@ -126,6 +160,8 @@ def predict_labels(run, images: list[Path], config: PredictConfig) -> list[str]:
     from data_pipeline.labels import Photo
     from engine.scoring.classifier_scores import predict as probabilities_of
 
+    if config.to or config.probabilities or config.uncertainty:
+        raise UserError(f"{run.path}: a classifier; --to, --probabilities and --uncertainty are about masks")
     path = config.out / LABELS
     if os.path.lexists(path) and not config.overwrite:
         raise UserError(f"{path} exists; name another --out, or add --overwrite")
@@ -212,11 +248,13 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
 
 def refuse_collisions(images: list[Path], config: PredictConfig, begun: set[str]) -> None:
     """Nothing that exists is overwritten unasked, and no image ever; begun: images whose files are this command's."""
-    from data_pipeline.outputs import refuse_long_name
+    from data_pipeline.outputs import refuse_existing_folder, refuse_long_name
 
-    outputs = Counter(file for path in images for file in outputs_of(path, config.out))
+    if config.to:
+        refuse_existing_folder(config.out / config.to)
+    outputs = Counter(file for path in images for file in outputs_of(path, config))
     sources = {path.resolve() for path in images}
-    own = {file for path in images if str(path.resolve()) in begun for file in outputs_of(path, config.out)}
+    own = {file for path in images if str(path.resolve()) in begun for file in outputs_of(path, config)}
     for output, count in outputs.items():
         refuse_long_name(output)
         if count > 1:

@@ -344,6 +344,23 @@ def write_values(path: Path, mask: np.ndarray, encoding, replace: bool = True) -
         Image.fromarray(table[mask]).save(temporary, format="PNG")
 
 
+def write_probabilities(path: Path, probabilities: np.ndarray, names: tuple[str, ...], replace: bool = True) -> None:
+    """Write floats (H, W, classes) as a TIFF of float16, the classes' names in its description (JSON)."""
+    import tifffile
+
+    about = json.dumps({"classes": names})  # a TIFF's description is ASCII
+    with write_atomically(path, replace) as temporary:
+        tifffile.imwrite(
+            temporary,
+            probabilities.astype(np.float16),
+            photometric="minisblack",
+            planarconfig="contig",
+            compression="zlib",
+            description=about,
+            metadata=None,
+        )
+
+
 def write_mask(path: Path, mask: np.ndarray, colors: list[tuple[int, int, int]], replace: bool = True) -> None:
     """Write class indices, uint8 (H, W), as a palette PNG that shows ``colors`` and reads back as indices."""
     palette = np.zeros((256, 3), np.uint8)

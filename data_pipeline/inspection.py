@@ -261,6 +261,7 @@ def settle(
         encoding = encoding_of_names(facts, is_color, void, meaning.names)
     else:
         encoding = infer(facts, is_color, (*void, *void_of_layout(facts, is_color)))
+        encoding = in_palette_colors(encoding, whole_palette(facts))
     return facts, encoding, findings
 
 
@@ -282,6 +283,14 @@ def whole_palette(facts: list[Facts]) -> dict[int, tuple[int, int, int]]:
     if not all(one.palette for one in facts):
         return {}
     return {index: color for one in facts for index, color in one.palette.items()}
+
+
+def in_palette_colors(encoding: Encoding, palette: dict[int, tuple[int, int, int]]) -> Encoding:
+    """The encoding in the colours of the masks' palette, if that tells the classes apart, and not by grey levels."""
+    colors = [palette.get(value) for value in encoding.values]
+    if None in colors or len(set(colors)) < len(colors) or all(len(set(color)) == 1 for color in colors):
+        return encoding
+    return replace(encoding, colors=tuple(colors))
 
 
 def unify_kind(facts: list[Facts], colorful: bool) -> tuple[list[Facts], list[Finding]]:

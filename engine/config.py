@@ -406,12 +406,19 @@ class PredictConfig:
     out: Path
     """Where to write STEM.png (class indices, as a palette PNG), STEM_overlay.png, and uncertainty.csv, which says
     what to label next."""
+    probabilities: bool = False
+    """Write STEM_probabilities.tif too: of each class, float16 (H, W, classes)."""
+    uncertainty: bool = False
+    """Draw STEM_uncertainty.png too: bright where the network is unsure."""
+    to: Literal["coco", "labelme"] | None = None
+    """Write the objects for a labelling tool too, with copies of the images, into a folder of this name in --out; the
+    least sure images first (labelme: see uncertainty.csv). python -m data_pipeline convert reads it back."""
     batch_size: int = 8
     """Tiles that the network takes at a time."""
     values: Literal["classes", "as-given"] = "classes"
     """What stands in the masks: class numbers 0…C−1; or the values or colours of the masks that the run learnt from."""
     overwrite: bool = False
-    """Replace masks that are there already."""
+    """Replace masks that are there already; what --to writes is never replaced."""
 
 
 @dataclass(frozen=True)

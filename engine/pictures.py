@@ -39,6 +39,14 @@ def panel(image, truth, prediction, colors, longest: int = 480) -> np.ndarray:
     return np.hstack([piece for part in parts for piece in (part, gap)][:-1])
 
 
+def uncertainty_picture(probabilities: np.ndarray) -> np.ndarray:
+    """Entropy of each pixel's probabilities (H, W, C), black where it is 0 to pale yellow; uint8 (H, W, 3)."""
+    terms = probabilities * np.log(np.maximum(probabilities, 1e-12))
+    share = -terms.sum(-1) / np.log(probabilities.shape[-1])
+    levels = (255 * np.clip(share, 0, 1)).round().astype(np.uint8)
+    return cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
+
+
 def figure(width: float, height: float):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

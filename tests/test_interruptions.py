@@ -93,4 +93,4 @@ def test_an_image_whose_overlays_name_would_be_too_long_is_refused_before_the_wo
     config = PredictConfig(tmp_path, (tmp_path,), out=tmp_path / "out")
     with pytest.raises(UserError, match="263 bytes; 255 are the most"):
         refuse_collisions([tmp_path / ("n" * 251 + ".png")], config, set())
-    assert outputs_of(tmp_path / "a.jpg", tmp_path)[1].name == "a_overlay.png"
+    assert outputs_of(tmp_path / "a.jpg", config)[1].name == "a_overlay.png"
