@@ -225,9 +225,6 @@ def test_the_documents_code_gives_the_runs_mask(run, tmp_path, to, title, name):
     if name == "unet_original":
         run = make_run(run.parents[1] / "data", tmp_path / "runs", "original", model=name)
         as_trained(NARROW[name]()).save(run / "model.keras")
-        settings = json.loads((run / "config.json").read_text())
-        settings["frame"] |= {"tile": [52, 52], "margin": 92}
-        (run / "config.json").write_text(json.dumps(settings))
     export(ExportConfig(run=run, to=to, out=tmp_path / "exported"))
     image = np.random.default_rng(0).integers(0, 256, (40, 37, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "image.png")

@@ -66,8 +66,8 @@ def train_run(config: TrainConfig | ClassifierConfig, task: Task, dataset: DataS
     remove_folder(run.resume_path)
     split = "" if run.split.test else " --split val"
     print(
-        f"\n{words}\n{run.path}/ holds model.keras (Keras loads it after import models; export.py writes "
-        f"one that opens anywhere), history.csv and curves.png. "
+        f"\n{words}\n{run.path}/ holds model.keras (Keras loads it after import models; elsewhere: "
+        f"docs/export.md), history.csv and curves.png. "
         f"Next: python evaluate.py {shlex.quote(str(run.path))}{split}"
     )
 
