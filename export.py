@@ -24,6 +24,8 @@ def export(config: ExportConfig) -> None:
         UserError: if there is something at --out, an optional requirement is missing, the network cannot be exported,
             or what was written is not equal to it.
     """
+    import numpy as np
+
     from data_pipeline.files import write_json, write_text
     from data_pipeline.outputs import new_folder, refuse_existing_folder
     from engine.run import Run
@@ -45,7 +47,9 @@ def export(config: ExportConfig) -> None:
     model = run.model()
     sizes = sizes_of_twin(model, MODELS[run.config["model"]])
     frame = replace(run.frame, tile=sizes.output_size(*run.frame.tile))
-    twin = plain_twin(model, sizes.input_size(*frame.tile) if form.fixed else None)
+    size = sizes.input_size(*frame.tile)
+    twin = plain_twin(model, size if form.fixed else None)
+    twin(np.zeros((1, *size, model.input_shape[-1]), np.float32))  # Keras makes ONNX of what was called alone
     with new_folder(config.out) as fresh:
         for file in form.files:
             file.write(twin, fresh / file.name)

@@ -73,6 +73,43 @@ def test_the_twin_is_the_same_function_of_plain_layers(name):
         assert np.abs(ours - theirs).max() < 1e-5 * max(1, np.abs(ours).max())
 
 
+WITHOUT_THE_PROJECT = """
+import importlib.util, keras, numpy as np
+assert importlib.util.find_spec("models") is None
+wanted = np.load("wanted.npz")
+found = keras.models.load_model("twin.keras").predict(wanted["images"], verbose=0)
+np.testing.assert_allclose(found, wanted["logits"], atol=1e-5 * max(1, np.abs(found).max()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["unet", "unet_original", "fc_densenet56", "unet_mobilenet_v2"])
+def test_a_process_without_this_project_opens_the_twin(tmp_path, name):
+    model = as_trained(build_model(name, 2, **({"weights": None} if MODELS[name].pretrained else {})))
+    size = sizes_of_twin(model, MODELS[name]).input_size(32, 64)
+    images = np.random.default_rng(1).integers(0, 256, (2, *size, 3)).astype(np.float32)
+    np.savez(tmp_path / "wanted.npz", images=images, logits=logits(model, images))
+    plain_twin(model).save(tmp_path / "twin.keras")
+    command = [sys.executable, "-I", "-c", WITHOUT_THE_PROJECT]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["savedmodel", "litert", pytest.param("onnx", marks=needs_onnx)])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_in_every_format(tmp_path, name, to):
+    weights = "none" if MODELS[name].pretrained else None
+    path = make_run(make_folder(tmp_path / "data", 12, size=64), tmp_path / "runs", "run", model=name, weights=weights)
+    model = build_model(name, 2, **({"weights": None} if weights else {}))
+    as_trained(model).save(path / "model.keras")
+    export(ExportConfig(run=path, to=to, out=tmp_path / "out"))
+    rows = json.loads((tmp_path / "out/model.json").read_text())["compared_with_the_run"]
+    exact = [row["share_of_equal_pixels"] for file, row in rows.items() if "8bit" not in file]
+    assert min(exact) >= 0.999
+    assert ("model_8bit.tflite" in rows) == (to == "litert")
+
+
 def test_a_tiramisus_twin_takes_multiples_of_32():
     model = NARROW["fc_densenet56"]()
     assert sizes_of_twin(model, MODELS["fc_densenet56"]).input_size(33, 64) == (64, 64)
