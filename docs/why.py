@@ -170,6 +170,8 @@ def rows(study, pointing) -> list[Row]:
     ]
     if pointing:
         planned = pointing.values("mark") - pointing.values("random place")
+        beside = pointing.values("mark") - pointing.values("label")
+        made.insert(4, Row("place", "beside it: disc on the mark minus labels, the same U-Net", beside))
         made.insert(4, Row("place", "planned: disc on the mark minus disc at a random place", planned))
     return made
 
@@ -250,6 +252,7 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "count": settings.count,
         "steps": settings.steps,
         "seeds": len(study.plan.seeds),
+        "right_seeds": len(study.plan.seeds),
         "far": round(FAR * knobs.size),
         "tied": f"{RHO + (1 - RHO) / study.num_classes:.0%}",
         "all_pixels": f"{knobs.size**2:,}",
@@ -293,9 +296,20 @@ def numbers_of(study, pointing) -> dict[str, str]:
     if pointing:
         points = {name: percent(pointing.values(name)) for name in pointing.results[0]}
         numbers |= {f"p_{name.replace(' ', '_').replace(',', '')}": told for name, told in points.items()}
-        numbers["p_seeds"] = len(pointing.plan.seeds)
+        numbers["p_seeds"] = numbers["right_seeds"] = len(pointing.plan.seeds)
+        numbers["p_beside"] = beside_labels(pointing)
         numbers["p_effect"] = of(pointing.values("mark") - pointing.values("random place"))
     return numbers
+
+
+def beside_labels(pointing) -> str:
+    """What the disc on the mark brings beyond the labels of the same images."""
+    from study.effects import YES, effect
+
+    mark, label = pointing.values("mark"), pointing.values("label")
+    if effect(mark - label).word == YES:
+        return ", less than the disc"
+    return ", more than the disc" if effect(label - mark).word == YES else ", about as much as the disc"
 
 
 def mark_and_mask(study, count: int = 200) -> dict[str, float]:

@@ -220,7 +220,17 @@ def state_of_pointing() -> str:
 
     study = contrast("pointing")
     if study:
-        return markdown(verdicts(findings(study)))
+        from docs.why import arms
+
+        first = read()[0]
+        longer = (
+            f"It trains for {study.plan.settings.steps} steps. In the first study masks of the mark reached "
+            f"{mean(first.values('S on key near'))} in {first.plan.settings.steps} steps, so the arms here are not at "
+            "their ceilings, and their order may be another after longer training."
+        )
+        kept = json.loads(gzip.decompress(CONTRASTS["pointing"].read_bytes()))
+        tables = [verdicts(findings(study)), arms(study), sittings(kept["sittings"], sum(map(len, study.results)))]
+        return "\n\n".join([longer, *map(markdown, tables)])
     path = CONTRASTS["pointing"]
     done = len(json.loads(gzip.decompress(path.read_bytes()))["results"]) if path.exists() else 0
     return f"Trained so far: {done} of 24 seeds. Nothing is read from them before all are there."

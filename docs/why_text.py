@@ -16,23 +16,22 @@ classifier, trained on the {count} labels, in {classifier_pc}. With {most} image
 untested. **The number of parameters is not the reason:** the same U-Net, trained on the labels, reaches
 {unet_labels_pc}. **Nor is the number of labelled pixels**, if you want the class: {count} pixels per image
 ({pixels16_pc}) do as well as whole masks. For accurate outlines, more pixels help. {place} Misleading backgrounds
-hurt both. A pretrained encoder helped the classifier a little, the U-Net not. Photographs have not been tested in
-this way yet.
+hurt both. A pretrained encoder helped the classifier a little. Photographs have not been tested yet.
 
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
 *Share of new images whose class is named correctly (chance: {chance}), mean and 95% interval over {seeds} drawn
-worlds. Left: the lead of masks shrinks as images are added. Right: {count} images whose class stands in a small
-mark; what the mask covers decides how much it teaches.*
+worlds (right: {right_seeds}). Left: the lead of masks shrinks as images are added. Right: {count} images whose
+class stands in a small mark; what the mask covers decides how much it teaches.*
 """
 
 UNPOINTED = """\
-**What a mask covers matters most:** where a small mark decides the class, masks of that mark give {mark_pc}, masks
-of the whole object around it only {object_pc}, less than labels alone ({mark_labels_pc})."""
+**What a mask covers matters most:** where a small mark decides the class, masks of that mark give {mark_pc}, masks of
+the whole object around it only {object_pc}, less than labels alone ({mark_labels_pc})."""
 
 POINTED = """\
-**What a mask points at matters most:** where a small mark decides the class, a disc on the mark gives {p_mark}, the
-same disc at a random place {p_random_place}, masks of the whole object {p_object}, labels alone {p_label}."""
+**A mask must point at what decides the class:** where that is a small mark, a disc on it gives {p_mark}, at a random
+place {p_random_place}, masks of the whole object {p_object}; labels alone give {p_label}{p_beside}."""
 
 REASONS_HEAD = """\
 ## The reasons that were proposed
@@ -63,8 +62,8 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
         "around or beside it",
         (
             EXPLORED + "; found where another hypothesis was being tested",
-            "First row of the result: planned, {p_seeds} fresh worlds, accuracy, everything fixed before. The others: "
-            "exploratory",
+            "First difference: planned, {p_seeds} fresh worlds, everything fixed before it was trained, 300 steps; "
+            "longer training was not tried. The others: exploratory, the last two with {steps} steps",
         ),
     ),
     "background": (
@@ -72,7 +71,7 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
         "In training each class has its own background in {tied} of the images; tested on such backgrounds and on "
         "those of "
         "another class. How much further accuracy falls than with masks",
-        "First two rows: exploratory. The last was planned and asked again of fresh worlds; on the probability of "
+        "First two differences: exploratory. The last was planned and asked again of fresh worlds; on the probability of "
         "the right "
         "class, in place of accuracy, it is not confirmed",
     ),
@@ -99,7 +98,8 @@ These follow from drawn scenes and from print; no photograph was tested here in 
 - **If you want the class, click before you outline.** {count} labelled pixels per image did as well as whole masks;
   for the outline they reached mIoU {sixteen_miou}, whole masks {all_miou}.
 - **Put masks on the evidence**, not on the object that contains it. Masks of the object around a decisive mark
-  taught less than labels alone: {object_labels}.
+  taught less than labels alone: {object_labels}. If you do not
+  know where the evidence is, labels are the safer choice.
 - **More images before more pixels.** Four pixels on each of {most} images ({few_of_many} labels) beat whole masks
   of {count} ({many_of_few} labels): {more_images}.
 - **A mask pays if it takes you less time than the labels it replaces.** With {count} images one mask was worth

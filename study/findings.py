@@ -171,8 +171,10 @@ def signed(value: float, digits: int = 2) -> str:
 
 def shifts(study: Study, arms: tuple[tuple[str, str], ...]) -> dict[int, float]:
     """By how much twice the steps move one arm's measure, or the first's beside the second's; by training images."""
-    most, moved = study.plan.settings.counts[-1], {}
-    for count, (plain, long) in {study.count: ("", " long"), most: (f" of {most}", f" long of {most}")}.items():
+    moved, steps_of = {}, {study.count: ("", " long")}
+    for most in study.plan.settings.counts[-1:]:
+        steps_of[most] = (f" of {most}", f" long of {most}")
+    for count, (plain, long) in steps_of.items():
         if arms and study.has(*(arm + steps for arm, _ in arms for steps in (plain, long))):
             each = [(study.values(arm + long, by) - study.values(arm + plain, by)).mean() for arm, by in arms]
             moved[count] = float(np.subtract.reduce(each))
@@ -240,9 +242,9 @@ def curves(study: Study) -> dict[str, dict[int, Point]]:
 def pixel_rows(study: Study) -> list[dict]:
     """Of S by labelled pixels and images: accuracy and mIoU; None for all pixels."""
     settings = study.plan.settings
-    least, most = settings.counts[0], settings.counts[-1]
-    cells = [(settings.count, k, f"S {k} pixels") for k in settings.pixels]
-    cells += [(settings.count, None, "S"), (least, 64, f"S 64 pixels of {least}"), (most, 4, f"S 4 pixels of {most}")]
+    cells = [(settings.count, k, f"S {k} pixels") for k in settings.pixels] + [(settings.count, None, "S")]
+    cells += [(least, 64, f"S 64 pixels of {least}") for least in settings.counts[:1]]
+    cells += [(most, 4, f"S 4 pixels of {most}") for most in settings.counts[-1:]]
     cells += [(count, None, f"S of {count}") for count in settings.counts]
     return [
         {"images": count, "pixels": k, "accuracy": point(study.values(cell)), "miou": point(study.values(cell, "miou"))}

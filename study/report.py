@@ -149,7 +149,8 @@ def sections(study: Study, said: list[Finding], flips: float | None, figures: di
         Section(
             "Verdicts", [*claims, *(READ if study.plan.inferential else [])], [verdict_table(said)], held("verdicts")
         ),
-        Section("Few images", curve_notes(study), [curve_table(study)], held("images")),
+        Section("Arms", [], arm_tables(study)),
+        Section("Few images", curve_notes(study), [curve_table(study)] if study.has("S") else [], held("images")),
         Section("Label information", [], [*pixel_tables(study), *ledger(study)], held("pixels")),
         Section("Parameters", [], parameter_tables(study), held("parameters")),
         Section("Place", [], point_tables(found.keys(study), "marker"), held("distance")),
@@ -182,6 +183,14 @@ def verdict_table(said: list[Finding]) -> Table:
         f"seeds that tell none from {SMALLEST}",
     ]
     return Table(head, rows, "Primary contrasts")
+
+
+def arm_tables(study: Study) -> list[Table]:
+    """Every arm of a contrast on plain accuracy, by its name."""
+    if study.has("S"):
+        return []
+    rows = [[name, cell(found.point(study.values(name)))] for name in study.results[0]]
+    return [Table(["trained on", "accuracy"], rows, "Accuracy")]
 
 
 def curve_table(study: Study) -> Table:
@@ -289,7 +298,7 @@ def guard_tables(study: Study, said: list[Finding], flips: float | None) -> list
 def guard_notes(study: Study) -> list[str]:
     """What the guards are, and what they did not look at."""
     settings, ends = study.plan.settings, (RATES[0], RATES[-1])
-    at_an_end = ", ".join(arm for arm in "SCE" if settings.rates[arm] in ends and study.has(arm))
+    at_an_end = ", ".join(arm for arm in "SCE" if study.has(arm) and settings.rates[arm] in ends)
     unguarded = ", ".join([*(one.name for one in study.plan.hypotheses if not one.arms), "the ideal worlds"])
     notes = [f"A shift of more than {SHIFT} leaves a verdict open. Not guarded so: {unguarded}."]
     if not any(found.shifts(study, one.arms) for one in study.plan.hypotheses):

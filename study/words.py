@@ -58,6 +58,23 @@ ANSWERS = {
         NOT_SUPPORTED: "Transfer takes away no more of the classifier's error than of the segmenter's.",
         INCONCLUSIVE: "Whether transfer takes away more of the classifier's error than of the segmenter's stays open.",
     },
+    "pointing": {
+        SUPPORTED: "What masks point at counts: a disc on the mark that decides the class teaches more than the same "
+        "disc at a random place.",
+        NOT_SUPPORTED: "What masks point at does not count: a disc at a random place teaches as much as one on the "
+        "mark.",
+        INCONCLUSIVE: "Whether it counts what masks point at stays open.",
+    },
+    "hundreds": {
+        SUPPORTED: "Masks still lead the usual classifier with 256 images.",
+        NOT_SUPPORTED: "With 256 images masks lead the usual classifier by too little to matter.",
+        INCONCLUSIVE: "Whether masks lead the usual classifier with 256 images stays open.",
+    },
+    "difficulty": {
+        SUPPORTED: "Decoys make the lead of masks larger.",
+        NOT_SUPPORTED: "Decoys do not make the lead of masks larger by what would matter.",
+        INCONCLUSIVE: "Whether decoys make the lead of masks larger stays open.",
+    },
 }
 
 # Beside a verdict: accuracies of cells, on a test set.

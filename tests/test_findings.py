@@ -14,7 +14,7 @@ from study.cells import CODE, path_of
 from study.figures import figures
 from study.findings import Study, false_verdicts, findings, load, shifts, worth_of_masks
 from study.hypotheses import FIRST_EDITION, cells_of
-from study.plan import Plan
+from study.plan import PRESETS, Plan
 from study.report import curve_notes, sections, told, write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
 from study.words import answer, labels_for, settled_by
@@ -226,3 +226,29 @@ def test_a_detectable_effect_is_found_as_often_as_is_printed():
     assert effect > 0.05
     studies = words_of_studies(ON_THE_BORDER | {"E": 0.5 - effect * 0.7}, noise)
     assert np.mean([words["H6b"] == SUPPORTED for words in studies]) == pytest.approx(POWER, abs=0.05)
+
+
+@pytest.mark.parametrize("preset", ["pointing", "difficulty"])
+def test_a_contrast_has_a_report(tmp_path, monkeypatch, preset):
+    """Of plans without the counts, widths and arms of the first study."""
+    base = PRESETS[preset]
+    plan = Plan(preset, base.base, base.usual_seeds, base.names, wide=True)
+    rng = np.random.default_rng(0)
+
+    def result(place):
+        scores = {
+            "accuracy": 0.9 - 0.02 * place + 0.01 * rng.standard_normal(),
+            "likelihood": 0.5,
+            "miou": 0.4,
+            "dice": 0.5,
+        }
+        facts = {"background": 0.9, "loss": 0.1, "parameters": 10, "multiply_adds": 10}
+        return {"tests": {"independent": scores}} | facts
+
+    made = Study(plan, [{name: result(i) for i, name in enumerate(each)} for each in plan.cells().values()])
+    said_of_it = findings(made)
+    assert {one.hypothesis.name for one in said_of_it} == set(base.names)
+    parts = sections(made, said_of_it, false_verdicts(made, 5), dict.fromkeys(figures(made, said_of_it), ("", "")))
+    arms = next(part for part in parts if part.title == "Arms").tables[0]
+    assert [row[0] for row in arms.rows] == list(plan.cells()[plan.seeds[0]]) and answer(made, said_of_it)
+    assert told(made, said_of_it, None)["guards"]["shift_with_twice_the_steps"] == {name: {} for name in base.names}
