@@ -71,7 +71,8 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
         "In training each class has its own background in {tied} of the images; tested on such backgrounds and on "
         "those of "
         "another class. How much further accuracy falls than with masks",
-        "First two differences: exploratory. The last was planned and asked again of fresh worlds; on the probability of "
+        "First two differences: exploratory. The last was planned and asked again of fresh worlds; on the "
+        "probability of "
         "the right "
         "class, in place of accuracy, it is not confirmed",
     ),
