@@ -6,11 +6,13 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
+
+from engine.config import ModelName, TrainConfig
 
 from .command import LARGEST_SIDE, UserError, parse_size, run_command
 from .source import Source
@@ -42,6 +44,8 @@ class Preview(Source):
     """Folder with images and masks, or a CSV."""
     out: Path
     """The picture to write: grid.png."""
+    model: ModelName = "unet"
+    """The network that is to be trained: some take other sizes, and unet_original sees more than its mask covers."""
     augment: PresetName = "light"
     """How far images are varied."""
     symmetry: Literal["none", "horizontal", "d4"] = "horizontal"
@@ -54,8 +58,10 @@ class Preview(Source):
     """Number of images."""
     variations: int = 4
     """Variations of each."""
+    split_seed: int = 0
+    """Seed of the split alone, as in train.py."""
     seed: int = 0
-    """Of the split and the variations."""
+    """Seed of the variations, as in train.py."""
     overwrite: bool = False
     """Replace the picture where it exists."""
 
@@ -122,26 +128,17 @@ def check(config: Check) -> None:
 
 
 def preview(config: Preview) -> None:
-    from .checking.preview import preview
+    from engine.preview import preview
 
-    if config.count < 1 or config.variations < 1 or config.seed < 0:
-        raise UserError("--count and --variations of 1 or more and --seed of 0 or more are wanted")
+    if config.count < 1 or config.variations < 1 or config.seed < 0 or config.split_seed < 0:
+        raise UserError("--count and --variations of 1 or more, --seed and --split-seed of 0 or more are wanted")
     size = parse_size(config.size)
     sides = [*(size or ()), *([] if config.crop is None else [config.crop])]
     if not all(1 <= side <= LARGEST_SIDE for side in sides):
         raise UserError(f"--size {config.size} --crop {config.crop}: sides of 1 to {LARGEST_SIDE} pixels are wanted")
-    preview(
-        config,
-        config.out,
-        augmentation=config.augment,
-        symmetry=config.symmetry,
-        count=config.count,
-        variations=config.variations,
-        size=size,
-        crop=config.crop,
-        seed=config.seed,
-        overwrite=config.overwrite,
-    )
+    shared = {field.name for field in fields(Preview)} & {field.name for field in fields(TrainConfig)}
+    settings = TrainConfig(**{name: getattr(config, name) for name in shared})
+    preview(settings, config.out, count=config.count, variations=config.variations, overwrite=config.overwrite)
 
 
 def convert(config: Convert) -> None:

@@ -45,8 +45,8 @@ def modules_of(source: str) -> set[str]:
 
 
 def files_of(room: str) -> list[Path]:
-    """Every Python file of a room, in sub-folders too."""
-    files = sorted((ROOT / room).rglob("*.py"))
+    """Every Python file of a room, in sub-folders too; not its command line, which is a script and no part of it."""
+    files = sorted(path for path in (ROOT / room).rglob("*.py") if path.name != "__main__.py")
     assert len(files) > 5
     return files
 
@@ -60,6 +60,13 @@ def test_the_rules_read_every_form_of_import():
 def test_imports_flow_one_way(room):
     for path in files_of(room):
         assert modules(path) & set(ROOMS) <= MAY_IMPORT[room], path
+
+
+def test_nobody_imports_a_command_line():
+    """So that what ``python -m data_pipeline`` imports, such as the engine for preview, reaches no one else."""
+    for path in [*ROOT.glob("*.py"), *(path for room in MAY_IMPORT for path in files_of(room))]:
+        assert "__main__ import" not in path.read_text(encoding="utf-8"), path
+    assert modules(ROOT / "data_pipeline/__main__.py") & set(ROOMS) == {"engine"}
 
 
 def test_the_models_know_no_files_and_the_data_pipeline_no_network():

@@ -15,18 +15,21 @@ from PIL import Image
 
 import models
 from data_pipeline.augment import PRESETS, Policy, augment, preset
-from data_pipeline.checking.preview import preview
-from data_pipeline.command import UserError, parse_size
+from data_pipeline.command import UserError
+from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import place_of
 from data_pipeline.encoding import VOID
 from data_pipeline.files import MAX_PIXELS, read_image, read_picture
 from data_pipeline.importing.tile import tile, tiles_of
 from data_pipeline.inspection import inspect
-from data_pipeline.loader import Loader, read_pair
+from data_pipeline.loader import read_pair
 from data_pipeline.pairs import find_pairs
 from data_pipeline.scale import Scale, measure_scale
 from data_pipeline.source import Source
 from engine.config import TrainConfig
-from engine.framing import choose_frames
+from engine.defaults import decided
+from engine.preview import framed, preview, samples_seen
+from engine.training import segmenter
 from models import MODELS
 
 pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")
@@ -300,30 +303,52 @@ def test_tile_makes_a_data_set_of_groups(tmp_path):
         tile(Source(data=tmp_path / "scenes"), tmp_path / "cut", 20)
 
 
-@pytest.mark.parametrize(("size", "crop"), [(None, None), ("48x64", None), (None, 32), ("48x64", 32)])
-def test_preview_cuts_what_training_cuts(tmp_path, capsys, size, crop):
-    """For a network that takes every size; others are given the next larger frame that fits them."""
-    make_folder(tmp_path / "d", 10, size=40)
-    preview(
-        Source(data=tmp_path / "d"), tmp_path / "g.png", augmentation="none", count=1, size=parse_size(size), crop=crop
-    )
-    config = TrainConfig(data=tmp_path / "d", model="fc_densenet56", size=size, crop=crop)
-    (frame,) = choose_frames(config, MODELS["fc_densenet56"], {(40, 40)})
-    assert f"{frame.tile[0]}×{frame.tile[1]} pixels" in capsys.readouterr().out
-
-
 def test_preview_shows_what_training_sees(tmp_path, capsys):
     make_folder(tmp_path / "d", 12, size=48, num_classes=3)
-    preview(Source(data=tmp_path / "d"), tmp_path / "grid.png", augmentation="strong", count=3, variations=2)
+    preview(TrainConfig(data=tmp_path / "d", augment="strong"), tmp_path / "grid.png", count=3, variations=2)
     picture = np.asarray(Image.open(tmp_path / "grid.png"))
-    assert picture.shape[1] > 4 * 224 and picture.shape[0] > 3 * 224
+    assert picture.shape[1] > 4 * 224 and picture.shape[0] > 3 * 224 and picture.std() > 20
     assert (
-        "3 training pairs, each with 2 variations (strong, symmetry horizontal, 48×48 pixels)"
+        "3 training pairs, each with 2 variations (strong, symmetry horizontal, 48×48 pixels, for unet)"
         in capsys.readouterr().out
     )
-    pairs, encoding = pairs_and_encoding(tmp_path / "d")
-    image, _ = Loader(pairs, encoding)(0)
-    assert picture.std() > 20 and image.shape == (48, 48, 3)
+
+
+@pytest.fixture(scope="module")
+def of_several_sizes(tmp_path_factory):
+    """Wide and narrow images, opened: frames follow from the largest, from --size, from --crop and the network."""
+    folder = tmp_path_factory.mktemp("sizes") / "d"
+    make_folder(folder, 10, size=40)
+    save(folder / "images/wide.png", np.full((40, 70, 3), 90, np.uint8))
+    save(folder / "masks/wide.png", np.eye(40, 70, dtype=np.uint8))
+    return open_dataset(TrainConfig(data=folder), 0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("size", "crop"), [(None, None), ("50x66", None), (None, 35), ("50x66", 35)])
+def test_preview_draws_the_very_samples_of_training(of_several_sizes, model, size, crop):
+    """Over two epochs, from training's own batches: equal bytes of image and mask, margins and rounding included."""
+    dataset = of_several_sizes
+    config = decided(TrainConfig(data=dataset.source.data, model=model, size=size, crop=crop, batch_size=1), dataset)
+    frames = segmenter.frames(config, dataset)
+    (stage,) = segmenter.stages(config, dataset, None, frames)
+    count = len(dataset.split.train)
+    trained = {}
+    for position, (image, mask, _) in enumerate(stage.batches(0).take(2 * count).as_numpy_iterator()):
+        epoch, index = place_of(position, config.seed, count)
+        trained[dataset.split.train[index].stem, epoch] = image[0], mask[0]
+    shown = {
+        (name, epoch): sample
+        for name, _, drawn in samples_seen(config, dataset, frames[0], count, 2)
+        for epoch, sample in enumerate(drawn)
+    }
+    assert shown.keys() == trained.keys()
+    for key, (image, mask) in shown.items():
+        np.testing.assert_array_equal(image, trained[key][0])
+        np.testing.assert_array_equal(mask, trained[key][1])
+        margin = MODELS[model].margin
+        assert framed(image, mask, margin, dataset.encoding, dataset.scale).shape[:2] == image.shape[:2]
+        assert image.shape[:2] == tuple(side + 2 * margin for side in mask.shape)
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.float32), (5, np.uint16)])

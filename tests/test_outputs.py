@@ -14,7 +14,6 @@ from conftest import make_folder, save
 import data_pipeline.importing.golfscape as golfscape
 import data_pipeline.outputs as outputs
 from data_pipeline.checking.check import check
-from data_pipeline.checking.preview import preview
 from data_pipeline.command import UserError
 from data_pipeline.files import write_json, write_text
 from data_pipeline.importing.convert import convert
@@ -31,6 +30,8 @@ from data_pipeline.outputs import (
     write_atomically,
 )
 from data_pipeline.source import Source
+from engine.config import TrainConfig
+from engine.preview import preview
 from engine.run import Run
 
 FORK = multiprocessing.get_context("fork")
@@ -257,7 +258,7 @@ def check_with(flag: str):
 
 
 def preview_to(data: Path, path: Path, overwrite: bool) -> None:
-    preview(Source(data=data), path, augmentation="none", count=1, variations=1, overwrite=overwrite)
+    preview(TrainConfig(data=data, augment="none"), path, count=1, variations=1, overwrite=overwrite)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from data_pipeline.source import Source
 from data_pipeline.split import FRACTIONS, Split
 from data_pipeline.tables import FORMULA
 
-from .preview import write_sheet
+from .grids import write_sheet
 from .sketches import Sketch
 from .suspects import groups_of_copies, images_with, suspect
 

@@ -1,70 +1,23 @@
-"""Pictures of a data set: what the network really sees, and the worst of what was found."""
+"""Pictures of a data set in a grid: pairs with their masks marked, and the worst of what was found."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from data_pipeline.augment import augment, preset
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet, open_dataset
+from data_pipeline.data_set import DataSet
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import read_picture, write_picture
-from data_pipeline.findings import print_findings
-from data_pipeline.loader import Loader, choose_frame, read_pair
-from data_pipeline.outputs import refuse_to_replace
+from data_pipeline.loader import read_pair
 from data_pipeline.overlay import overlay
 from data_pipeline.scale import Scale
-from data_pipeline.source import Source
 
 CELL = 224  # pixels along each side of a picture in a grid
 GAP = 6
 CAPTION = 34  # pixels below a picture
 INK, PAPER, VOID_TINT = (30, 30, 30), (255, 255, 255), (150, 150, 150)
 MOST_SHOWN = 24  # thumbnails on a sheet
-
-
-def preview(
-    source: Source,
-    out: Path,
-    *,
-    augmentation: str,
-    symmetry: str = "horizontal",
-    count: int = 4,
-    variations: int = 4,
-    size: tuple[int, int] | None = None,
-    crop: int | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
-) -> None:
-    """A grid of training pairs: image, mask over it, and what the training pipeline makes of them.
-
-    Raises:
-        UserError: for a data set with errors, and where ``out`` exists, unless ``overwrite``, or is a file of it.
-    """
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UserError(f"--out {out}: a name that ends in .png or .jpg is wanted")
-    refuse_to_replace("--out", out, overwrite)
-    data = open_dataset(source, seed)
-    refuse_to_replace("--out", out, overwrite, [file for pair in data.pairs for file in pair.files])
-    print_findings(data.findings)
-    split, scale = data.split, data.scale
-    tile, _ = choose_frame(data.sizes, size, crop)
-    load = Loader(split.train, data.encoding, size)
-    policy = preset(augmentation, symmetry, tile, scale=scale)
-    rows = []
-    for index in range(min(count, len(split.train))):
-        image, mask = load(index)
-        drawn = [augment(image, mask, (seed, epoch, index), policy) for epoch in range(variations)]
-        cells = [scale.show(image), marked(image, mask, data.encoding, scale)]
-        cells += [marked(*one, data.encoding, scale) for one in drawn]
-        rows.append((split.train[index].stem, cells))
-    headings = ["image", "mask", *(f"{augmentation} {number + 1}" for number in range(variations))]
-    write_picture(out, grid(rows, headings, data.encoding), overwrite)
-    print(
-        f"{len(rows)} training pairs, each with {variations} variations ({augmentation}, symmetry {symmetry}, "
-        f"{tile[0]}×{tile[1]} pixels): {out}"
-    )
 
 
 def marked(image: np.ndarray, mask: np.ndarray, encoding: Encoding, scale: Scale) -> np.ndarray:
