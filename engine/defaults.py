@@ -7,11 +7,11 @@ from pathlib import Path
 
 from data_pipeline.data_set import DataSet
 from data_pipeline.files import refuse_special
-from data_pipeline.loader import WHOLE_IMAGE_AREA, choose_frame
+from data_pipeline.loader import DEFAULT_CROP, WHOLE_IMAGE_AREA, choose_frame
 from models import MODELS
 
 from .config import ClassifierConfig, TrainConfig
-from .training.optimizers import decay_of
+from .training.optimizers import WEIGHT_DECAY
 
 PHOTO_SIZE = "224x224"  # that the encoders of keras.applications were trained on
 LEAST_SIZE = 32  # pixels a side, of what is chosen by itself: what these encoders take
@@ -20,17 +20,37 @@ SCRATCH_RATE, HEAD_RATE = 0.001, 0.003  # of all weights, and of a last layer al
 
 def decided(config: TrainConfig, dataset: DataSet) -> TrainConfig:
     """The settings of a segmentation network with nothing left open."""
-    spec, changes = MODELS[config.model], {"weights": stable(config.weights), "weight_decay": decay_of(config)}
-    if spec.pretrained and config.weights is None:
-        changes["weights"] = "imagenet"
-    if config.norm is None and spec.norms:
-        changes["norm"] = next(iter(spec.norms))
+    chosen = of_network(config.model, config.optimizer)
+    changes = {name: value for name, value in chosen.items() if getattr(config, name) is None}
+    changes["weights"] = stable(changes.get("weights", config.weights))
     if config.symmetry == "auto":
         changes["symmetry"] = "horizontal"
     if config.crop is None and config.size is None:
         (height, width), crops = choose_frame(dataset.sizes)
         changes["crop"] = height if crops and height == width else None
     return config.replace(**changes)
+
+
+def of_network(model: str, optimizer: str) -> dict:
+    """What follows from the network and the optimizer alone, where the settings name none."""
+    spec = MODELS[model]
+    return {
+        "norm": next(iter(spec.norms), None),
+        "weights": "imagenet" if spec.pretrained else None,
+        "weight_decay": WEIGHT_DECAY.get(optimizer, 0.0),
+    }
+
+
+def as_decided(stored: dict) -> dict:
+    """The settings in a run's config.json, with what older versions left null as it was decided in their training."""
+    if "model" not in stored:
+        return stored  # a classifier's, which were always stored as decided
+    chosen = of_network(stored["model"], stored.get("optimizer", "adam"))
+    frame = stored["frame"]
+    if frame["crops"] and not stored.get("size") and frame["tile"][0] == frame["tile"][1]:
+        usual = MODELS[stored["model"]].output_size(DEFAULT_CROP, DEFAULT_CROP)
+        chosen["crop"] = DEFAULT_CROP if tuple(frame["tile"]) == usual else frame["tile"][0]
+    return stored | {name: value for name, value in chosen.items() if name in stored and stored[name] is None}
 
 
 def decided_for_labels(config: ClassifierConfig, dataset: DataSet) -> ClassifierConfig:

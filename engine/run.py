@@ -28,6 +28,7 @@ from data_pipeline.split import Split
 
 from . import schema
 from .config import ClassifierConfig, TrainConfig
+from .defaults import as_decided
 from .framing import Frame
 
 UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.training.resume``), until it ends well
@@ -136,7 +137,7 @@ class Run:
     @cached_property
     def config(self) -> dict:
         """The settings, as they are stored; those of older versions in today's form."""
-        return read_settings(self.path / "config.json", schema.config)
+        return as_decided(read_settings(self.path / "config.json", schema.config))
 
     @cached_property
     def dataset(self) -> dict:

@@ -19,7 +19,9 @@ from data_pipeline.pairs import Pair, find_pairs
 from data_pipeline.scale import Scale
 from data_pipeline.split import Split
 from engine import predictor as predictor_module
+from engine.comparing.compare import Candidate, by_method
 from engine.config import TrainConfig, parse_size, recipe_config
+from engine.defaults import decided
 from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor, ramp, starts
 from engine.run import Run, config_from_json, config_json, free_path
@@ -258,6 +260,24 @@ def test_settings_come_back_as_they_were(tmp_path):
     assert config_from_json(stored, tmp_path) == config
     with pytest.raises(UserError, match=r"another version of this program \(ema\)"):
         config_from_json({name: value for name, value in stored.items() if name != "ema"}, tmp_path)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw"}, {"size": "96x128"}, {"crop": 100}])
+@pytest.mark.parametrize("size", [(300, 400), (64, 64)])
+def test_runs_of_older_versions_count_as_the_same_method(tmp_path, model, changes, size):
+    """They left null what is decided, and stored, today; but for the seed these two runs are alike."""
+    config = TrainConfig(model=model, data=tmp_path, symmetry="horizontal", **changes)
+    today, opened = decided(config, SimpleNamespace(sizes={size})), {}
+    (seen,) = choose_frames(config, MODELS[model], {size})
+    for name, stored in {"old": config, "new": today.replace(seed=1)}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config_json(stored, seen)))
+        opened[name] = Run(tmp_path / name).config
+    assert {key for key in opened["old"] if opened["old"][key] != opened["new"][key]} == {"seed"}
+    members = [Candidate(name, None, settings) for name, settings in opened.items()]
+    assert by_method(members) == {model: members}
+    assert config_from_json(opened["old"], tmp_path) == today
 
 
 def test_opening_what_is_no_run(tmp_path):
