@@ -28,7 +28,7 @@ CONFIGS = (
     PredictConfig(Path("r"), (Path("i"),), Path("o")),
     *(Check(data=Path("d")), Preview(data=Path("d"), out=Path("o.png"))),
     *(Tile(data=Path("d"), destination=Path("o")), Golfscape(Path("d"))),
-    *(Pilot(Path("o")), Plan(Path("o")), Run(Path("o"))),
+    *(kind(out=Path("o")) for kind in (Pilot, Plan, Run)),
 )
 
 

@@ -119,7 +119,7 @@ def test_window_mirrors_beyond_the_border():
 
 
 def test_resizing_keeps_labels(tmp_path):
-    load = loader(make_folder(tmp_path, 3, num_classes=4), size=(20, 24))
+    load = loader(make_folder(tmp_path, 8, num_classes=4), size=(20, 24))
     image, mask = load(0)
     assert image.shape == (20, 24, 3) and mask.shape == (20, 24)
     assert set(np.unique(mask)) <= {0, 1, 2, 3}

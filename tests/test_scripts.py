@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -329,7 +330,7 @@ def test_one_seed_gives_one_result_whether_masks_hold_1_or_255(tmp_path):
 def test_void_named_by_flag_beside_a_classes_file(tmp_path):
     data = make_folder(tmp_path / "d", 8, encode=lambda mask: np.where(np.arange(32) < 3, 9, mask).astype(np.uint8))
     write_classes(data, ["ground", "square"])
-    train(tiny(data, tmp_path, "r", void=9))
+    train(tiny(data, tmp_path, "r", void=(9,)))
     evaluate(EvaluateConfig(runs=(tmp_path / "r",)))
     assert json.loads((tmp_path / "r/evaluation/test/metrics.json").read_text())["void"] == [9]
 
@@ -344,7 +345,7 @@ def test_void_11_and_void_200_give_the_same_score(tmp_path):
             return mask
 
         data = make_folder(tmp_path / str(void), 10, num_classes=4, encode=encode)
-        train(tiny(data, tmp_path / "runs", str(void), void=void, class_weights="median_frequency"))
+        train(tiny(data, tmp_path / "runs", str(void), void=(void,), class_weights="median_frequency"))
         evaluate(EvaluateConfig(runs=(tmp_path / "runs" / str(void),)))
         results.append(json.loads((tmp_path / f"runs/{void}/evaluation/test/metrics.json").read_text()))
         assert results[-1].pop("void") == [void] and results[-1].pop("data").endswith(str(void))
@@ -363,7 +364,7 @@ def test_other_networks_go_the_whole_way(tmp_path, model):
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     data = make_folder(tmp_path / "d", 8)
-    done = run_script("train.py", "--data", data, *TINY, "--learning-rate", "1e30", "--optimizer", "sgd", cwd=tmp_path)
+    done = run_script("train.py", "--data", data, *TINY, "--learning-rate", "2e9", "--optimizer", "sgd", cwd=tmp_path)
     assert done.returncode == 1
     told = re.search(r"the loss is (?:nan|inf) since step (\d+), whose batch was (\S+), (\S+); no weights", done.stderr)
     assert told, done.stderr
@@ -416,7 +417,8 @@ def test_check_and_golfscape_commands(tmp_path):
     looked = run_script(*DATA, "check", tmp_path / "g", cwd=tmp_path)
     assert looked.returncode == 0, looked.stderr
     assert "5 pairs of 32×32 pixels" in looked.stdout and "trees" in looked.stdout
-    assert run_script(*DATA, "check", tmp_path, cwd=tmp_path).returncode == 1
+    (tmp_path / "empty").mkdir()
+    assert run_script(*DATA, "check", tmp_path / "empty", cwd=tmp_path).returncode == 1
 
 
 @pytest.mark.slow
@@ -424,7 +426,7 @@ def test_camvid_trains_and_scores(camvid, tmp_path):
     train(
         TrainConfig(
             data=camvid,
-            void=11,
+            void=(11,),
             size="96x128",
             steps=60,
             steps_per_epoch=30,
@@ -460,7 +462,11 @@ def test_one_bad_image_stops_no_prediction(trained, tmp_path):
 
 def test_predict_refuses_two_images_of_one_name(trained):
     folder, _, _ = trained
-    images = (folder / f"photos/images/{NAME}000.png", folder / f"photos/masks/{NAME}000.png")
+    image = folder / f"photos/images/{NAME}000.png"
+    twin = folder / "elsewhere" / image.name
+    twin.parent.mkdir()
+    shutil.copy(image, twin)
+    images = (image, twin)
     with pytest.raises(UserError, match="two images would both be written"):
         predict(PredictConfig(run=folder / "runs/mine", images=images, out=folder / "two"))
 

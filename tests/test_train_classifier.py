@@ -369,7 +369,9 @@ def test_a_label_read_off_a_predicted_mask_by_hand(tmp_path, rule, tile, expecte
     encoding = Encoding(("ground", "tree", "car"), (0, 1, 2), ((0, 0, 0), (0, 255, 0), (255, 0, 0)))
     folder = tmp_path / "run/evaluation/test"
     write_json(tmp_path / "run/config.json", {"model": "unet"})
-    write_json(tmp_path / "run/dataset.json", {"encoding": encoding.to_json()})
+    of_pictures = {"root": str(tmp_path), "channels": 3, "scale": Scale("uint8", (0.0,) * 3, (255.0,) * 3).to_json()}
+    shares = {"class_frequencies": dict.fromkeys(encoding.names, 1 / 3), "fingerprint": "0" * 64}
+    write_json(tmp_path / "run/dataset.json", {"encoding": encoding.to_json()} | of_pictures | shares)
     truth, car, tree = (np.zeros((4, 8), np.uint8) for _ in range(3))
     truth[0, :3], truth[0, 7], truth[1:3, :3] = 2, 1, 2
     truth[3] = VOID  # what is said there does not count

@@ -113,7 +113,9 @@ def read_coco_file(path: Path) -> Annotations:
 
 def without_project(stored: dict, names: dict[int, str]) -> dict[int, str]:
     """The names without the one that Roboflow gives the whole project: drawn nowhere, and above all others."""
-    drawn = {entry.get("category_id") for entry in stored.get("annotations") or () if isinstance(entry, dict)}
+    entries = stored.get("annotations")
+    entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    drawn = {entry["category_id"] for entry in entries if isinstance(entry.get("category_id"), int)}
     above = {entry.get("supercategory") for entry in stored["categories"]}
     return {number: name for number, name in names.items() if number in drawn or name not in above}
 
