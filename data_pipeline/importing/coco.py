@@ -116,7 +116,7 @@ def without_project(stored: dict, names: dict[int, str]) -> dict[int, str]:
     entries = stored.get("annotations")
     entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     drawn = {entry["category_id"] for entry in entries if isinstance(entry.get("category_id"), int)}
-    above = {entry.get("supercategory") for entry in stored["categories"]}
+    above = {str(entry.get("supercategory")) for entry in stored["categories"]}
     return {number: name for number, name in names.items() if number in drawn or name not in above}
 
 
