@@ -11,7 +11,7 @@ SCRIPTS = {
     "classify": ("train_classifier", "train a classifier, to compare with"),
     "export": ("export", "write a network for other programs"),
     "study": ("study", "ask by experiment why few masks are enough"),
-    "data": ("data_pipeline", "check, preview, convert, tile, download data sets"),
+    "data": ("data_pipeline", "check, preview, convert, tile, download, draw data sets"),
 }
 COMMAND_OF = {module: command for command, (module, _) in SCRIPTS.items()}
 CALL = re.compile(rf"\bpython (?:-m )?({'|'.join(COMMAND_OF)})(?:\.py\b|\b(?!\.\w))")

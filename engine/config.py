@@ -185,6 +185,7 @@ def recipe_named(arguments: list[str]) -> TrainConfig:
 
 BackboneName = Literal["mobilenet_v2", "resnet50", "efficientnet_v2_b0", "unet_encoder", "small_cnn"]
 STRATEGIES = ("scratch", "frozen", "finetune")
+OF_MASKS = ("images", "masks", "image_name", "mask_name", "mask_suffix", "one_class", "classes", "void")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,8 +300,10 @@ class ClassifierConfig(Source):
             raise UserError("--cache-features is for a frozen encoder; --strategy scratch has none")
         if self.tile is not None and self.label_from_masks != "centre":
             raise UserError(f"--tile {self.tile} belongs to --label-from-masks centre")
-        if self.label_from_masks is None and (self.void or self.mask_suffix):
-            raise UserError("--void and --mask-suffix belong to --label-from-masks: other data sets have no masks")
+        of_masks = [flag for flag in OF_MASKS if getattr(self, flag) != getattr(ClassifierConfig, flag)]
+        if self.label_from_masks is None and of_masks:
+            flag = of_masks[0].replace("_", "-")
+            raise UserError(f"--{flag} belongs to --label-from-masks: other data sets have no masks")
         check_batch_size(self)
         check_seeds_and_name(self)
         parse_size(self.size)

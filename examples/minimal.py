@@ -1,4 +1,4 @@
-"""A U-Net on arrays of your own, in 40 lines: no files, no runs, no flags.
+"""A U-Net on arrays of your own, in 50 lines: no files, no runs, no flags.
 
 python -m examples.minimal
 """
