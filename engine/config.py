@@ -385,8 +385,12 @@ class EvaluateConfig(Source):
             raise UserError("--predictions: scores folders of masks; it takes no run, --data, --split or --tta")
         if not referee and ((self.images and not self.data) or self.second_annotator):
             raise UserError("--images and --second-annotator belong to --predictions and --truth")
-        if self.mask_suffix and not self.data and not referee:
-            raise UserError("--mask-suffix belongs to --data: the names in a run's own data set are known")
+        unread = ("masks", "image_name", "mask_name") if referee else () if self.data else OF_MASKS
+        for flag in unread:
+            if flag not in ("images", "void") and getattr(self, flag) != getattr(EvaluateConfig, flag):
+                raise UserError(
+                    f"--{flag.replace('_', '-')} belongs to --data: how a run reads its own data set is known"
+                )
         if not referee and not self.runs:
             raise UserError("name a run: python evaluate.py runs/NAME (or --predictions DIR --truth DIR --out DIR)")
         if ways and not referee and len(self.runs) < 2:

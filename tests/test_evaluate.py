@@ -393,6 +393,7 @@ def test_referees_mistakes(tmp_path):
         (["--predictions", "a"], "give both folders"),
         (["--predictions", "a", "--truth", "b", "--out", "x"], "a: no such folder"),
         (["a", "--images", "x"], "belong to --predictions"),
+        (["a", "--classes", "b,c"], "--classes belongs to --data"),
     ],
 )
 def test_flags_that_do_not_go_together(tmp_path, arguments, words):
