@@ -20,6 +20,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from data_pipeline.command import stopping_signals
+
 # The same examples on every machine; HYPOTHESIS_PROFILE=default looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
@@ -114,14 +116,15 @@ def run_script(*arguments, cwd: Path) -> subprocess.CompletedProcess:
     """
     texts = list(map(str, arguments))
     said, complained = io.StringIO(), io.StringIO()
-    before = sys.argv, signal.getsignal(signal.SIGTERM)
+    arguments_before, handlers = sys.argv, {number: signal.getsignal(number) for number in stopping_signals()}
     sys.argv = texts[texts[0] == "-m" :]
     try:
         with contextlib.chdir(cwd), contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
             code = exit_code(*texts)
     finally:
-        sys.argv = before[0]
-        signal.signal(signal.SIGTERM, before[1])
+        sys.argv = arguments_before
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return subprocess.CompletedProcess(texts, code, said.getvalue(), complained.getvalue())
 
 
