@@ -59,7 +59,7 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     from engine.reporting.class_report import write_class_report
     from engine.scoring.classifier_scores import look_at_photos, results_of, table, write_evaluation
     from engine.scoring.evaluation import WRITTEN
-    from engine.scoring.scores import verdict
+    from engine.scoring.verdict import verdict
 
     run, name, photos = choose_photos(run, config)
     target = config.out or run.evaluation_path(name)
@@ -185,7 +185,7 @@ def write_all(folder: Path, title: str, found, encoding, about: dict, facts: lis
 
 
 def print_scores(target: Path, results: dict) -> None:
-    from engine.scoring.scores import show, table, verdict
+    from engine.scoring.verdict import show, table, verdict
 
     print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
     for kind, words in (("gain", "over"), ("ceiling", "against")):
@@ -290,8 +290,8 @@ def compare_runs(config: EvaluateConfig) -> None:
         task_of,
     )
     from engine.reporting.report import write_comparison
-    from engine.scoring.scores import brackets, show
     from engine.scoring.task import LABELS
+    from engine.scoring.verdict import brackets, show
 
     folders = {name: evaluation_folder(path, config) for name, path in names_of(config.runs).items()}
     found = [read_candidate(name, folder) for name, folder in folders.items()]

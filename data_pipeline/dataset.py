@@ -1,12 +1,10 @@
-"""Pairs → tf.data batches (image, mask, weight); photos → batches (image, label).
+"""Pairs → tf.data batches (image, mask, weight).
 
 image  (B, H + 2·margin, W + 2·margin, C), raw pixels: uint8, uint16 or float32
 mask   uint8 (B, H, W), classes 0…C−1, void 255
 weight float32 (B, H, W): 0 at void and at padding, else the class's weight
-label  int32 (B,), classes 0…C−1
 """
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,7 +15,7 @@ import tensorflow as tf
 
 from .augment import Policy, augment
 from .encoding import VOID
-from .loader import Loader, PhotoLoader, unreadable, window
+from .loader import Loader, unreadable, window
 
 SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
 
@@ -103,61 +101,6 @@ def as_graph(sample, policy, like):
         return image, mask, weight
 
     return apply
-
-
-def photo_batches(load: PhotoLoader, policy: Policy, *, seed: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
-    """Endless shuffled, augmented batches of photos and their labels: image (B, H, W, C), int32 (B,).
-
-    Sample number p is the same pure function of (seed, p) as in ``training_batches``.
-    """
-    cv2.setNumThreads(0)  # the map below is parallel already
-
-    def sample(position):
-        epoch, index = place_of(position, seed, len(load.pairs))
-        image, _ = augment(*load(index), (seed, epoch, index), policy)
-        return image, np.int32(load.pairs[index].label)
-
-    like = load(0)[0]
-
-    def apply(position):
-        image, label = tf.numpy_function(sample, [position], [like.dtype, tf.int32])
-        image.set_shape((*policy.crop, like.shape[-1]))
-        label.set_shape(())
-        return image, label
-
-    dataset = positions_from(start).map(apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-
-
-def feature_batches(
-    features: np.ndarray, labels: np.ndarray, *, seed: int, batch_size: int, start: int = 0
-) -> tf.data.Dataset:
-    """The same of what is known of each photo already: float32 (B, F), int32 (B,)."""
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for first in itertools.count(start, batch_size):
-            chosen = [place_of(position, seed, len(labels))[1] for position in range(first, first + batch_size)]
-            yield features[chosen], labels[chosen]
-
-    signature = (
-        tf.TensorSpec((batch_size, features.shape[1]), tf.float32),
-        tf.TensorSpec((batch_size,), tf.int32),
-    )
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(tf.data.AUTOTUNE)
-
-
-def held_out_photos(load: PhotoLoader, batch_size: int) -> tf.data.Dataset:
-    """Every photo once, as it is, with its label: image (B, H, W, C), int32 (B,)."""
-    like = load(0)[0]
-
-    def photos() -> Iterator[tuple[np.ndarray, np.int32]]:
-        for index, photo in enumerate(load.pairs):
-            yield load(index)[0], np.int32(photo.label)
-
-    signature = (tf.TensorSpec(like.shape, like.dtype), tf.TensorSpec((), tf.int32))
-    dataset = tf.data.Dataset.from_generator(photos, output_signature=signature)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(load.pairs)))
-    return dataset.batch(batch_size).prefetch(2)
 
 
 def validation_tiles(load: Loader, tile: tuple[int, int]) -> list[tuple[int, int, int]]:

@@ -11,21 +11,13 @@ from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
 from data_pipeline.command import UserError
-from data_pipeline.dataset import (
-    SHUFFLE,
-    held_out_photos,
-    named_files,
-    photo_batches,
-    place_of,
-    training_batches,
-    validation_batches,
-    validation_tiles,
-)
+from data_pipeline.dataset import SHUFFLE, named_files, place_of, training_batches, validation_batches, validation_tiles
 from data_pipeline.encoding import VOID
 from data_pipeline.inspection import inspect
 from data_pipeline.labels import Photo
 from data_pipeline.loader import Loader, PhotoLoader, window
 from data_pipeline.pairs import find_pairs
+from data_pipeline.photo_batches import held_out_photos, photo_batches
 from data_pipeline.weights import pixel_weights
 
 

@@ -30,7 +30,7 @@ from engine.scoring import confusion
 from engine.scoring.doubts import Doubt
 from engine.scoring.evaluation import Evaluation, alike, neighbours_alike, pool
 from engine.scoring.referee import PICTURES
-from engine.scoring.scores import range_of, verdict
+from engine.scoring.verdict import range_of, verdict
 from engine.training import segmenter
 from engine.training.train_run import new_run
 from evaluate import evaluate, outdated

@@ -23,7 +23,7 @@ from engine.config import STRATEGIES, ClassifierConfig, recipe_config
 from engine.training.resume import save_state
 from models import MODELS
 from models.fc_densenet import fc_densenet
-from models.unet import unet_original
+from models.unet_papers import unet_original
 
 TINY = {"steps": 4, "steps_per_epoch": 2, "deterministic": True}
 SHALLOW = {"growth_rate": 4, "block_layers": (1,) * 11}

@@ -13,8 +13,9 @@ from engine import schema
 from engine.run import Run
 from engine.scoring.classifier_scores import one_hot
 from engine.scoring.intervals import by_group, interval
-from engine.scoring.scores import bounds, brackets, number, show, unit_of
+from engine.scoring.scores import bounds, number, unit_of
 from engine.scoring.task import LABELS, TASKS, Task
+from engine.scoring.verdict import brackets, show
 from engine.training.cost import COST
 
 from .compare import Candidate, by_method, classifies, task_of, truths

@@ -20,8 +20,9 @@ from engine.scoring.intervals import (
     holm,
     interval,
 )
-from engine.scoring.scores import bounds, number, show, unit_of, with_range
+from engine.scoring.scores import bounds, number, unit_of, with_range
 from engine.scoring.task import LABELS, MASKS, TASKS, Task
+from engine.scoring.verdict import show
 
 LEVEL = 0.05  # of the adjusted p-values
 NO_SUCH = {"strategy": "masks"}  # what a setting that a run does not have is called

@@ -11,8 +11,8 @@ from data_pipeline.labels import Photo
 from engine.run import Run
 from engine.scoring.classifier_scores import activation_maps
 from engine.scoring.evaluation import Evaluation
-from engine.scoring.scores import verdict
 from engine.scoring.task import LABELS
+from engine.scoring.verdict import verdict
 
 from .page import Gallery, Picture, Section, Table, small, write_page
 from .report import MOST_IMAGES, calibration, cell, confusions, signed, training

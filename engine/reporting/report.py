@@ -17,8 +17,8 @@ from engine.scoring import confusion
 from engine.scoring.boundaries import tolerance
 from engine.scoring.doubts import Doubt
 from engine.scoring.evaluation import Evaluation, shown
-from engine.scoring.scores import verdict
 from engine.scoring.task import TASKS, task_of
+from engine.scoring.verdict import verdict
 
 from . import plots
 from .page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page

@@ -7,17 +7,19 @@ import cv2
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.dataset import held_out_photos, named_files
+from data_pipeline.dataset import named_files
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.labels import Photo
 from data_pipeline.loader import PhotoLoader, resize_image
+from data_pipeline.photo_batches import held_out_photos
 from engine.predictor import softmax
 from engine.run import Run
 
 from . import calibration
 from .evaluation import Evaluation, alike
-from .scores import brackets, judge, number, show
+from .scores import judge, number
 from .task import LABELS
+from .verdict import brackets, show
 
 TOP = (3, 5)  # the true class among so many likeliest ones, where there are more classes
 THUMBNAIL = 6  # pixels of each side that the colour-only baseline sees of an image

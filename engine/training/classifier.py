@@ -14,17 +14,18 @@ from tqdm import tqdm
 from data_pipeline.augment import preset
 from data_pipeline.command import UserError, parse_size
 from data_pipeline.data_set import DataSet
-from data_pipeline.dataset import feature_batches, held_out_photos, names_of_samples, photo_batches
+from data_pipeline.dataset import names_of_samples
 from data_pipeline.findings import print_findings, some
 from data_pipeline.label_bits import class_bits
 from data_pipeline.loader import PhotoLoader
+from data_pipeline.photo_batches import feature_batches, held_out_photos, photo_batches
 from data_pipeline.split import Split
 from engine.config import ClassifierConfig, TrainConfig
 from engine.framing import Frame
 from engine.run import Run, device, warn_of_unseen_gpu
 from engine.run import photos_json as dataset_json
 from engine.scoring.classifier_scores import look_at_photos, results_of, table
-from engine.scoring.scores import verdict
+from engine.scoring.verdict import verdict
 from models import build_classifier, train_from
 
 from .fit import Stage, epochs_of

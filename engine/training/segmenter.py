@@ -19,8 +19,9 @@ from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor
 from engine.run import Run, dataset_json, device, warn_of_unseen_gpu
 from engine.scoring.baselines import fit_baselines
-from engine.scoring.scores import judge, score, table, verdict
+from engine.scoring.scores import judge, score
 from engine.scoring.task import MASKS
+from engine.scoring.verdict import table, verdict
 from models import MODELS, build_model
 
 from .fit import Stage, epochs_of
