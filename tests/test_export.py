@@ -268,7 +268,7 @@ def test_the_documents_code_gives_the_runs_mask(run, tmp_path, to, title, name):
     code = (
         blocks(title) + "\nImage.fromarray(mask.astype(np.uint8)).save('mask.png')\nassert 'models' not in sys.modules"
     )
-    (tmp_path / "code.py").write_text(f"import sys\n{code}")
-    done = subprocess.run([sys.executable, "code.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    (tmp_path / "example.py").write_text(f"import sys\n{code}")
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (np.asarray(Image.open(tmp_path / "mask.png")) == load_predictor(run)(image)).mean() > 0.999
