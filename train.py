@@ -35,7 +35,7 @@ def train(config: TrainConfig) -> None:
 
 
 def train_one(config: TrainConfig, run=None) -> None:
-    """Train one network: settings → data set → run. With ``run``: the rest of it."""
+    """Train one network: settings → data set → run. With ``run``: continue it."""
     dataset = open_data(config)
 
     from engine.defaults import decided

@@ -23,7 +23,11 @@ QUARTER_TURN = ((0, -1), (1, 0))
 
 @dataclass(frozen=True)
 class Policy:
-    """How far each change may go. Geometric draws are uniform in ± the value; 0 leaves the change out."""
+    """How far each change may go; 0 leaves it out. Geometric draws are uniform in ± the value, but for scale
+    (uniform in its logarithm) and elastic displacements (normal).
+
+    A new change draws from the generator only if its field is not 0, or resumed runs would see other images.
+    """
 
     crop: tuple[int, int] | None = None  # output (H, W) of the mask in pixels; None: the mask's own size
     margin: int = 0  # pixels that the image has beyond the mask on each side (unpadded U-Net)
@@ -210,7 +214,7 @@ def resample(array, to_source, x, y, size, interpolation, border):
 
 
 def in_fours(image, function, *arguments) -> np.ndarray:
-    """An OpenCV function on an image (H, W, C): it takes four channels at a time, and drops a single one."""
+    """Apply an OpenCV function, which takes at most four channels and drops the axis of one, to an image (H, W, C)."""
     if image.shape[2] in (3, 4):
         return function(image, *arguments)
     fours = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
@@ -218,7 +222,7 @@ def in_fours(image, function, *arguments) -> np.ndarray:
 
 
 def recolor(image, rng, policy):
-    """Light, colour, blur and noise of an image (H, W, C); the mask is not concerned."""
+    """Vary light, colour, blur and noise of an image (H, W, C); the mask stays as it is."""
     if image.dtype != np.uint8:
         return recolor_deep(image, rng, policy)
     if policy.brightness or policy.contrast or policy.gamma:
@@ -241,7 +245,7 @@ def draw_noise(shape, sigma, rng) -> np.ndarray:
 
 
 def recolor_deep(image, rng, policy):
-    """The same, without colours' hue and saturation, for uint16 and floats, between policy.low and policy.high."""
+    """As ``recolor``, without hue and saturation, for uint16 and floats, between policy.low and policy.high."""
     if not (policy.low and policy.high):
         if not (policy.brightness or policy.contrast or policy.gamma or policy.blur or policy.noise):
             return image

@@ -2,7 +2,7 @@
 
 image  (B, H + 2·margin, W + 2·margin, C), raw pixels: uint8, uint16 or float32
 mask   uint8 (B, H, W), classes 0…C−1, void 255
-weight float32 (B, H, W): 0 at void and at padding, else the class's weight
+weight float32 (B, H, W): 0 at void and at padding, else the weight of its class and of its place between objects
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Weigh = Callable[[np.ndarray], np.ndarray]  # mask uint8 (H, W) → weight float
 
 @contextmanager
 def named_files() -> Iterator[None]:
-    """Around batches that are drawn: a file that cannot be read is the UserError that a Loader raised.
+    """Raise the UserError of a Loader for a file that cannot be read, around code that draws batches.
 
     By itself tf.data raises an error of TensorFlow's, in forty lines and without its cause.
     """

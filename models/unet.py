@@ -69,7 +69,7 @@ def unet(
 
 
 def contracting_path(x, width, depth, norm, dropout=0.0):
-    """(B, H, W, C) → the bottom, (B, H/2**depth, W/2**depth, width·2**depth), and the skips, the widest first."""
+    """(B, H, W, C) → the bottom, (B, H/2**depth, W/2**depth, width·2**depth), and the skips, the largest first."""
     skips = []
     for level in range(depth):
         x = double_conv(x, width * 2**level, norm, name=f"down{level + 1}")

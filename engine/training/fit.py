@@ -68,8 +68,8 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
         model: raw pixels → logits.
         stages: one after the other.
         task: whose score is watched.
-        names: of the classes.
-        config: optimizer, patience, batch size.
+        names: the classes' names.
+        config: patience, batch size and --xla; crop and precision for advice.
         run: where the files go.
 
     Returns:
@@ -84,7 +84,7 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
         restore(model.variables, state.network)
     first = 0
     for number, stage in enumerate(stages):
-        rest = rows[first:]
+        rest = rows[first:]  # of this stage and of those after it
         scores = [score_of(row, task) for row in rest]
         done = next((n for n in range(len(rest) + 1) if is_over(scores[:n], stage, config.patience)), len(rest))
         if not is_over(scores[:done], stage, config.patience):
@@ -136,10 +136,10 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
     )
     if trained.jit_compile:
         recorder.say("XLA compiles the step first, which can take minutes (--xla off does without)")
-    seen = recorder.steps_done() * config.batch_size
+    samples_done = recorder.steps_done() * config.batch_size
     try:
         trained.fit(
-            stage.batches(seen),
+            stage.batches(samples_done),
             validation_data=stage.validation,
             initial_epoch=len(recorder.rows) - recorder.first,
             epochs=stage.epochs,

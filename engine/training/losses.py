@@ -107,6 +107,7 @@ def lovasz_per_image(labels, logits, weight):
     return mean_over_images(lovasz_of_rows(labels, logits, weight, (-1, height * width)), weight)
 
 
+# A new loss: a function of labels, logits and weight above, its name here and in LOSS_TERMS (engine/config.py).
 LOSSES = {
     "ce": cross_entropy,
     "focal": focal,

@@ -78,7 +78,10 @@ def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
 
 
 def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: list[Frame]) -> list[Stage]:
-    """Training, and if it is wanted fine-tuning on whole images at a small constant rate."""
+    """Training, and if it is wanted fine-tuning on whole images at a small constant rate.
+
+    (``model`` is for the classifier, whose stages keep its features.)
+    """
     count = len(dataset.split.train)
     weights = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
     weigh = partial(pixel_weights, class_weights=weights, border=config.border_weights)
@@ -100,11 +103,11 @@ def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: li
 
     epochs, steps_per_epoch = epochs_of(config.steps, config.steps_per_epoch)
     rate = learning_rate(config, epochs * steps_per_epoch, steps_per_pass=-(-count // config.batch_size))
-    found = [stage(frames[0], epochs, steps_per_epoch, rate)]
+    planned = [stage(frames[0], epochs, steps_per_epoch, rate)]
     if config.finetune_steps:
         more = epochs_of(config.finetune_steps, config.steps_per_epoch)
-        found.append(stage(frames[-1], *more, config.finetune_rate))
-    return found
+        planned.append(stage(frames[-1], *more, config.finetune_rate))
+    return planned
 
 
 def held_out(config: TrainConfig, dataset: DataSet, frame: Frame, weigh):
@@ -159,7 +162,7 @@ def by_group(split: Split) -> str:
 
 
 def label_bits(dataset: DataSet) -> dict[str, float]:
-    """Bits of a training mask, at its own resolution: coded without loss, each image's share of the whole part."""
+    """Bits of a training mask, at its own resolution: coded without loss, the mean over the training masks."""
     pairs = dataset.split.train
     return {"mask": mask_bits(read_pair_mask(pair, dataset.encoding) for pair in pairs) / len(pairs)}
 

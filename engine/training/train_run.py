@@ -25,7 +25,7 @@ def train_run(config: TrainConfig | ClassifierConfig, task: Task, dataset: DataS
     """Train a network: data, network, batches, training, first score.
 
     Args:
-        config: with nothing left open (engine/defaults.py).
+        config: the settings, with nothing left open (engine/defaults.py).
         task: what the network is for.
         dataset: opened as the settings say.
         run: to go on with; None: a new one.
