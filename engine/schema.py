@@ -297,6 +297,8 @@ def dataset(where: str, value) -> None:
         refuse("the classes", names, "each class once, and numbers for each of them in the same order,")
     if not classifies and not len(names) == len(value["encoding"]["values"]) == len(value["encoding"]["colors"]):
         refuse("encoding.values", value["encoding"]["values"], f"a value and a colour for each of {len(names)} classes")
+    if not classifies and len(set(value["encoding"]["values"])) < len(names):
+        refuse("encoding.values", value["encoding"]["values"], "a value of its own for each class")
     low, high = value["scale"]["low"], value["scale"]["high"]
     if not len(low) == len(high) == value["channels"] or not all(a < b for a, b in zip(low, high, strict=True)):
         refuse("scale", [low, high], "for each channel a low and a higher number")

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import random
 import shutil
@@ -135,6 +136,8 @@ def nearby(value, rng: random.Random):
     """A value of the same kind: what is wrong with it shows late, or never."""
     if isinstance(value, bool) or value is None:
         return rng.choice((True, False, None, 1, 96))
+    if isinstance(value, float) and not math.isfinite(value):
+        return rng.choice((0, 1.5, -value))
     if isinstance(value, (int, float)):
         return rng.choice((value + 1, value - 1, value * 2, -value, value / 2, int(value), 10 ** rng.randrange(12)))
     if isinstance(value, str):
@@ -326,6 +329,16 @@ def test_a_stem_that_leaves_the_folder_is_refused(box, stem):
     with pytest.raises(UserError, match=r"test\[0\].stem"):
         Run.create(box / "new", {name: read_json(box / f"run/{name}") for name in FILES})
     assert not (box / "new").exists()
+
+
+def test_two_classes_of_one_value_are_refused(box):
+    stored = json.loads((box / "run/dataset.json").read_text())
+    stored["encoding"]["values"] = [1, 1]
+    (box / "run/dataset.json").write_text(json.dumps(stored))
+    with pytest.raises(
+        UserError, match=r"dataset\.json: encoding\.values: .* a value of its own for each class is wanted"
+    ):
+        evaluate(EvaluateConfig(runs=(box / "run",)))
 
 
 def test_links_in_a_run_are_not_followed(box):
