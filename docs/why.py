@@ -140,6 +140,8 @@ class Row:
     words: str
     each: np.ndarray  # float (seeds,)
     measure: str = "accuracy"
+    about: str = ""  # in the table's verdict
+    decides: bool = True  # whether the verdict on the reason hangs on it
 
     @property
     def effect(self):
@@ -155,25 +157,86 @@ def rows(study, pointing) -> list[Row]:
     def less(first: str, second: str, measure: str = "accuracy") -> np.ndarray:
         return study.values(first, measure) - study.values(second, measure)
 
+    def lead(special: str = "", test: str = "independent") -> np.ndarray:
+        return study.values(f"S{special}", test=test) - study.values(f"E{special}", test=test)
+
     made = [
         Row("parameters", "the same U-Net: labels minus masks", less("C", "S")),
         Row("parameters", "classifier: few weights minus many", less("E width 4", "E width 16")),
-        Row("pixels", "class of the image: all pixels minus 16", less("S", "S 16 pixels")),
-        Row("pixels", "outline: all pixels minus 16", less("S", "S 16 pixels", "miou"), "mIoU"),
-        Row("place", "mask of the mark minus mask of the object around it", less("S on key near", "S key near")),
-        Row("place", "the same, the mark beside the object", less("S on key far", "S key far")),
-        Row("background", "extra fall of the usual classifier", fall(study, "E") - fall(study, "S")),
-        Row("background", "extra fall of the U-Net on labels", fall(study, "C") - fall(study, "S")),
-        Row("background", "the same, in 24 other worlds", fall(again, "C") - fall(again, "S")),
-        Row("transfer", "gain of the usual classifier", gain(study, "E")),
-        Row("transfer", "its gain minus that of the U-Net on masks", gain(study, "E") - gain(study, "S")),
+        Row("pixels", "class of the image: all pixels minus 16", less("S", "S 16 pixels"), about="the class"),
+        Row("pixels", "outline: all pixels minus 16", less("S", "S 16 pixels", "miou"), "mIoU", "the outline"),
+        Row(
+            "place",
+            "mask of the mark minus mask of the object around it",
+            less("S on key near", "S key near"),
+            about="masks of the mark against masks of the object around it",
+        ),
+        Row(
+            "place",
+            "the same, the mark 8 pixels beside the object",
+            less("S on key far", "S key far"),
+            about="or beside it",
+        ),
+        Row(
+            "background",
+            "lead over the classifier: with such backgrounds minus without",
+            lead(" tied", "conflicting") - lead(),
+            about="the lead of masks over the usual classifier",
+        ),
+        Row(
+            "background",
+            "extra fall of the usual classifier",
+            fall(study, "E") - fall(study, "S"),
+            about="the classifier's extra fall",
+            decides=False,
+        ),
+        Row(
+            "background",
+            "extra fall of the U-Net on labels",
+            fall(study, "C") - fall(study, "S"),
+            about="that of the U-Net on labels in the first worlds",
+            decides=False,
+        ),
+        Row(
+            "background",
+            f"the same, in {len(again.plan.seeds)} other worlds",
+            fall(again, "C") - fall(again, "S"),
+            about="that of the U-Net on labels in other worlds",
+            decides=False,
+        ),
+        Row("transfer", "gain of the usual classifier", gain(study, "E"), about="the classifier's gain"),
+        Row(
+            "transfer",
+            "its gain minus that of the U-Net on masks",
+            gain(study, "E") - gain(study, "S"),
+            about="whether it gains more than the U-Net",
+        ),
     ]
-    if pointing:
-        planned = pointing.values("mark") - pointing.values("random place")
-        beside = pointing.values("mark") - pointing.values("label")
-        made.insert(4, Row("place", "beside it: disc on the mark minus labels, the same U-Net", beside))
-        made.insert(4, Row("place", "planned: disc on the mark minus disc at a random place", planned))
-    return made
+    return [*made[:4], *pointed(pointing), *made[4:]] if pointing else made
+
+
+def pointed(pointing) -> list[Row]:
+    """The planned difference, and beside it those to labels in the same worlds."""
+
+    def less(other: str) -> np.ndarray:
+        return pointing.values("mark") - pointing.values(other)
+
+    same = "same worlds: disc on the mark minus labels, "
+    return [
+        Row(
+            "place",
+            "planned: disc on the mark minus disc at a random place",
+            less("random place"),
+            about="the disc on the mark against one at a random place",
+        ),
+        Row(
+            "place",
+            same + "the usual classifier",
+            less("label, classifier"),
+            about="the disc against labels with the usual classifier",
+        ),
+        Row("place", same + "the same U-Net", less("label"), about="the disc against labels with the same U-Net"),
+    ]
 
 
 def fall(study, arm: str) -> np.ndarray:
@@ -213,19 +276,20 @@ def percent(each: np.ndarray) -> str:
 
 def page(study) -> str:
     """The text of why.md."""
-    from docs.why_text import ANSWER, COMPARED, LITERATURE, NOWHERE, PHOTOGRAPHS, POINTED, TITLE, UNPOINTED, WHAT_TO_DO
+    from docs import why_text as text
 
     pointing = contrast("pointing")
     numbers = numbers_of(study, pointing)
+    place, sure = (text.POINTED, text.SURE_POINTED) if pointing else (text.UNPOINTED, text.SURE_UNPOINTED)
     parts = [
-        TITLE.format(**numbers),
-        ANSWER.format(**numbers, place=(POINTED if pointing else UNPOINTED).format(**numbers)),
+        text.TITLE.format(**numbers),
+        text.ANSWER.format(**numbers, place=place.format(**numbers), sure=sure.format(**numbers)),
         reasons(study, pointing),
-        WHAT_TO_DO.format(**numbers),
-        NOWHERE.format(**numbers),
-        PHOTOGRAPHS,
-        COMPARED.format(**numbers),
-        LITERATURE.format(**numbers),
+        text.WHAT_TO_DO.format(**numbers),
+        text.NOWHERE.format(**numbers),
+        text.PHOTOGRAPHS,
+        text.COMPARED.format(**numbers),
+        text.LITERATURE.format(**numbers),
         details(study, pointing),
     ]
     return filled("\n\n".join(part.strip("\n") for part in parts)) + "\n"
@@ -233,8 +297,12 @@ def page(study) -> str:
 
 def numbers_of(study, pointing) -> dict[str, str]:
     """Every number of the page's sentences."""
+    from docs.why_text import NETWORKS, ORDER, PLANNED
+    from study.cells import BATCH
     from study.effects import worth
+    from study.findings import findings
     from study.hypotheses import FAR, RHO
+    from study.pilot import RATES
     from study.words import QUESTION, labels_for
 
     settings, knobs, values = study.plan.settings, study.plan.settings.knobs, study.values
@@ -252,7 +320,7 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "count": settings.count,
         "steps": settings.steps,
         "seeds": len(study.plan.seeds),
-        "right_seeds": len(study.plan.seeds),
+        "right_seeds": "the same",
         "far": round(FAR * knobs.size),
         "tied": f"{RHO + (1 - RHO) / study.num_classes:.0%}",
         "all_pixels": f"{knobs.size**2:,}",
@@ -266,8 +334,23 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "weights_least": f"{study.results[0]['E width 4']['parameters'] / 1e6:.2f}",
         "weights_most": f"{study.results[0]['E width 16']['parameters'] / 1e6:.2f}",
         "masks_pc": percent(values("S")),
+        "masks_most_pc": percent(values(f"S of {settings.counts[-1]}")),
+        "classifier_most_pc": percent(values(f"E of {settings.counts[-1]}")),
+        "fresh": f"{BATCH * settings.steps:,}",
+        "ideal_labels": mean(values("C ideal")),
+        "most_labels": mean(values(f"C of {settings.counts[-1]}")),
+        "ideal_loss": f"{np.mean([each['C ideal']['loss'] for each in study.results]):.2f}",
+        "lead_ideal": of(values("S ideal") - values("E ideal")),
+        "again_seeds": len(read(AGAIN)[0].plan.seeds),
+        "at_an_end": listed([NETWORKS[arm] for arm in NETWORKS if settings.rates[arm] in (RATES[0], RATES[-1])]),
+        "trials_masks": 2 * len(RATES),  # of both weightings of the classes
+        "trials_labels": len(RATES),
+        "planned_steps": "",
+        "planned_tests": "",
+        "order": "",
         "classifier_pc": percent(values("E")),
         "unet_labels_pc": percent(values("C")),
+        "pixels4_pc": percent(values("S 4 pixels")),
         "pixels16_pc": percent(values("S 16 pixels")),
         "mark_pc": percent(values("S on key near")),
         "object_pc": percent(values("S key near")),
@@ -278,14 +361,23 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "lead64": of(values("S of 64") - values("E of 64")),
         "lead128": of(values("S of 128") - values("E of 128")),
         "lead_tied": of(values("S tied") - values("E tied")),
+        "lead_conflicting": of(values("S tied", test="conflicting") - values("E tied", test="conflicting")),
+        "fall_masks": mean(fall(study, "S")),
+        "fall_classifier": mean(fall(study, "E")),
+        "fall_labels": mean(fall(study, "C")),
+        "narrow_wide": of(values("S width 4") - values("E width 16")),
         "points_first": f"{100 * (values('S') - values('E')).mean():.0f}",
         "points_last": f"{100 * (values('S of 128') - values('E of 128')).mean():.0f}",
+        "least": settings.counts[0],
         "most": settings.counts[-1],
         "more_images": of(values(f"S 4 pixels of {settings.counts[-1]}") - values("S")),
         "sixteen_miou": mean(values("S 16 pixels", "miou")),
         "all_miou": mean(values("S", "miou")),
+        "four_miou": mean(values(f"S 4 pixels of {settings.counts[-1]}", "miou")),
         "gain_classifier": of(gain(study, "E")),
         "gain_masks": of(gain(study, "S")),
+        "frozen_classifier": of(gain(study, "E", "frozen")),
+        "frozen_masks": of(gain(study, "S", "frozen")),
         "selffer_classifier": of(gain(study, "E", "selffer")),
         "selffer_masks": of(gain(study, "S", "selffer")),
         "object_labels": of(values("S key near") - values("C key near")),
@@ -293,23 +385,39 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "worth16": labels_for(worth(values("S"), labels, 16)),
         "worth8": labels_for(worth(values("S of 8"), labels, 8)),
     }
+    masks = {8: "S of 8", 16: "S", 32: "S of 32", 64: "S of 64", 128: "S of 128"}
+    numbers |= {f"errors{n}": times_the_errors(values(cell), labels[n]) for n, cell in masks.items()}
+    numbers |= {"errors_first": numbers["errors16"], "errors_last": numbers["errors128"]}
+    verdicts = {each.hypothesis.name: each.words for each in findings(study)}
+    numbers |= {f"planned_{name}": verdicts[each] for name, each in PLANNED.items()}
     if pointing:
         points = {name: percent(pointing.values(name)) for name in pointing.results[0]}
         numbers |= {f"p_{name.replace(' ', '_').replace(',', '')}": told for name, told in points.items()}
-        numbers["p_seeds"] = numbers["right_seeds"] = len(pointing.plan.seeds)
-        numbers["p_beside"] = beside_labels(pointing)
-        numbers["p_effect"] = of(pointing.values("mark") - pointing.values("random place"))
+        planned = pointing.plan.settings
+        numbers |= {
+            "p_seeds": len(pointing.plan.seeds),
+            "right_seeds": f"{len(pointing.plan.seeds)} others",
+            "p_steps": planned.steps,
+            "p_labels_difference": of(pointing.values("mark") - pointing.values("label")),
+            "planned_steps": f" ({planned.steps} steps in the planned contrast of the discs)",
+            "planned_tests": f" ({planned.tests} in that contrast)",
+            "mark_800": mean(values("S on key near")),
+            "mark_labels_800": mean(values("C key near")),
+            "mark_labels_difference": of(values("S on key near") - values("C key near")),
+        }
+        numbers["order"] = ORDER.format(**numbers)
     return numbers
 
 
-def beside_labels(pointing) -> str:
-    """What the disc on the mark brings beyond the labels of the same images."""
-    from study.effects import YES, effect
+def times_the_errors(masks: np.ndarray, labels: np.ndarray) -> str:
+    """How many errors the labels leave for each that the masks leave."""
+    left = (1 - masks).mean()
+    return f"{(1 - labels).mean() / left:.1f}" if left else "infinitely"
 
-    mark, label = pointing.values("mark"), pointing.values("label")
-    if effect(mark - label).word == YES:
-        return ", less than the disc"
-    return ", more than the disc" if effect(label - mark).word == YES else ", about as much as the disc"
+
+def listed(names: list[str]) -> str:
+    """A, b and c."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part) or "none"
 
 
 def mark_and_mask(study, count: int = 200) -> dict[str, float]:
@@ -345,17 +453,30 @@ def reasons(study, pointing) -> str:
         found = "; ".join(
             f"{row.words}: {told(row.effect)}{' mIoU' * (row.measure == 'mIoU')}" for row in by_reason[name]
         )
-        cells = (claim, done, found, f"**{verdict(name, by_reason[name])}**", trust)
+        cells = (claim, done, found, verdict_in_words(name, by_reason[name]), trust)
         lines.append("| " + " | ".join(cell.format(**numbers) for cell in cells) + " |")
     return "\n".join([*lines, UNTESTED.strip("\n")])
 
 
 def verdict(name: str, made: list[Row]) -> str:
-    """Yes where every row says so, no where every row does, else partly."""
+    """Yes where every row that decides says so, no where every such row does, else partly."""
     from study.effects import NO, PARTLY, YES
 
-    words = {row.effect.word for row in made}
+    words = {row.effect.word for row in made if row.decides}
     return words.pop() if len(words) == 1 and words <= {YES, NO} else PARTLY
+
+
+def verdict_in_words(name: str, made: list[Row]) -> str:
+    """The verdict and, unless all differences say the same, which says what."""
+    from study.effects import UNSETTLED
+
+    word, abouts = verdict(name, made), {}
+    for row in made:
+        abouts.setdefault(row.effect.word.replace(UNSETTLED, "open"), []).append(row.about)
+    if len(abouts) == 1:
+        return f"**{word}**"
+    told = "; ".join(f"*{each}* for {', '.join(names)}" for each, names in abouts.items())
+    return told.replace(f"*{word}*", f"**{word}**", 1) if word in abouts else f"**{word}**: {told}"
 
 
 def details(study, pointing) -> str:
@@ -381,9 +502,19 @@ def details(study, pointing) -> str:
         CAPTIONS["forest"][1],
     ]
     for name, (title, text, picture) in DETAILS.items():
-        parts += [f"### {title}", text.format(**numbers).strip("\n"), *map(markdown, tables[name]())]
-        parts += [f"![{CAPTIONS[picture][0]}](images/why/{picture}.png)", CAPTIONS[picture][1]]
+        made = [with_plain_heads(table, numbers) for table in tables[name]()]
+        parts += [f"### {title}", text.format(**numbers).strip("\n"), *map(markdown, made)]
+        parts += [f"![{CAPTIONS[picture][0]}](images/why/{picture}.png)", CAPTIONS[picture][1].format(**numbers)]
     return "\n\n".join(part for part in parts if part)
+
+
+def with_plain_heads(table, numbers: dict):
+    """The report's table with heads that need no glossary."""
+    from dataclasses import replace
+
+    from docs.why_text import HEADS
+
+    return replace(table, head=[HEADS.get(head, head).format(**numbers) for head in table.head])
 
 
 def named(table: dict[tuple, object], numbers: dict) -> dict[tuple, object]:

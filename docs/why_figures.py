@@ -4,18 +4,20 @@ from pathlib import Path
 
 from data_pipeline.files import write_atomically
 
-REPORTED = ("images", "pixels", "parameters", "distance", "backgrounds", "transfer", "samples")
-SIZES = {"answer": (8.2, 3.3), "forest": (8.6, 4.4)}
+REPORTED = ("images", "pixels", "parameters", "distance", "backgrounds", "transfer")
+SAMPLES = 6  # the first rows of the report's scenes: those that the page speaks of
+SIZES = {"answer": (8.2, 3.3), "forest": (9.2, 4.9), "samples": (5.4, 4.2)}
 
 
 def draw(study, said, pointing, folder: Path) -> None:
     """Write every figure as FOLDER/NAME.png."""
     from docs.why import rows
     from engine.reporting.plots import drawn
-    from study.figures import figures
+    from study.figures import figures, samples
 
     made = {name: each for name, each in figures(study, said).items() if name in REPORTED}
     made["answer"] = (lambda figure, study: answer(figure, study, pointing), SIZES["answer"], "")
+    made["samples"] = (lambda figure, study: samples(figure, study, SAMPLES), SIZES["samples"], "")
     made["forest"] = (lambda figure, study: forest(figure, rows(study, pointing)), SIZES["forest"], "")
     for name, (paint, size, _) in made.items():
         with drawn(*size) as (figure, _):
@@ -26,7 +28,7 @@ def draw(study, said, pointing, folder: Path) -> None:
 
 def answer(figure, study, pointing) -> None:
     """Left: accuracy over images. Right: accuracy by what the mask covers."""
-    from study.figures import chance, line, logarithmic
+    from study.figures import ARM_WORDS, chance, line, logarithmic
     from study.findings import curves, point
 
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
@@ -39,6 +41,9 @@ def answer(figure, study, pointing) -> None:
     shown = covered(study, pointing)
     for row, (_, values, arm) in enumerate(shown):
         line(right, arm, [row], [point(values)], joined=False)
+    new = [handle for handle in right.get_lines() if handle.get_label() == ARM_WORDS["S on"]]
+    right.legend(new, ["U-Net, disc on the mark" if pointing else ARM_WORDS["S on"]], loc="upper center")
+    right.text(len(shown) - 0.55, 1 / study.num_classes + 0.01, "chance", ha="right", fontsize=8)
     right.set_xticks(range(len(shown)), [words for words, *_ in shown], fontsize=8)
     right.set_xlim(-0.5, len(shown) - 0.5)
     right.set(xlabel="what 16 images are labelled with, the class in a small mark")

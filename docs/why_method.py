@@ -11,7 +11,10 @@ BEGINNING = """\
 
 This page belongs to [Why are a few hundred masks enough?](why.md). Both are made by `python -m docs.why` from the
 cells that `python -m study` trained, kept in `docs/why*.json.gz`; a test makes them again and compares. Here the
-networks have letters:
+networks have letters. A *cell* is one training with its scores, an *arm* a network with what it learns from; *tied* in
+a cell's name says that it was trained where each class has its own background, *moved* beside a learning rate that the
+network begins with another's encoder, and a *preset* is a named set of settings, hypotheses and seeds.
+
 
 - **S** is the U-Net trained on masks, **C** the same U-Net trained on the image's class alone, **E** its encoder
   with global pooling, the usual classifier. S and C have the same weights to train; E has no decoder and another
@@ -28,8 +31,12 @@ AS_PLANNED = """\
 
 Settings, contrasts and margins were fixed before the cells were looked at (plan `{hash}`). *Supported*: p for is
 below 0.05 and the effect at least 0.05 (of H1: nearer to 0 than that). *Not supported*: p against is below 0.05.
-Both are adjusted for the number of hypotheses (Holm); intervals are not. Effects of H6 and H1 are differences of A;
-of H2, 0.8 of what all pixels add to one pixel's A, less what 16 add; of H3 and H4, differences of accuracy; of H5,
+Both are adjusted for the number of hypotheses (Holm); intervals are not. Where a guard (below) finds its fault, the
+verdict is inconclusive whatever p says. *Detectable*: the effect that so many worlds find with {power:.0%}
+power, at the
+strictest level that Holm may ask for. Effects of H6 and H1 are differences of A;
+of H2, {enough} × (A of all pixels − A of {few}) − (A of {some} pixels − A of {few}); of H3 and H4, differences
+of accuracy; of H5,
 of the share of the error.
 
 {claims}
@@ -46,9 +53,10 @@ What these verdicts do not carry, and what the answer says instead:
 - **H2** depends on the metric. {count} pixels do as well as all for the image's class; for the outline they do not
   (all less {count}: {miou} mIoU).
 - **H3** was not tested: its manipulation failed. S does not lead where the mark is in the object (S {s_near}, C
-  {c_near}) and does not move with distance (S {s_far}); only C moves ({c_far}). The shift that is named beside its
-  verdict was measured in scenes without a mark. What its cells do show, masks on the mark against masks of the
-  object, is in the answer, as exploratory.
+  {c_near}) and does not move with distance (S {s_far}); only C moves ({c_far}). By p alone, {h3_against}
+  against, it would be {h3_alone}; one guard left it
+  open: the shift with twice the steps, named beside its verdict, which was measured in scenes without a mark. What
+  its cells do show, masks on the mark against masks of the object, is in the answer, as exploratory.
 - **H4** is about C, a U-Net with mean pooling. The usual classifier falls no further than S: {e_s_fall}. Asked
   again of other worlds it was supported on accuracy and not on the secondary metric: it depends on the metric.
 - **H5** divides errors by those of the doubled training, which for S is no better than the plain one ({s_long}). In
@@ -136,8 +144,13 @@ def beginning(study) -> str:
 
 
 def as_planned(study, said) -> str:
+    from study.hypotheses import ENOUGH, FEW, SOME
+    from study.verdicts import POWER
+
     claims = "\n".join(f"- {one.hypothesis.name}: {one.hypothesis.claim}." for one in said)
-    planned = AS_PLANNED.format(hash=study.plan.hash[:12], claims=claims)
+    planned = AS_PLANNED.format(
+        hash=study.plan.hash[:12], claims=claims, power=POWER, enough=ENOUGH, few=FEW, some=SOME
+    )
     return "\n\n".join([planned.strip(), markdown(verdicts(said)), corrections(study, said).strip()])
 
 
@@ -155,7 +168,7 @@ def corrections(study, said) -> str:
     from docs.why import fall, gain
     from study.findings import leads, signed
 
-    v = study.values
+    v, h3 = study.values, next(each.verdict for each in said if each.hypothesis.name == "H3")
     return CORRECTIONS.format(
         count=study.count,
         most=study.plan.settings.counts[-1],
@@ -164,6 +177,8 @@ def corrections(study, said) -> str:
         s_c=of(v("S") - v("C")),
         s_c_long=of(v("S long") - v("C long")),
         miou=of(v("S", "miou") - v("S 16 pixels", "miou")),
+        h3_against=f"{h3.p_against_adjusted:.3f}",
+        h3_alone=h3.words,
         s_near=mean(v("S key near")),
         s_far=mean(v("S key far")),
         c_near=mean(v("C key near")),
@@ -177,18 +192,27 @@ def corrections(study, said) -> str:
 
 
 def guards(study, said) -> str:
-    from study.findings import false_verdicts
+    from study.findings import FLIPS, false_verdicts
     from study.report import curve_notes, guard_notes, guard_tables
 
     notes = "\n".join(f"- {note}" for note in [*curve_notes(study), *guard_notes(study)])
     tables = guard_tables(study, said, false_verdicts(study))
-    return "\n\n".join(["## Guards", notes, *map(markdown, tables)])
+    flips = (
+        f"Sign-flips: each world's own number gets a sign at random, as if there were no effect, {FLIPS} times; "
+        f"a false "
+        "verdict is a hypothesis that is supported all the same."
+    )
+    return "\n\n".join(["## Guards", notes, *map(markdown, tables), flips])
 
 
 def information(study) -> str:
     from study.report import ledger
 
-    return "\n\n".join(["## How many bits a label holds", *map(markdown, ledger(study))])
+    effective = (
+        "k_eff is how many independent pixels k labelled ones are worth: k / (1 + (k − 1)ρ), with ρ the correlation of "
+        "pixels' classes within an image."
+    )
+    return "\n\n".join(["## How many bits a label holds", *map(markdown, ledger(study)), effective])
 
 
 def pointing() -> str:

@@ -9,29 +9,45 @@ TITLE = """\
 ANSWER = """\
 ## The answer
 
-**In scenes drawn for this question, a mask does teach more than a label, but mostly while there are very few
-images.** A U-Net trained on {count} masks names the class of a new image correctly in {masks_pc}; the usual
-classifier, trained on the {count} labels, in {classifier_pc}. With {most} images the lead has shrunk from
-{points_first} percentage points to {points_last}; nothing larger was trained, so "a few hundred" itself is
-untested. **The number of parameters is not the reason:** the same U-Net, trained on the labels, reaches
-{unet_labels_pc}. **Nor is the number of labelled pixels**, if you want the class: {count} pixels per image
-({pixels16_pc}) do as well as whole masks. For accurate outlines, more pixels help. {place} Misleading backgrounds
-hurt both. A pretrained encoder helped the classifier a little. Photographs have not been tested yet.
+**In drawn scenes, a mask teaches more than a label, with {least} to {most} images.** Trained on
+{count} masks, a U-Net names the class of a new image correctly in {masks_pc}; the usual classifier (its encoder with
+global pooling), trained on labels, in {classifier_pc}. With {most} images, both near the ceiling, the lead falls from
+{points_first} points to {points_last}; in errors it grows from {errors_first} to {errors_last} times fewer.
+**Parameters
+are not the reason:** trained on labels, the same U-Net reaches {unet_labels_pc}. **Nor is the
+number of labelled pixels**, for the class: {count} per image give {pixels16_pc}; outlines need more. {place}
+
+**How sure?** The scenes are drawn by a program, in {seeds} worlds; a *world* is one set of colours and textures with
+its own images. {sure} The rest is exploratory: computed afterwards from trainings planned for another measure.
+
+**With 300 images:** fine-tune a pretrained encoder; label more images before more pixels; draw masks only on what
+decides the class. This is untested above {most} images and on photographs, and the first advice is from the literature
+([more](#what-to-do-with-300-images)).
 
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
-*Share of new images whose class is named correctly (chance: {chance}), mean and 95% interval over {seeds} drawn
-worlds (right: {right_seeds}). Left: the lead of masks shrinks as images are added. Right: {count} images whose
-class stands in a small mark; what the mask covers decides how much it teaches.*
+*Share of new images whose class is named correctly. Points: means over {seeds} worlds (right: {right_seeds}).
+Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left: the lead of masks, in points, is largest with
+{count} images. Right: {count} images whose class stands in a small mark; what the mask covers decides how much it
+teaches.*
 """
 
 UNPOINTED = """\
 **What a mask covers matters most:** where a small mark decides the class, masks of that mark give {mark_pc}, masks of
-the whole object around it only {object_pc}, less than labels alone ({mark_labels_pc})."""
+the whole object around it only {object_pc}, less than labels alone with the same U-Net ({mark_labels_pc})."""
 
 POINTED = """\
-**A mask must point at what decides the class:** where that is a small mark, a disc on it gives {p_mark}, at a random
-place {p_random_place}, masks of the whole object {p_object}; labels alone give {p_label}{p_beside}."""
+**A mask must point at what decides the class.** With a small mark, a disc (round patch of labelled pixels) on
+the mark gives {p_mark}, the same disc at a random place {p_random_place}, masks of the object {p_object}; labels give
+{p_label} with the same U-Net, {p_label_classifier} with the classifier."""
+
+SURE_UNPOINTED = """\
+One comparison was planned for accuracy and asked of fresh worlds: how much further the same U-Net falls for
+misleading backgrounds if it learns labels ({again_seeds} worlds)."""
+
+SURE_POINTED = """\
+Two comparisons were planned for accuracy and asked of fresh worlds: the two discs ({p_seeds} worlds), and
+how much further the same U-Net falls for misleading backgrounds if it learns labels ({again_seeds} worlds)."""
 
 REASONS_HEAD = """\
 ## The reasons that were proposed
@@ -39,82 +55,93 @@ REASONS_HEAD = """\
 | reason, and whose | what was done | result: difference (95% interval) | is it a reason? | how far to trust it |
 |---|---|---|---|---|"""
 
-EXPLORED = "{seeds} worlds. Looked for in cells that had been trained for another scale: exploratory"
+EXPLORED = "{seeds} worlds. Exploratory: computed afterwards from trainings planned for another measure"
 REASONS = {  # claim, what was done, trust (or: before and after the planned contrast)
     "parameters": (
         "Segmentation networks have fewer parameters (the asker). They have not: U-Net of 2015 has 31.0 million, "
-        "ResNet-50 "
-        "25.6 million",
+        "ResNet-50 25.6 million",
         "The same U-Net ({weights_unet} million weights), trained on {count} masks or on their {count} labels; the "
-        "usual "
-        "classifier with {weights_least} and {weights_most} million weights",
-        EXPLORED,
+        "usual classifier with {weights_least} and {weights_most} million weights",
+        EXPLORED + ", on which the verdict was {planned_parameters}",
     ),
     "pixels": (
         "A mask holds a label for every pixel, so thousands of bits in place of one label (an answer)",
-        "{count} random pixels of each mask labelled, in place of all {all_pixels}",
-        EXPLORED + "; that {count} pixels suffice for the class was planned, on another scale",
+        "{count} random pixels of each mask labelled, in place of all {all_pixels}; mIoU is the overlap of predicted "
+        "and true areas, from 0 to 1, averaged over the classes",
+        EXPLORED + ", on which the verdict that pixels are the reason for the class was {planned_pixels}",
     ),
     "place": (
         "The decision is local: a mask says where to look (an answer)",
-        "The class stands in a mark of {mark_pixels} pixels. Masks of the mark, or of the object of {mask_pixels} "
-        "pixels "
-        "around or beside it",
+        "The class stands in a mark of {mark_pixels} pixels, inside an object of {mask_pixels} pixels or {far} pixels "
+        "beside it. Masks cover the mark, a random place or the object",
         (
             EXPLORED + "; found where another hypothesis was being tested",
-            "First difference: planned, {p_seeds} fresh worlds, everything fixed before it was trained, 300 steps; "
-            "longer training was not tried. The others: exploratory, the last two with {steps} steps",
+            "First difference: planned, {p_seeds} fresh worlds, everything fixed before it was trained, {p_steps} "
+            "steps; longer training was not tried. The others: exploratory, the last two with {steps} steps",
         ),
     ),
     "background": (
         "A classifier cannot know which of the things that go with a label is meant, such as the background",
         "In training each class has its own background in {tied} of the images; tested on such backgrounds and on "
-        "those of "
-        "another class. How much further accuracy falls than with masks",
-        "First two differences: exploratory. The last was planned and asked again of fresh worlds; on the "
-        "probability of "
-        "the right "
-        "class, in place of accuracy, it is not confirmed",
+        "those of another class, as in the first difference. Extra fall: how much further accuracy falls from the one "
+        "test to the other than with masks",
+        "First three differences: exploratory. The last was planned and asked again of fresh worlds; on the "
+        "probability of the right class, in place of accuracy, it is not confirmed",
     ),
     "transfer": (
-        "Small sets hide subtle features, so starting from another training helps, and more so a classifier",
-        "Both start from an encoder that was trained on a sibling world, or from scratch",
-        EXPLORED + "; the encoder came from drawn scenes, not from ImageNet",
+        "Small sets hide subtle features, so pretraining helps, and more so a classifier",
+        "Both start from an encoder that was trained on a sibling world (the same kind of scene with other textures, "
+        "colours and images) and train on, or from scratch",
+        EXPLORED + ", on which the verdict was {planned_transfer}; the encoder came from drawn scenes, not from "
+        "ImageNet",
     ),
 }
 
-UNTESTED = "| On photographs; with hundreds of images; with networks and encoders in use | – | – | **not tested** | – |"
+UNTESTED = (
+    "| On photographs (but for a small trial); with hundreds of images; with networks and encoders in use | – | – | "
+    "**not tested** | – |"
+)
 
 WHAT_TO_DO = """\
-*Yes* and *no*: every difference says so. It says yes if its interval is above 0 and it is at least 0.05; no if its
-whole interval is below 0.05. *Partly*: the differences disagree, or one of them settles neither. Intervals are not
-adjusted for their number.
+*Yes*, *no*, *open*: A difference says yes if its interval lies above 0 and its mean is at least 0.05, no if its whole
+interval lies below 0.05, else it is open. A no says that the reason adds less than 0.05, not that the two
+are equal. A reason gets the word that all its differences say, else *partly*; of backgrounds the first
+difference decides, which is about the lead. Above 0 the reason is right. Intervals are not
+adjusted for their number. Differences are taken before rounding.
 
 ## What to do with 300 images
 
-These follow from drawn scenes and from print; no photograph was tested here in this way.
+These follow from drawn scenes and from the literature; no photograph was tested here in this way.
 
-- **Start from a pretrained encoder if you can**, for masks as for labels. In print it gains most where images are
-  few (see below); here the classifier gained {gain_classifier}, the U-Net {gain_masks}.
-- **If you want the class, click before you outline.** {count} labelled pixels per image did as well as whole masks;
-  for the outline they reached mIoU {sixteen_miou}, whole masks {all_miou}.
-- **Put masks on the evidence**, not on the object that contains it. Masks of the object around a decisive mark
-  taught less than labels alone: {object_labels}. If you do not
-  know where the evidence is, labels are the safer choice.
-- **More images before more pixels.** Four pixels on each of {most} images ({few_of_many} labels) beat whole masks
-  of {count} ({many_of_few} labels): {more_images}.
+- **Fine-tune a pretrained encoder if you can**, for masks as for labels. This advice is from the literature, where it
+  gains most where images are few (see below). Here, with an encoder from drawn scenes, fine-tuning minus scratch was
+  {gain_classifier} for the classifier and {gain_masks} for the U-Net on masks. A frozen encoder lost against scratch:
+  {frozen_classifier} and {frozen_masks}.
+- **If you want the class, click before you outline.** Beyond about {count} labelled pixels per image, more do not help
+  the class: 4 pixels give {pixels4_pc}, {count} pixels {pixels16_pc}, all pixels {masks_pc}. For the outline {count}
+  pixels reached mIoU {sixteen_miou}, whole masks {all_miou}.
+- **Put masks on the evidence**, not on the object that contains it. Where a mark inside the object decided the class,
+  masks of the object minus labels, both with the same U-Net, was {object_labels} (exploratory). If you do not know
+  where the evidence is, labels are the safer choice.
+- **More images before more pixels, for the class.** Four pixels on each of {most} images ({few_of_many} labels) minus
+  whole masks of {count} ({many_of_few} labels): {more_images}. For the outline they reached mIoU {four_miou}, whole
+  masks of {count} {all_miou}. More images cost something too.
 - **A mask pays if it takes you less time than the labels it replaces.** With {count} images one mask was worth
   {worth16} labels, with 8 images {worth8}. `python -m study run --data DIR` measures that on your own images.
 """
 
 NOWHERE = """\
-## Where masks did not lead
+## Where masks led less, or not
 
-- **The mask is not on the evidence.** Where the class stood in a mark inside the object, masks of the object did
-  worse than labels on the same U-Net: {object_labels}; with the mark {far} pixels beside the object
-  {object_labels_far}. Of the mask's pixels {mask_away} lay more than 3 pixels from the mark.
-- **There are enough images.** Masks less the usual classifier: {lead8} with 8 images, {lead16} with 16, {lead32}
-  with 32, {lead64} with 64, {lead128} with 128.
+- **The mask is not on the evidence.** Where the class stood in a mark inside the object, masks of the object minus
+  labels, both with the same U-Net, was {object_labels}; with the mark {far} pixels beside the object
+  {object_labels_far}. Of the mask's pixels {mask_away} lay more than 3 pixels from the decisive mark.
+- **There are more images, in points.** Masks minus the usual classifier: {lead8} with 8 images, {lead16} with 16,
+  {lead32} with 32, {lead64} with 64, {lead128} with 128, where both are near the ceiling. Masks led at every number
+  of images tried; in points most with {count}. In errors the lead grows: the classifier makes {errors8} times
+  as many with 8 images, {errors16}
+  with 16, {errors32} with 32, {errors64} with 64, {errors128} with 128. The next number that was trained is {fresh}
+  images, each seen once: {lead_ideal}. So "a few hundred" itself is untested.
 - **The task is easy.** In a first trial the scenes held one large striped target and nothing like it beside: the
   U-Net on labels was near its ceiling from the smallest sets on, so there was nothing to lead. Such scenes were
   then made harder until the classifier had room to improve ([how](why-method.md#how-the-world-was-chosen)); the
@@ -122,25 +149,31 @@ NOWHERE = """\
 - **Photographs, in a small trial.** On tiles of CamVid frames, labelled with the classes that they hold, masks had
   no lead. Both networks were far from converged.
 
-The two trials came before the study, with two seeds each. Their code and cells were not kept, so no numbers are given.
+The two trials came before the study, with two seeds each. Their code and results were not kept, so no numbers are
+given.
 """
 
 PHOTOGRAPHS = """\
 ## On photographs
 
-Not tested yet with this design. [Results](results.md) has single runs: U-Net on CamVid film by film and from ever fewer
-masks, and classifiers from scratch, frozen and fine-tuned beside masks of the same images.
+With this design only in the small trial above, not converged and not kept. [Results](results.md) has single runs: U-Net
+on CamVid film by film and from ever fewer masks, and classifiers from scratch, frozen and fine-tuned beside masks of
+the same images.
 """
 
 COMPARED = """\
 ## How it was compared
 
-All networks see the same images in the same order for the same {steps} steps of 8, with cross-entropy, from the
-same first encoder weights. One U-Net learns from masks; the same U-Net learns from the image's class alone, which
+All networks see the same images in the same order for the same {steps} steps of 8
+images{planned_steps}, with cross-entropy, from the same first encoder weights. One U-Net
+learns from masks; the same U-Net learns from the image's class alone, which
 it answers by the mean of its pixels' scores; the usual classifier is the U-Net's encoder with global pooling. The
 image's class follows from its mask, so all three can be asked for it: the U-Net on masks answers with the class
-that has most probability, summed over the pixels. That share of correct answers, on {tests} new images, is the
-*accuracy* of this page.
+that has most probability, summed over the pixels. That share of correct answers, on {tests} new
+images{planned_tests}, is the
+*accuracy* of this page. The learning rates were tuned on two other worlds. In the first study those of
+{at_an_end} lie at an end of those tried, so others might do better; masks had {trials_masks}
+tuning trials, labels {trials_labels} on each network.
 
 ```mermaid
 flowchart LR
@@ -153,13 +186,15 @@ flowchart LR
 ```
 
 A scene has {size} × {size} pixels and one object of {classes} classes, told by its texture alone; {decoys} patches
-with the classes' textures are decoys. A *world* (a seed) fixes the colours and textures and draws its own training
+with the classes' textures are decoys. A world (a seed) fixes the colours and textures and draws its own training
 and test images; it repaints one kind of scene, so {seeds} worlds are not {seeds} data sets. Intervals are over
 worlds. [Plans, verdicts as they were planned, guards, tuning and machines](why-method.md).
 
 ![Scenes of one world, one property changed in each row](images/why/samples.png)
 
-*Each row shows the same scenes, except for what its name says.*
+*Each row shows the same scenes, except for what its name says. First row: the scenes of the study, whose masks stand
+below. Background tied to class: each class has its own background in {tied} of the images. Sibling world: where the
+encoder of the comparison of pretraining was trained.*
 """
 
 LITERATURE = """\
@@ -190,6 +225,9 @@ authors' own repository.
   scratch†.
 """
 
+NETWORKS = {"S": "the U-Net on masks", "C": "the U-Net on labels", "E": "the usual classifier"}
+PLANNED = {"parameters": "H1", "pixels": "H2", "transfer": "H5"}  # the planned verdicts that the page names
+
 ARMS = {
     "mark": "U-Net, a disc on the mark",
     "random place": "U-Net, the same disc at a random place",
@@ -201,60 +239,79 @@ ARMS = {
 DETAILS = {  # title, text, picture
     "images": (
         "The number of images",
-        "The lead of masks over the usual classifier: {lead16} with {count}, {lead128} with {most}.",
+        "Masks minus the usual classifier: {lead16} with {count} images, {lead128} with {most}, where both are "
+        "near the ceiling. The last column has {fresh} images, each seen once. There the U-Net on labels "
+        "reaches less than with "
+        "{most} images that it sees again ({ideal_labels} against {most_labels}); this is not explained, except that "
+        "it had not converged: its training loss still was {ideal_loss}.",
         "images",
     ),
     "parameters": (
         "Parameters",
-        "Wider networks have more weights. Fewer of them do not help the classifier, and the narrowest U-Net on "
-        "masks is ahead "
-        "of the widest classifier.",
+        "Wider networks have more weights. Fewer of them do not help the classifier. The narrowest U-Net on masks "
+        "minus the widest classifier: {narrow_wide}. All of this is exploratory; the planned verdict, on another "
+        "measure, was {planned_parameters}.",
         "parameters",
     ),
     "pixels": (
         "Labelled pixels",
-        "A single labelled pixel lies on the object by a coin; in half of the images it is background and names no "
-        "class, so "
-        "that row says little.",
+        "Half of the labelled pixels are on the object. A single one is on it half the time; else it is background "
+        "and names no class, so that row says little.",
         "pixels",
     ),
     "place": (
         "Place",
         "The class stands in a mark of {mark_pixels} pixels, inside the object or {far} pixels beside it. Masks, "
-        "images and "
-        "mark are otherwise the same.",
+        "images and mark are otherwise the same.{order}",
         "distance",
     ),
     "background": (
         "Background",
-        "Trained where each class has its own background in {tied} of the images. Backgrounds are not what makes "
-        "the lead: it "
-        "is there without them, {lead16}, and with them, {lead_tied}.",
+        "Trained where each class has its own background in {tied} of the images. Such backgrounds do not make "
+        "the lead of masks over the usual classifier. Trained without them it is {lead16}; trained with them "
+        "{lead_tied} on independent backgrounds and {lead_conflicting} on conflicting ones. Conflicting backgrounds "
+        "hurt all three. From matched to conflicting, accuracy falls by {fall_masks} for the U-Net on masks, by "
+        "{fall_classifier} for the usual classifier, and further, by {fall_labels}, for the U-Net on labels.",
         "backgrounds",
     ),
     "transfer": (
         "Transfer",
-        "*Its own encoder* (selffer): the same images once more, with the encoder that the first training ended "
-        "with and all "
-        "else drawn anew. *Frozen*, *fine-tuned*: with the encoder of a classifier of a sibling world. Twice the "
-        "steps (long) "
-        "did not help the U-Net, so differences are taken from the plain training.",
+        "*Own encoder*: the same images once more, with the encoder that the first training ended with and all else "
+        "drawn anew (Yosinski et al. call it selffer). *Frozen*, *fine-tuned*: with the encoder of a classifier of a "
+        "sibling world, kept as it is or trained on. Frozen minus scratch: {frozen_masks} for the U-Net on masks, "
+        "{frozen_classifier} for the classifier. Twice the steps did not help the U-Net, so differences are taken from "
+        "the plain training.",
         "transfer",
     ),
+}
+
+ORDER = """\
+ The planned contrast trained for {p_steps} steps. In the earlier, exploratory run of {steps} steps the order was the
+opposite: masks of the mark led labels with the same U-Net, {mark_800} against {mark_labels_800}, a difference of
+{mark_labels_difference}; in the planned worlds the disc minus those labels was {p_labels_difference}, so which of the
+two teaches more there is open."""
+
+HEADS = {  # of tables whose columns are named for the study's own report
+    "arm": "network, trained on",
+    "none seen twice": "{fresh}, each seen once",
+    "long": "scratch, twice the steps",
+    "selffer": "own encoder",
 }
 
 CAPTIONS = {  # what a picture shows; a sentence below it
     "forest": (
         "Differences with their intervals, reason by reason",
         "*Right of 0: the reason is right. Grey: differences below 0.05, which would not matter. Points and lines: "
-        "mean and 95% "
-        "interval over worlds, in accuracy, or mIoU where it says so.*",
+        "mean and 95% interval over worlds, in accuracy, or mIoU where it says so.*",
     ),
-    "images": ("Accuracy over the number of training images", "*Dotted: as many steps in which no image comes twice.*"),
+    "images": (
+        "Accuracy over the number of training images",
+        "*Dotted: {fresh} images, each seen once, in as many steps.*",
+    ),
     "parameters": ("Accuracy over the width of the network", "*The same networks, narrower and wider.*"),
     "pixels": (
         "Accuracy and mIoU over the labelled pixels",
-        "*U-Net on the same {count} images.*".replace("{count}", "16"),
+        "*U-Net on the same {count} images.*",
     ),
     "distance": ("Accuracy with the mark in the object and beside it", "*What the masks cover, and labels alone.*"),
     "backgrounds": ("Accuracy on three kinds of backgrounds", "*Trained where background and class go together.*"),

@@ -174,8 +174,8 @@ def chance(axes, study: Study) -> None:
     axes.set_ylim(0, 1.02)
 
 
-def samples(figure, study: Study) -> None:
-    """One row for each knob: the same scenes but for what it turns."""
+def samples(figure, study: Study, count: int | None = None) -> None:
+    """One row for each knob, or for the first ``count`` of them: the same scenes but for what it turns."""
     knobs, seed = study.plan.settings.knobs, study.plan.seeds[0]
     far = round(FAR * knobs.size)
     rows = {
@@ -190,7 +190,8 @@ def samples(figure, study: Study) -> None:
         "no decoys": replace(knobs, decoys=0),
         "ragged": replace(knobs, raggedness=3 * knobs.raggedness),
     }
-    for axes, (name, turned) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
+    shown = list(rows.items())[:count]
+    for axes, (name, turned) in zip(figure.subplots(len(shown), 1), shown, strict=True):
         axes.imshow(strip(seed, turned, name == "masks"), interpolation="nearest")
         axes.set_yticks([turned.size / 2], [name], fontsize=8)
         axes.set_xticks([])

@@ -28,8 +28,8 @@ from .words import QUESTION, answer, at_least, headline, line, not_tested, settl
 PAGE, DATA, SITTINGS = "study.html", "study.json", "sittings.jsonl"
 SENTENCE = {
     "images": "Dotted: as many steps in which no image comes twice. That is no ceiling: see the notes.",
-    "pixels": "The same images with ever fewer labelled pixels, half of them on the target. A single one lies on it by "
-    "a coin: in half of the images it is background and names no class.",
+    "pixels": "The same images with ever fewer labelled pixels, half of them on the target. A single one is on it "
+    "half the time; else it is background and names no class.",
     "parameters": "The same arms, narrower and wider.",
     "distance": "The class stands in a small mark: inside the object, or beside it.",
     "backgrounds": "Trained where background and class go together.",
