@@ -166,13 +166,14 @@ def paint(figure, study: Study) -> None:
     axes = figure.subplots()
     counts = sorted({*study.plan.settings.counts, study.count})
     for place, start in enumerate(starts(study)):
-        for way, style, color in (("labels", "o-", COLORS[1]), ("masks", "s-", COLORS[0])):
+        for way, marker, color in (("labels", "o", COLORS[1]), ("masks", "s", COLORS[0])):
             cells = {n: way + start if n == study.count else f"{way}{start} of {n}" for n in counts}
             held = [n for n in counts if study.has(cells[n])]
             means = [study.values(cells[n]).mean() for n in held]
             filled = color if place == 0 else "none"
             label = f"{way}, {START_WORDS[start]}"
-            axes.plot(held, means, style, color=color, mfc=filled, ls="-" if place == 0 else "--", ms=5, label=label)
+            look = {"marker": marker, "mfc": filled, "ls": "-" if place == 0 else "--", "ms": 5}
+            axes.plot(held, means, color=color, label=label, **look)
             for n in held if sure(study) else ():
                 made = effect_of(study, study.values(cells[n]))
                 axes.plot([n, n], [made.low, made.high], color=color, lw=1.6, alpha=0.4)
