@@ -188,10 +188,11 @@ def test_a_mistake_is_one_line(main, arguments, wanted, capsys, monkeypatch):
 
 @pytest.fixture
 def listening():
-    """Ctrl-C is not ignored, as it is where a shell runs the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C is not ignored, as it is where a shell runs the tests in the background, nor a hang-up, as under nohup."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
 
 
 @pytest.mark.usefixtures("listening")
