@@ -52,8 +52,8 @@ def train_all(data: Path, runs: Path, interrupted: bool) -> dict[str, str]:
         narrow = {"unet_original": partial(unet_original, width=8), "fc_densenet56": partial(fc_densenet, **SHALLOW)}
         for name, build in narrow.items():
             patched.setitem(MODELS, name, replace(MODELS[name], build=build))
-        for script in (segmenter, classifier):
-            patched.setattr(script, "report", lambda *_: None)  # scores, from the saved weights
+        for work in ("segmenter", "classifier"):
+            patched.setattr(f"engine.training.{work}.first_score", lambda *_: "")  # from the saved weights
         for train, config in trainings(data, runs):
             if interrupted:
                 stop_after_the_first_state(train, config)
