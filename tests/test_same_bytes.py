@@ -26,7 +26,7 @@ from models.fc_densenet import fc_densenet
 from models.unet_papers import unet_original
 
 TINY = {"steps": 4, "steps_per_epoch": 2, "deterministic": True}
-SHALLOW = {"growth_rate": 4, "block_layers": (1,) * 11}
+SHALLOW = {"growth_rate": 4, "block_layers": (1,) * 11, "name": "fc_densenet56"}
 
 
 def trainings(data: Path, runs: Path) -> Iterator[tuple]:
