@@ -109,7 +109,7 @@ def tune(config: Pilot) -> None:
         pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds)
     elif preset.grid:
         write_grid_plan(config.out, config.preset)
-        pilot = run_grid(config.out, preset.base, preset.cells, config.jobs)
+        pilot = run_grid(config.out, preset.base, preset.grid, config.jobs)
     else:
         pilot = run_pilot(config.out, preset.base, config.jobs)
     for name, scores in pilot.scores.items():

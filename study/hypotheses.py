@@ -319,8 +319,8 @@ CONTRASTS = (  # of plain accuracies; their cells are in contrasts.py
     ),
     Hypothesis(
         "hundreds",
-        "the lead lasts: with 256 images and 3 decoys masks name the image's class better than the usual classifier",
-        (Column("masks, 3 decoys, 256 images"), Column("classifier, 3 decoys, 256 images")),
+        "the lead lasts: with 256 images and 8 decoys masks name the image's class better than the usual classifier",
+        (Column("masks, 8 decoys, 256 images"), Column("classifier, 8 decoys, 256 images")),
         difference,
         arms=(),
     ),

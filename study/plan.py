@@ -10,7 +10,7 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 
 from .cells import CODE, Spec, told
-from .contrasts import POINTING, cells_of_own, difficulty, pointing
+from .contrasts import POINTING, cells_of_own, difficulty, learners, pointing
 from .hypotheses import (
     ENOUGH,
     FIRST_EDITION,
@@ -39,7 +39,7 @@ class Preset:
 
     base: settings that a pilot tunes, or that need none. wide: whether all cells are wanted, or the primaries'.
     pilot: name of the pilot that comes with the code. cells: settings, seed → cells by name. first: seed.
-    grid: whether each arm is tuned on a grid that grows until the best lies inside.
+    grid: likewise the cells that are tuned, on a grid that grows until every arm's best lies inside; None: S, C and E.
     """
 
     base: Settings
@@ -50,7 +50,7 @@ class Preset:
     pilot: str = "small"
     cells: Callable[[Settings, int], dict[str, Spec]] = cells_of
     first: int = 0
-    grid: bool = False
+    grid: Callable[[Settings, int], dict[str, Spec]] | None = None
 
     @property
     def usual_seeds(self) -> tuple[int, ...]:
@@ -100,7 +100,7 @@ PRESETS = {
         pilot="pointing",
         cells=pointing,
         first=36,
-        grid=True,
+        grid=pointing,
     ),
     "difficulty": Preset(
         replace(
@@ -120,7 +120,7 @@ PRESETS = {
         pilot="difficulty",
         cells=difficulty,
         first=60,
-        grid=True,
+        grid=learners,
     ),
     "smoke own": Preset(
         replace(OF_PEOPLE, steps=30, width=4), seeds=1, names=(), wide=True, tuned=False, cells=cells_of_own
@@ -291,7 +291,7 @@ def rates_of_own(folder: Path, base: Settings, own: Own) -> Settings:
 def write_grid_plan(folder: Path, preset: str) -> None:
     """What the pilot of a contrast will try, before it does."""
     chosen = PRESETS[preset]
-    write_json(Path(folder) / "pilot-plan.json", grid_plan(chosen.base, chosen.cells))
+    write_json(Path(folder) / "pilot-plan.json", grid_plan(chosen.base, chosen.grid))
 
 
 def settings_of_pilot(folder: Path, preset: str) -> Settings:

@@ -66,9 +66,9 @@ ANSWERS = {
         INCONCLUSIVE: "Whether it counts what masks point at stays open.",
     },
     "hundreds": {
-        SUPPORTED: "Masks still lead the usual classifier with 256 images.",
-        NOT_SUPPORTED: "With 256 images masks lead the usual classifier by too little to matter.",
-        INCONCLUSIVE: "Whether masks lead the usual classifier with 256 images stays open.",
+        SUPPORTED: "With 256 images and 8 decoys masks still lead the usual classifier.",
+        NOT_SUPPORTED: "With 256 images and 8 decoys masks lead the usual classifier by too little to matter.",
+        INCONCLUSIVE: "Whether masks lead the usual classifier with 256 images and 8 decoys stays open.",
     },
     "difficulty": {
         SUPPORTED: "Decoys make the lead of masks larger.",

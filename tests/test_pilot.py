@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.files import read_json
-from study.contrasts import difficulty, pointing
+from study.contrasts import difficulty, learners, pointing
 from study.hypotheses import Settings
 from study.pilot import RATES, SEEDS, grid_plan, run_grid, run_pilot
 from study.plan import PILOTS, PLANS, PRESETS, make_plan
@@ -72,7 +72,7 @@ def test_a_contrasts_arms_are_tried_equally_often_and_none_is_best_at_an_end(tmp
 def test_the_committed_grids_are_those_that_the_code_tries(name):
     kept = read_json(PLANS / f"{name}-pilot.json")
     preset = PRESETS[name]
-    assert kept == json.loads(json.dumps(grid_plan(preset.base, preset.cells)))
+    assert kept == json.loads(json.dumps(grid_plan(preset.base, preset.grid)))
 
 
 def test_a_committed_plan_is_the_one_that_its_pilot_gives(tmp_path):
@@ -85,8 +85,9 @@ def test_a_committed_plan_is_the_one_that_its_pilot_gives(tmp_path):
 
 
 def test_difficulty_changes_decoys_and_images_alone():
-    cells = difficulty(PRESETS["difficulty"].base, 60)
-    assert len(cells) == 24 and {spec.count for spec in cells.values()} == {16, 64, 256, 512}
-    assert cells["masks"].knobs.decoys == 3 and cells["masks"].count == 64
-    other = cells["classifier, 8 decoys, 512 images"]
-    assert other == replace(cells["classifier"], count=512, knobs=replace(cells["classifier"].knobs, decoys=8))
+    settings = PRESETS["difficulty"].base
+    cells, tuned = difficulty(settings, 60), learners(settings, 60)
+    assert len(cells) == 12 and {spec.count for spec in cells.values()} == {16, 64, 256}
+    assert tuned["masks"].knobs.decoys == 3 and tuned["masks"].count == 64
+    other = cells["classifier, 8 decoys, 256 images"]
+    assert other == replace(tuned["classifier"], count=256, knobs=replace(tuned["classifier"].knobs, decoys=8))
