@@ -57,7 +57,7 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     """A classifier's run and a split → runs/NAME/evaluation/SPLIT/, or --out."""
     from data_pipeline.outputs import replace_folder
     from engine.reporting.class_report import write_class_report
-    from engine.scoring.classifier_scores import look_at_photos, results_of, table, write_evaluation
+    from engine.scoring.classifier_scores import evaluate_photos, results_of, table, write_evaluation
     from engine.scoring.evaluation import WRITTEN
     from engine.scoring.verdict import verdict
 
@@ -73,7 +73,7 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     facts += [f"labels from masks: {settings['label_from_masks']}"] if settings["label_from_masks"] else []
     facts += [opened_words(about["test_openings"])] if about["test_openings"] else []
     with replace_folder(target, WRITTEN) as folder:
-        found = look_at_photos(run, photos, config.batch_size)
+        found = evaluate_photos(run, photos, config.batch_size)
         results = results_of(found, about)
         write_evaluation(folder, found, results)
         write_class_report(folder / "report.html", run, found, results, facts, photos)
@@ -155,13 +155,15 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
     from data_pipeline.loader import read_pair
     from data_pipeline.outputs import replace_folder
     from engine.reporting.report import Album
-    from engine.scoring.evaluation import WRITTEN, look
+    from engine.scoring.evaluation import WRITTEN, evaluate_images
 
     def read(pair):
         return read_pair(pair, data.encoding)
 
     with replace_folder(target, WRITTEN) as folder:
-        found = look(read, answer, beside, data.pairs(), data.encoding, run.scale, folder, config.split_touching)
+        found = evaluate_images(
+            read, answer, beside, data.pairs(), data.encoding, run.scale, folder, config.split_touching
+        )
         album = Album(data.pairs(), run.encoding, run.scale, read, lambda stem: folder / "predictions" / f"{stem}.png")
         results = write_all(folder, title, found, data.encoding, about, facts, album, run.path / "history.csv")
     print_scores(target, results)
@@ -224,7 +226,7 @@ def own_part(run, config: EvaluateConfig):
 
 def choose_images(run, config: EvaluateConfig):
     """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
-    from data_pipeline.data_set import open_dataset
+    from data_pipeline.dataset import open_dataset
     from data_pipeline.findings import print_findings, refuse_errors
     from data_pipeline.inspection import inspect
     from data_pipeline.pairs import group
@@ -422,7 +424,7 @@ def referee(config: EvaluateConfig) -> None:
     from data_pipeline.inspection import Meaning
     from data_pipeline.outputs import new_folder
     from engine.reporting.report import Album
-    from engine.scoring.evaluation import look
+    from engine.scoring.evaluation import evaluate_images
     from engine.scoring.referee import PICTURES, answer, open_case, ways_beside
 
     case = open_case(
@@ -440,7 +442,7 @@ def referee(config: EvaluateConfig) -> None:
     facts = [f"predictions: {config.predictions}"]
     ways = (case.read, answer(case), ways_beside(case))
     with new_folder(config.out) as folder:
-        found = look(*ways, case.pairs, case.encoding, PICTURES, folder, config.split_touching)
+        found = evaluate_images(*ways, case.pairs, case.encoding, PICTURES, folder, config.split_touching)
         album = Album(
             case.pairs, case.encoding, PICTURES, case.read, lambda stem: folder / "predictions" / f"{stem}.png"
         )

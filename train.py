@@ -60,7 +60,7 @@ def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
 
 def open_data(config: TrainConfig):
     """Open the data set with the split that the settings ask for."""
-    from data_pipeline.data_set import open_dataset
+    from data_pipeline.dataset import open_dataset
 
     return open_dataset(config, config.split_seed, config.train_count, config.folds, config.fold)
 
@@ -68,7 +68,7 @@ def open_data(config: TrainConfig):
 def with_data(config: TrainConfig) -> TrainConfig:
     """The settings with the place of their data; golfscape, drawn if it is not there yet, where none is named."""
     if config.data or config.images or config.masks:
-        config = config.settled()
+        config = config.with_folder()
         return config.replace(data=config.data.resolve())
 
     from data_pipeline.importing.golfscape import write_scenes

@@ -79,7 +79,7 @@ def of_strategy(config: ClassifierConfig, strategy: str) -> ClassifierConfig:
 
 def open_data(config: ClassifierConfig):
     """Open the data set, with labels, and the split that the settings ask for."""
-    from data_pipeline.data_set import open_labels
+    from data_pipeline.dataset import open_labels
 
     labels = {"rule": config.label_from_masks, "tile": config.tile, "train_per_class": config.train_per_class}
     return open_labels(config, config.split_seed, config.train_count, **labels)

@@ -18,7 +18,7 @@ import tyro
 
 from data_pipeline.checking import sketches
 from data_pipeline.checking.misfits import misfits
-from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.importing.golfscape import write_scenes
 from data_pipeline.loader import read_pair

@@ -14,11 +14,11 @@ PUBLIC = {
     "Policy": ".augment",
     "Source": ".source",
     "UserError": ".command",
-    "open_dataset": ".data_set",
+    "open_dataset": ".dataset",
     "preset": ".augment",
     "read_image": ".files",
-    "training_batches": ".dataset",
-    "validation_batches": ".dataset",
+    "training_batches": ".batches",
+    "validation_batches": ".batches",
 }
 __all__ = list(PUBLIC)
 

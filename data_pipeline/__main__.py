@@ -124,7 +124,7 @@ class Golfscape:
 def check(config: Check) -> None:
     from .checking.check import check
 
-    check(config.settled(), config.json, config.groups, config.sheet, config.overwrite)
+    check(config.with_folder(), config.json, config.groups, config.sheet, config.overwrite)
 
 
 def preview(config: Preview) -> None:

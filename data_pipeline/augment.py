@@ -164,11 +164,11 @@ def place_crop(mask, size, rng, policy) -> tuple[int, int]:
     present = np.flatnonzero(cv2.calcHist([mask], [0], None, [256], [0, 256])[1:VOID]) + 1
     if not len(present):
         return tuple(corner)
-    found = mask == rng.choice(present)
-    up_to = np.cumsum(np.count_nonzero(found, axis=1))  # pixels of the class in the rows up to each
+    of_class = mask == rng.choice(present)
+    up_to = np.cumsum(np.count_nonzero(of_class, axis=1))  # pixels of the class in the rows up to each
     number = rng.integers(up_to[-1])
     row = np.searchsorted(up_to, number, "right")
-    center = row, np.flatnonzero(found[row])[number - up_to[row]]  # counted from the row's end
+    center = row, np.flatnonzero(of_class[row])[number - up_to[row]]  # counted from the row's end
     jitter = rng.uniform(-0.25, 0.25, 2) * size  # or the class would always sit in the middle
     corner = np.subtract(center, np.array(size) // 2) + jitter.astype(int)
     return tuple(np.clip(corner, 0, room))

@@ -92,10 +92,9 @@ def roboflow_classes(path: Path) -> list[dict]:
 
 
 def table(path: Path) -> list[dict]:
-    lines = rows(path)
-    found = csv.DictReader(lines, skipinitialspace=True)
-    found.fieldnames = [name.strip().lower() for name in found.fieldnames]
-    return [{key: (value or "").strip() for key, value in row.items()} for row in found]
+    reader = csv.DictReader(rows(path), skipinitialspace=True)
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames]
+    return [{key: (value or "").strip() for key, value in row.items()} for row in reader]
 
 
 def nnunet_labels(path: Path) -> list[dict]:

@@ -1,143 +1,189 @@
-"""Pairs → tf.data batches (image, mask, weight).
+"""A data set, opened: what is there, what is wrong with it, its split, and what is black and white.
 
-image  (B, H + 2·margin, W + 2·margin, C), raw pixels: uint8, uint16 or float32
-mask   uint8 (B, H, W), classes 0…C−1, void 255
-weight float32 (B, H, W): 0 at void and at padding, else the weight of its class and of its place between objects
+The steps are find pairs, read every file, split, measure the scale. ``open_dataset`` takes them and refuses errors;
+``checking.check`` takes them one by one and reports whatever is wrong.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from collections import Counter
+from dataclasses import dataclass, replace
 
-import cv2
-import numpy as np
-import tensorflow as tf
-
-from .augment import Policy, augment
-from .encoding import VOID
-from .loader import Loader, unreadable, window
-
-SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
-
-Weigh = Callable[[np.ndarray], np.ndarray]  # mask uint8 (H, W) → weight float32 (H, W)
+from .command import UserError
+from .encoding import UNKNOWN, Encoding
+from .findings import Finding, refuse_errors
+from .inspection import Inspection, Meaning, findings_on_split, inspect
+from .labels import Photo, find_photos, first_of_each, label_names, parse_rule, photos_from_masks
+from .pairs import Names, Pair, find_pairs
+from .scale import Scale, measure_scale
+from .source import Source
+from .split import Split, make_split
 
 
-@contextmanager
-def named_files() -> Iterator[None]:
-    """Raise the UserError of a Loader for a file that cannot be read, around code that draws batches.
+@dataclass(frozen=True)
+class DataSet:
+    """A data set as far as it was opened: what is None is not known (yet, or because of an error among the findings).
 
-    By itself tf.data raises an error of TensorFlow's, in forty lines and without its cause.
+    pairs: images with their masks; or photos with their labels (labels.py).
+    sizes: (H, W) of the images.
+    inspection: what the masks hold; None where there are none.
+    scale: of the training part's images.
     """
-    unreadable.clear()
-    try:
-        yield
-    except tf.errors.OpError:
-        if unreadable:
-            raise unreadable[0] from None
-        raise
+
+    source: Source
+    pairs: list[Pair] | list[Photo]
+    findings: list[Finding]
+    names: tuple[str, ...] = ()
+    sizes: frozenset[tuple[int, int]] = frozenset()
+    inspection: Inspection | None = None
+    split: Split | None = None
+    scale: Scale | None = None
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.inspection.encoding
+
+    def count(self, level: str) -> int:
+        """Return how many findings are of a level: "error", "warning" or "note"."""
+        return sum(finding.level == level for finding in self.findings)
 
 
-@lru_cache(maxsize=4)
-def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([SHUFFLE, seed, epoch]).permutation(count)
-
-
-def place_of(position: int, seed: int, count: int) -> tuple[int, int]:
-    """(epoch, index of the pair) of sample number ``position``, where there are ``count`` pairs."""
-    epoch, place = divmod(int(position), count)
-    return epoch, int(permutation(seed, epoch, count)[place])
-
-
-def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[str]:
-    """Names of the images of some samples, by the first one's number."""
-    count = len(loader.pairs)
-    return [loader.pairs[place_of(number, seed, count)[1]].image.name for number in range(first, first + many)]
-
-
-def training_batches(
-    load: Loader, policy: Policy, weigh: Weigh, *, seed: int, batch_size: int, start: int = 0
-) -> tf.data.Dataset:
-    """Endless shuffled, augmented batches.
-
-    Sample number p is a pure function of (seed, p): epoch p // n, its place in that epoch's permutation, and
-    a draw of the augmentation of its own. So the stream can start anywhere, on any machine, with any number
-    of threads, and be the same.
+def open_dataset(
+    source: Source,
+    seed: int | None = None,
+    train_count: int | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+    *,
+    encoding: Encoding | None = None,
+    part: str = "all",
+    harmless: tuple[str, ...] = (),
+) -> DataSet:
+    """Open a data set of images and masks for work: every file is read, and errors are refused.
 
     Args:
-        load: the training pairs.
-        policy: augmentation, with its crop set.
-        weigh: a mask's weights.
-        seed: of the run.
-        batch_size: images in each batch.
-        start: the first sample's number.
+        source: where it is and how it is read.
+        seed, train_count, folds, fold: of the split (``make_split``); without a seed there is no split and no scale.
+        encoding: known already, which the masks are held to.
+        part: of the data set's own split, if that is all that is wanted: "train", "val" or "test".
+        harmless: kinds of findings that do not matter here.
+
+    Raises:
+        UserError: that lists the first errors.
     """
-    cv2.setNumThreads(0)  # the map below is parallel already
-
-    def sample(position):
-        epoch, index = place_of(position, seed, len(load.pairs))
-        image, mask = augment(*load(index), (seed, epoch, index), policy)
-        return image, mask, weigh(mask)
-
-    dataset = positions_from(start).map(
-        as_graph(sample, policy, load(0)[0]), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    opened = read_masks(part_of(find_files(source), part), encoding)
+    opened = replace(opened, findings=[finding for finding in opened.findings if finding.kind not in harmless])
+    refuse_errors(opened.findings)
+    if seed is not None:
+        opened = split_up(opened, seed, train_count, folds, fold)
+        refuse_errors(opened.findings)
+        opened = with_scale(opened)
+    return opened
 
 
-def positions_from(start: int) -> tf.data.Dataset:
-    return tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-
-
-def as_graph(sample, policy, like):
-    """The Python function as a tf.data map with static shapes; images are of the type and channels of ``like``."""
-    height, width = policy.crop
-    margin = 2 * policy.margin
-
-    def apply(position):
-        image, mask, weight = tf.numpy_function(sample, [position], [like.dtype, tf.uint8, tf.float32])
-        image.set_shape((height + margin, width + margin, like.shape[-1]))
-        mask.set_shape((height, width))
-        weight.set_shape((height, width))
-        return image, mask, weight
-
-    return apply
-
-
-def validation_tiles(load: Loader, tile: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """(index, top, left) of the tiles (H, W) that hold every pixel of every pair once."""
-    tiles = []
-    for index in range(len(load.pairs)):
-        height, width = load(index)[1].shape
-        tiles += [(index, top, left) for top in range(0, height, tile[0]) for left in range(0, width, tile[1])]
-    return tiles
-
-
-def validation_batches(
-    load: Loader,
-    places: list[tuple[int, int, int]],
-    tile: tuple[int, int],
-    weigh: Weigh,
+def open_labels(
+    source: Source,
+    seed: int,
+    train_count: int | None = None,
     *,
-    margin: int = 0,
-    batch_size: int,
-) -> tf.data.Dataset:
-    """The tiles at the places (index, top, left), the same on every pass; padding weighs nothing."""
-    height, width = tile
+    rule: str | None = None,
+    tile: int | None = None,
+    train_per_class: int | None = None,
+) -> DataSet:
+    """Open a data set of images with one label each: a folder for each class, or labels that are read off masks.
 
-    def tiles() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for index, top, left in places:
-            image, mask = load(index)
-            part = np.full(tile, VOID, np.uint8)
-            inside = mask[top : top + height, left : left + width]
-            part[: inside.shape[0], : inside.shape[1]] = inside
-            yield window(image, top, left, tile, margin), part, weigh(part)
+    Args:
+        source: where it is and how it is read.
+        seed, train_count: of the split; with masks it is the one that ``open_dataset`` makes.
+        rule: by which labels are read off masks (labels.py); None: there are no masks.
+        tile: height and width of the tiles that the rule "centre" labels.
+        train_per_class: keep this many training images of each class.
 
-    like = load(0)[0]
-    signature = (
-        tf.TensorSpec((height + 2 * margin, width + 2 * margin, like.shape[-1]), like.dtype),
-        tf.TensorSpec((height, width), tf.uint8),
-        tf.TensorSpec((height, width), tf.float32),
+    Raises:
+        UserError: that lists the first errors.
+    """
+    opened = (
+        labels_of_masks(source, seed, train_count, rule, tile) if rule else labels_of_folders(source, seed, train_count)
     )
-    dataset = tf.data.Dataset.from_generator(tiles, output_signature=signature)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(places)))
-    return dataset.batch(batch_size).prefetch(2)
+    if train_per_class:
+        kept = first_of_each(opened.split.train, train_per_class)
+        opened = replace(opened, split=replace(opened.split, train=kept))
+    if not opened.split.val:
+        raise UserError(f"{source.data}: no image is left for validation")
+    return opened
+
+
+def labels_of_folders(source: Source, seed: int, train_count: int | None) -> DataSet:
+    data = find_photos(source.data, source.group_by)
+    refuse_errors(data.findings)
+    split = make_split(data.photos, data.presence(), seed, train_count)
+    opened = DataSet(source, data.photos, data.findings, data.names, frozenset(data.sizes), split=split)
+    return replace(opened, scale=measure_scale(split.train, None))
+
+
+def labels_of_masks(source: Source, seed: int, train_count: int | None, rule: str, tile: int | None) -> DataSet:
+    parse_rule(rule)
+    opened = open_dataset(source, seed, train_count)
+    split, more = photos_from_masks(opened.inspection, opened.split, rule, tile)
+    refuse_errors(more)
+    return replace(
+        opened,
+        pairs=split.part("all"),
+        findings=opened.findings + more,
+        names=label_names(rule, opened.encoding),
+        sizes=frozenset({(tile, tile)}) if tile else opened.sizes,
+        split=split,
+    )
+
+
+def find_files(source: Source) -> DataSet:
+    """Pair images and masks by name."""
+    names = Names(source.images, source.masks, source.image_name, source.mask_name)
+    return DataSet(source, *find_pairs(source.data, source.mask_suffix, source.group_by, names))
+
+
+def part_of(opened: DataSet, part: str) -> DataSet:
+    """Leave out what the data set itself has in other parts; "all" keeps everything."""
+    pairs = [pair for pair in opened.pairs if part in ("all", pair.split)]
+    if not pairs:
+        raise UserError(f"{opened.source.data} has no {part} part of its own; use --split all")
+    return replace(opened, pairs=pairs)
+
+
+def read_masks(opened: DataSet, encoding: Encoding | None = None) -> DataSet:
+    """Read every image and mask, and choose the encoding: which value is which class."""
+    meaning = Meaning(opened.source.one_class, opened.source.names)
+    data = inspect(opened.source.data, opened.pairs, opened.source.void, encoding, meaning)
+    return replace(
+        opened,
+        findings=opened.findings + data.findings,
+        names=data.encoding.names,
+        sizes=frozenset(data.sizes()),
+        inspection=data,
+    )
+
+
+def split_up(
+    opened: DataSet, seed: int, train_count: int | None = None, folds: int | None = None, fold: int | None = None
+) -> DataSet:
+    """Split the pairs that are free of faults."""
+    data = healthy(opened.inspection)
+    split = make_split(data.pairs(), data.presence(), seed, train_count, folds, fold)
+    findings = opened.findings + findings_on_split(data, split)
+    return replace(opened, findings=findings, sizes=frozenset(data.sizes()), inspection=data, split=split)
+
+
+def with_scale(opened: DataSet) -> DataSet:
+    """Measure what is black and white in the training images."""
+    return replace(opened, scale=measure_scale(opened.split.train, opened.encoding))
+
+
+def healthy(data: Inspection) -> Inspection:
+    """The pairs that could be trained on: of the usual kind of image, with known labels."""
+    usual = Counter((facts.channels, facts.dtype) for facts in data.facts).most_common(1)[0][0]
+    facts = [
+        facts
+        for facts in data.facts
+        if (facts.channels, facts.dtype) == usual and not facts.all_counts(data.encoding)[UNKNOWN]
+    ]
+    if not facts:
+        raise UserError("not one pair is free of faults")
+    return replace(data, facts=facts)

@@ -54,13 +54,13 @@ def values_on_no_data(raw: np.ndarray, image: Picture) -> frozenset[int]:
 
 def two_annotators(facts: list[Facts]) -> list[Finding]:
     """Files of one image that show the same thing twice: one class for each would be nonsense."""
-    judged = [one.agreement for one in facts if one.agreement]
+    judged = [record.agreement for record in facts if record.agreement]
     if not judged:
         return []
     iou, within = np.median(judged, axis=0)
     if iou <= TWICE_DRAWN and not (iou > PARTLY_DRAWN and within < WITHIN):
         return []
-    several = next(one.pair.class_masks for one in facts if one.agreement)
+    several = next(record.pair.class_masks for record in facts if record.agreement)
     names = some([path.name for path in several])
     message = f"the masks of one image show the same thing (median IoU {iou:.2f}), such as {names}: two annotators?"
     remedy = "choose one of them, with --mask-suffix or --masks"
@@ -69,7 +69,7 @@ def two_annotators(facts: list[Facts]) -> list[Finding]:
 
 def white_zeros(facts: list[Facts]) -> list[Finding]:
     """TIFF masks in which 0 is white: some programs turn the values round when they read them, others do not."""
-    odd = [str(one.pair.mask) for one in facts if one.min_is_white]
+    odd = [str(record.pair.mask) for record in facts if record.min_is_white]
     if not odd:
         return []
     level = "warning" if len(odd) == len(facts) else "error"
@@ -82,20 +82,22 @@ def inverted(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """Masks in which foreground and background changed places: another value at the edge, and the image's contrast
     turned round with it."""
     judged = [
-        one for one in facts if one.contrast is not None and np.ptp(one.contrast) + np.abs(one.contrast).max() > 0
+        record
+        for record in facts
+        if record.contrast is not None and np.ptp(record.contrast) + np.abs(record.contrast).max() > 0
     ]
     if not judged:
         return []
-    high_outside = np.array([edge_share(one.outline) > 0.5 for one in judged], bool)
+    high_outside = np.array([edge_share(record.outline) > 0.5 for record in judged], bool)
     fewer = high_outside if high_outside.mean() <= 0.5 else ~high_outside
     if fewer.sum() < FEWEST_INVERTED:
         return []
-    contrast = np.array([one.contrast for one in judged])
+    contrast = np.array([record.contrast for record in judged])
     usual = np.median(contrast[~fewer], axis=0)
     sign = np.sign(contrast @ usual)
     if (sign[~fewer] > 0).mean() < ONE_SIDED or (sign[fewer] < 0).mean() < ONE_SIDED:
         return []
-    odd = [str(one.pair.mask) for one, is_odd in zip(judged, fewer, strict=True) if is_odd]
+    odd = [str(record.pair.mask) for record, is_odd in zip(judged, fewer, strict=True) if is_odd]
     message = f"{len(odd)} of {len(facts)} masks seem to be inverted, background for foreground: {some(odd)}"
     remedy = "turn the values of these files round"
     return [Finding("error", "inverted", message, remedy, tuple(odd))]
@@ -109,11 +111,13 @@ def edge_share(outline: np.ndarray) -> float:
 
 def same_fields(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """Masks that hardly differ from image to image: of the field of view, of a lens, of a stage."""
-    sizes = Counter(one.outline.shape for one in facts)
+    sizes = Counter(record.outline.shape for record in facts)
     usual_size, count = sizes.most_common(1)[0]
     if len(facts) < 5 or count < len(facts) * 0.9:
         return []
-    masks = np.stack([encoding.classes_of(one.outline) == 1 for one in facts if one.outline.shape == usual_size])
+    masks = np.stack(
+        [encoding.classes_of(record.outline) == 1 for record in facts if record.outline.shape == usual_size]
+    )
     usual = masks.mean(0) > 0.5
     iou = (masks & usual).sum((1, 2)) / np.maximum(1, (masks | usual).sum((1, 2)))
     if not usual.any() or usual.all() or np.median(iou) < SAME_FIELD:
@@ -127,7 +131,7 @@ def same_fields(facts: list[Facts], encoding: Encoding) -> list[Finding]:
 
 def scaled_maps(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """Colours of a colour map that stretches over each file's own values: one colour is another class elsewhere."""
-    held = {frozenset(one.values) - set(encoding.void) for one in facts}
+    held = {frozenset(record.values) - set(encoding.void) for record in facts}
     colors = set().union(*held)
     if not encoding.is_color or encoding.tolerance or len(held) < 2 or not 2 < len(colors) <= MOST_MAPPED:
         return []

@@ -118,14 +118,14 @@ class Encoding:
     def search(self, raw: np.ndarray) -> np.ndarray:
         known, classes = self.lookup
         place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
-        found = classes[place].astype(np.int16)
+        indices = classes[place].astype(np.int16)
         strange = known[place] != raw
         if strange.any():
             values, where = np.unique(raw[strange], return_inverse=True)
-            found[strange] = self.nearest(values)[where]
+            indices[strange] = self.nearest(values)[where]
         if self.above_zero is not None:
-            found[strange & (raw > 0)] = self.above_zero
-        return found
+            indices[strange & (raw > 0)] = self.above_zero
+        return indices
 
     def nearest(self, values: np.ndarray) -> np.ndarray:
         """Class index or VOID of the nearest known value within the tolerance, else UNKNOWN."""
@@ -141,16 +141,16 @@ class Encoding:
         return np.max([np.abs((values >> shift & 255) - (value >> shift & 255)) for shift in (16, 8, 0)], axis=0)
 
 
-def unknown_values(path: Path, found: Counter, encoding: Encoding, total: int) -> str:
+def unknown_values(path: Path, pixels: Counter, encoding: Encoding, total: int) -> str:
     """Words for values in a mask of ``total`` pixels that are no known class."""
-    listing = ", ".join(f"{encoding.show(value)} ({count} px)" for value, count in found.most_common(5))
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    listing = ", ".join(f"{encoding.show(value)} ({count} px)" for value, count in pixels.most_common(5))
+    more = f" and {len(pixels) - 5} more" if len(pixels) > 5 else ""
     known = some_values([encoding.show(value) for value in (*encoding.values, *encoding.void)], most=24)
     remedy = "correct the mask, or list the value in classes.json"
     if encoding.is_color:
         remedy += f', or let more pixels count as the nearest colour: "tolerance": {max(2 * encoding.tolerance, 32)}'
-    elif found.total() < 0.1 * total:
-        remedy += f", or leave it out of every score with --void {found.most_common(1)[0][0]}"
+    elif pixels.total() < 0.1 * total:
+        remedy += f", or leave it out of every score with --void {pixels.most_common(1)[0][0]}"
     return f"{path}: holds {listing}{more}, which is no known class (known: {known}); {remedy}"
 
 
@@ -373,14 +373,14 @@ def rename_like(encoding: Encoding, names: tuple[str, ...], path: Path) -> Encod
     return in_order(encoding, [encoding.names.index(name) for name in names])
 
 
-def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] = (), lossy: bool = False) -> Encoding:
+def infer_encoding(pixels: dict[int, int], is_color: bool, void: tuple[int, ...] = (), lossy: bool = False) -> Encoding:
     """The encoding of masks without a classes.json, from the values that all of them hold.
 
     Accepted: 0 and 255 (binary; also with soft edges, as smoothing and JPEG make them), 0…K−1 (class
     indices), a few colours. All else is ambiguous.
 
     Args:
-        found: value on disk → number of pixels, over the whole data set.
+        pixels: value on disk → number of pixels, over the whole data set.
         is_color: whether the values are packed colours.
         void: values that the user named as void.
         lossy: some masks are in a format that changes values, such as JPEG.
@@ -389,12 +389,12 @@ def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] 
         UserError: for anything ambiguous, quoting the values and a classes.json to start from.
     """
     void = tuple(gray_to(value, is_color) for value in void)
-    values = tuple(sorted(set(found) - set(void)))
+    values = tuple(sorted(set(pixels) - set(void)))
     if len(values) < 2:
         show = ", ".join(str(unpack(value) if is_color else value) for value in values) or "void alone"
         raise UserError(f"every mask holds one value only ({show}): there is nothing to learn; check the export")
     if is_color:
-        return infer_colors(values, found, void, lossy)
+        return infer_colors(values, pixels, void, lossy)
     binary = Encoding(("background", "foreground"), (0, 255), (PALETTE[0], PALETTE[1]), void)
     if values in ((0, 255), (0, 65535)):
         note = f"binary masks inferred: 0 is background, {values[1]} is foreground"
@@ -407,25 +407,25 @@ def infer_encoding(found: dict[int, int], is_color: bool, void: tuple[int, ...] 
         note = f"{len(values)} classes inferred from the masks' values {first}…{values[-1]}: {', '.join(names)}"
         return Encoding(names, values, colors, void, note=note)
     with_void = values[-1] == 255 and values[:-1] == tuple(range(len(values) - 1))
-    if not void and not with_void and is_soft_binary(found, least=2 if lossy else 16):
-        moved = 1 - (found.get(0, 0) + found.get(255, 0)) / sum(found.values())
+    if not void and not with_void and is_soft_binary(pixels, least=2 if lossy else 16):
+        moved = 1 - (pixels.get(0, 0) + pixels.get(255, 0)) / sum(pixels.values())
         note = (
             f"binary masks with soft edges inferred (JPEG or smoothing): {moved:.2%} of the pixels are neither 0 "
             "nor 255; 0…127 is background, 128…255 is foreground"
         )
         return replace(binary, tolerance=BINARY_TOLERANCE, note=note)
-    raise UserError(ambiguous(values, found, lossy))
+    raise UserError(ambiguous(values, pixels, lossy))
 
 
-def is_soft_binary(found: dict[int, int], least: int) -> bool:
+def is_soft_binary(pixels: dict[int, int], least: int) -> bool:
     """Whether grey values are 0 and 255 with soft edges: most pixels near the two ends, the rest spread thinly.
 
     least: how many different values there must be; many in exact formats, where few may be classes.
     """
-    values, total = np.array(sorted(found)), sum(found.values())
+    values, total = np.array(sorted(pixels)), sum(pixels.values())
     if values[0] < 0 or values[-1] > 255 or len(values) < least:
         return False
-    counts = np.array([found[value] for value in values.tolist()])
+    counts = np.array([pixels[value] for value in values.tolist()])
     between = (values > 32) & (values < 223)
     ends = counts[values <= 32].sum() and counts[values >= 223].sum() and values[-1] - values[0] >= 192
     spread = not between.any() or counts[between].max() <= max(0.001 * total, 0.5 * counts[between].sum())
@@ -434,17 +434,17 @@ def is_soft_binary(found: dict[int, int], least: int) -> bool:
     return bool(ends and spread and counts[between].sum() <= 0.15 * total and (least < 16 or between.sum() >= 8))
 
 
-def infer_colors(values: tuple[int, ...], found: dict[int, int], void: tuple[int, ...], lossy: bool) -> Encoding:
+def infer_colors(values: tuple[int, ...], pixels: dict[int, int], void: tuple[int, ...], lossy: bool) -> Encoding:
     """Colours that are few, exact and not vanishingly rare are classes."""
-    total = sum(found.values())
-    rare = sum(found[value] < 0.001 * total for value in values)
+    total = sum(pixels.values())
+    rare = sum(pixels[value] < 0.001 * total for value in values)
     if lossy or len(values) > 64 or (len(values) > 8 and rare > len(values) / 2):
         message = (
             f"the masks hold {len(values)} colours, most of them rare: they were saved as JPEG, resized or smoothed. "
             "Export them as PNG without smoothing"
         )
         proposal = {
-            "classes": [{"name": f"class_{i}", "color": color} for i, color in enumerate(main_colors(found))],
+            "classes": [{"name": f"class_{i}", "color": color} for i, color in enumerate(main_colors(pixels))],
             "tolerance": SOFT_TOLERANCE,
         }
         if len(proposal["classes"]) > 1:
@@ -458,10 +458,10 @@ def infer_colors(values: tuple[int, ...], found: dict[int, int], void: tuple[int
     return Encoding(names, values, tuple(unpack(value) for value in values), void, True, note=note)
 
 
-def main_colors(found: dict[int, int], most: int = 32) -> list[list[int]]:
+def main_colors(pixels: dict[int, int], most: int = 32) -> list[list[int]]:
     """The frequent colours that lie apart from each other, most frequent first."""
-    total, chosen = sum(found.values()), []
-    for value, count in Counter(found).most_common(512):
+    total, chosen = sum(pixels.values()), []
+    for value, count in Counter(pixels).most_common(512):
         color = np.array(unpack(value))
         if count < 0.002 * total or len(chosen) == most:
             break
@@ -470,10 +470,10 @@ def main_colors(found: dict[int, int], most: int = 32) -> list[list[int]]:
     return [color.tolist() for color in chosen]
 
 
-def ambiguous(values: tuple[int, ...], found: dict[int, int], lossy: bool) -> str:
+def ambiguous(values: tuple[int, ...], pixels: dict[int, int], lossy: bool) -> str:
     """Why these values cannot be taken for classes, and what to write."""
-    total = sum(found.values())
-    listing = ", ".join(f"{value} ({found[value] / total:.2%})" for value in values[:12])
+    total = sum(pixels.values())
+    listing = ", ".join(f"{value} ({pixels[value] / total:.2%})" for value in values[:12])
     message = f"the masks hold {len(values)} values: {listing}{', …' if len(values) > 12 else ''}. "
     if lossy:
         return message + (

@@ -118,13 +118,13 @@ def inspect(
     encoding: Encoding | None = None,
     meaning: Meaning = NOT_SAID,
 ) -> Inspection:
-    """Read all images and masks once; settle the encoding; find what would train wrongly.
+    """Read all images and masks once; choose the encoding; find what would train wrongly.
 
     Args:
         source: the data set's folder or CSV; a classes.json beside it names the classes. None: there is none.
         pairs: its pairs.
         void: values on disk that never count.
-        encoding: a settled encoding to hold the masks to, in place of inference; a classes.json beside them
+        encoding: an encoding to hold the masks to, in place of inference; a classes.json beside them
             may give its classes other values.
         meaning: what the user says the values are.
 
@@ -139,17 +139,17 @@ def inspect(
     doubted = not (encoding or stated or files or meaning.is_said)
     step = -(-len(pairs) // MOST_DOUBTED)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda i: look(pairs[i], files, doubted and i % step == 0), range(len(pairs)))
-        looked = list(tqdm(results, "checking", len(pairs), unit="pair", leave=False, disable=None))
-    facts = [one for one in looked if isinstance(one, Facts)]
-    findings = [one for one in looked if isinstance(one, Finding)]
+        reading = pool.map(lambda i: inspect_pair(pairs[i], files, doubted and i % step == 0), range(len(pairs)))
+        results = list(tqdm(reading, "checking", len(pairs), unit="pair", leave=False, disable=None))
+    facts = [result for result in results if isinstance(result, Facts)]
+    findings = [result for result in results if isinstance(result, Finding)]
     if not facts:
         refuse_errors(findings)
-    facts, encoding, more = settle(stated, facts, void, encoding, files, meaning)
+    facts, encoding, more = choose_encoding(stated, facts, void, encoding, files, meaning)
     findings += more + mixed_palettes(facts) + mixed_images(facts) + lossy_masks(facts, encoding)
     findings += too_long(facts) + no_data(facts, encoding) + class_file_faults(facts, encoding)
     findings += doubtful(facts, encoding)
-    findings += [unknown_labels(one, encoding) for one in facts if one.all_counts(encoding)[UNKNOWN]]
+    findings += [unknown_labels(record, encoding) for record in facts if record.all_counts(encoding)[UNKNOWN]]
     return Inspection(encoding, facts, [*findings, *notes_on(facts, encoding)])
 
 
@@ -179,7 +179,7 @@ def class_file_names(pairs: list[Pair], one_class: bool) -> tuple[str, ...]:
     return classes_of_files(names, one_class or in_parts, in_folders)
 
 
-def look(pair: Pair, files: tuple[str, ...], doubted: bool) -> Facts | Finding:
+def inspect_pair(pair: Pair, files: tuple[str, ...], doubted: bool) -> Facts | Finding:
     """One pair's facts, or what makes it unreadable.
 
     doubted: measure the regions that tell numbered objects from classes.
@@ -230,22 +230,22 @@ def look(pair: Pair, files: tuple[str, ...], doubted: bool) -> Facts | Finding:
     )
 
 
-def settle(
+def choose_encoding(
     stated: Path | None,
-    looked: list[Facts],
+    records: list[Facts],
     void: tuple[int, ...],
     known: Encoding | None,
     files: tuple[str, ...],
     meaning: Meaning,
 ) -> tuple[list[Facts], Encoding, list[Finding]]:
     """The masks' encoding, from a list of classes, a run, the user, or the masks; and the facts in its terms."""
-    in_color = sum(one.is_color and not is_grey(one) for one in looked)
-    is_color = in_color > sum(not one.is_color for one in looked)
+    in_color = sum(record.is_color and not is_grey(record) for record in records)
+    is_color = in_color > sum(not record.is_color for record in records)
     if stated:
-        is_color = is_color or (any(one.is_color for one in looked) and wants_colors(stated))
+        is_color = is_color or (any(record.is_color for record in records) and wants_colors(stated))
     elif known:
         is_color = known.is_color
-    facts, findings = unify_kind(looked, is_color)
+    facts, findings = unify_kind(records, is_color)
     if stated:
         encoding = read_encoding(stated, is_color, void, files, whole_palette(facts))
         encoding = encoding if "tolerance" in class_list(stated) else soften(facts, encoding)
@@ -280,9 +280,9 @@ def refuse_other_layout(
 
 def whole_palette(facts: list[Facts]) -> dict[int, tuple[int, int, int]]:
     """Index → colour over all masks; empty unless all have palettes."""
-    if not all(one.palette for one in facts):
+    if not all(record.palette for record in facts):
         return {}
-    return {index: color for one in facts for index, color in one.palette.items()}
+    return {index: color for record in facts for index, color in record.palette.items()}
 
 
 def in_palette_colors(encoding: Encoding, palette: dict[int, tuple[int, int, int]]) -> Encoding:
@@ -296,13 +296,13 @@ def in_palette_colors(encoding: Encoding, palette: dict[int, tuple[int, int, int
 def unify_kind(facts: list[Facts], colorful: bool) -> tuple[list[Facts], list[Finding]]:
     """Facts of masks that are all colours, or all values: masks saved as RGB whose colours are grey are values."""
     unified, findings = [], []
-    for one in facts:
-        path = one.pair.mask
-        if colorful == one.is_color:
-            unified.append(one)
-        elif one.is_color and is_grey(one):
-            values = Counter({value & 255: count for value, count in one.values.items()})
-            unified.append(replace(one, values=values, is_color=False))
+    for record in facts:
+        path = record.pair.mask
+        if colorful == record.is_color:
+            unified.append(record)
+        elif record.is_color and is_grey(record):
+            values = Counter({value & 255: count for value, count in record.values.items()})
+            unified.append(replace(record, values=values, is_color=False))
         else:
             kinds = "class values where colour masks" if colorful else "colours where masks of class values"
             message = f"{path}: a mask of {kinds} are wanted"
@@ -355,7 +355,7 @@ def encoding_of_names(facts: list[Facts], is_color: bool, void: tuple[int, ...],
         return named(infer_among(facts, is_color, void), names)
     except UserError:
         ignored = {gray_to(value, is_color) for value in void}
-        values = tuple(sorted(set().union(*(one.values for one in facts)) - ignored))
+        values = tuple(sorted(set().union(*(record.values for record in facts)) - ignored))
         colors = tuple(unpack(value) if is_color else default_color(i) for i, value in enumerate(values))
         return named(Encoding(tuple(map(str, values)), values, colors, tuple(ignored), is_color, note="values"), names)
 
@@ -367,13 +367,13 @@ def layout_of(facts: list[Facts]):
 
 def void_of_layout(facts: list[Facts], is_color: bool) -> tuple[int, ...]:
     """The values that the data set's convention says are unlabelled, as far as they occur."""
-    layout, held = layout_of(facts), set().union(*(one.values for one in facts))
+    layout, held = layout_of(facts), set().union(*(record.values for record in facts))
     return tuple(value for value in layout.void if value in held) if layout and not is_color else ()
 
 
 def classes_of_layout(facts: list[Facts], void: tuple[int, ...]) -> Encoding | None:
     """The classes that the data set's convention names, as far as they occur; None if others do."""
-    layout, held = layout_of(facts), set().union(*(one.values for one in facts)) - set(void)
+    layout, held = layout_of(facts), set().union(*(record.values for record in facts)) - set(void)
     known = dict(layout.classes) if layout and layout.recognises(facts[0].pair.mask) else {}
     if len(held) < 2 or not held <= known.keys():
         return None
@@ -390,7 +390,7 @@ def infer(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding
         return known
     refuse_numbered_objects(facts, is_color, void)
     strays = stray_values(facts, void)
-    usual = [one for one in facts if not strays & one.values.keys()]
+    usual = [record for record in facts if not strays & record.values.keys()]
     if len(facts) < 5 or len(usual) < len(facts) / 2:
         usual = facts
     try:
@@ -403,13 +403,13 @@ def infer(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding
 
 def refuse_numbered_objects(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> None:
     """Raise a UserError where each value seems to be an object, not a class."""
-    found = sum((one.values for one in facts), Counter())
-    if not is_color and not void and is_soft_binary(found, least=2 if any(one.lossy for one in facts) else 16):
+    pixels = sum((record.values for record in facts), Counter())
+    if not is_color and not void and is_soft_binary(pixels, least=2 if any(record.lossy for record in facts) else 16):
         return
-    measured = [one.regions for one in facts if one.regions]
+    measured = [record.regions for record in facts if record.regions]
     why = numbers_objects(measured, {gray_to(value, is_color) for value in void}) if measured else None
     if why:
-        values = sorted(set(found) - set(void))
+        values = sorted(set(pixels) - set(void))
         listed = values if len(values) <= MOST_PROPOSED else values[:2]
         proposal = json.dumps([{"name": f"class_{i}", **entry(value, is_color)} for i, value in enumerate(listed)])
         proposal = proposal if listed is values else f"{proposal[:-1]}, …]"
@@ -426,19 +426,19 @@ def entry(value: int, is_color: bool) -> dict:
 
 
 def infer_among(facts: list[Facts], is_color: bool, void: tuple[int, ...]) -> Encoding:
-    found = sum((one.values for one in facts), Counter())
-    if set(found) == {0, 1, 255} and not any({1, 255} <= one.values.keys() for one in facts) and 255 not in void:
-        ones = [one.pair.stem for one in facts if one.values[1]]
-        others = [one.pair.stem for one in facts if one.values[255]]
+    pixels = sum((record.values for record in facts), Counter())
+    if set(pixels) == {0, 1, 255} and not any({1, 255} <= record.values.keys() for record in facts) and 255 not in void:
+        ones = [record.pair.stem for record in facts if record.values[1]]
+        others = [record.pair.stem for record in facts if record.values[255]]
         raise UserError(
             f"some masks hold 0 and 1 ({some(ones)}), others 0 and 255 ({some(others)}): save them all alike"
         )
-    return infer_encoding(found, is_color, void, lossy=any(one.lossy for one in facts))
+    return infer_encoding(pixels, is_color, void, lossy=any(record.lossy for record in facts))
 
 
 def stray_values(facts: list[Facts], void: tuple[int, ...]) -> set[int]:
     """Values that very few masks hold: more likely a slip than a class, where there are few such values."""
-    holders = Counter(value for one in facts for value in one.values)
+    holders = Counter(value for record in facts for value in record.values)
     strays = {value for value, count in holders.items() if count <= max(1, STRAY * len(facts))} - set(void)
     return strays if len(strays) <= MOST_STRAYS else set()
 
@@ -447,8 +447,8 @@ def soften(facts: list[Facts], encoding: Encoding) -> Encoding:
     """A stated encoding of black and white masks, with the tolerance that soft edges need."""
     if encoding.is_color or encoding.tolerance or encoding.void or set(encoding.values) != {0, 255}:
         return encoding
-    found = sum((one.values for one in facts), Counter())
-    if set(found) <= {0, 255} or not is_soft_binary(found, least=2 if any(one.lossy for one in facts) else 16):
+    pixels = sum((record.values for record in facts), Counter())
+    if set(pixels) <= {0, 255} or not is_soft_binary(pixels, least=2 if any(record.lossy for record in facts) else 16):
         return encoding
     return replace(encoding, tolerance=BINARY_TOLERANCE)
 
@@ -456,10 +456,10 @@ def soften(facts: list[Facts], encoding: Encoding) -> Encoding:
 def unknown_labels(facts: Facts, encoding: Encoding) -> Finding:
     values = np.array(list(facts.values), np.int64)
     unknown = values[encoding.classes_of(values) == UNKNOWN].tolist()
-    found = Counter({value: facts.values[value] for value in unknown})
-    message = unknown_values(facts.pair.mask, found, encoding, sum(facts.values.values()))
-    if encoding.is_color and "inferred" in encoding.note and len(found) <= MOST_STRAYS:
-        colors = [*encoding.values, *found]
+    pixels = Counter({value: facts.values[value] for value in unknown})
+    message = unknown_values(facts.pair.mask, pixels, encoding, sum(facts.values.values()))
+    if encoding.is_color and "inferred" in encoding.note and len(pixels) <= MOST_STRAYS:
+        colors = [*encoding.values, *pixels]
         listing = [{"name": f"class_{i}", "color": unpack(color)} for i, color in enumerate(colors)]
         message += f"; a classes.json that lists all {len(colors)}: {json.dumps({'classes': listing})}"
     return Finding("error", "unknown-label", message, files=(str(facts.pair.mask),))
@@ -467,7 +467,7 @@ def unknown_labels(facts: Facts, encoding: Encoding) -> Finding:
 
 def too_long(facts: list[Facts]) -> list[Finding]:
     """Images that the augmentation cannot take, and that ``tile`` cuts up."""
-    long = [str(one.pair.image) for one in facts if max(one.height, one.width) > LONGEST_SIDE]
+    long = [str(record.pair.image) for record in facts if max(record.height, record.width) > LONGEST_SIDE]
     message = f"{some(long)}: sides of at most {LONGEST_SIDE:,} pixels can be trained on"
     remedy = "cut them up: python -m data_pipeline tile"
     return [Finding("error", "too-long", message, remedy, tuple(long))] if long else []
@@ -475,8 +475,8 @@ def too_long(facts: list[Facts]) -> list[Finding]:
 
 def no_data(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """Images with pixels that their own file calls empty, where the masks have labels."""
-    holders = [str(one.pair.image) for one in facts if one.on_no_data - set(encoding.void)]
-    value = next((one.mode.rsplit(": ", 1)[1] for one in facts if ", no data" in one.mode), "")
+    holders = [str(record.pair.image) for record in facts if record.on_no_data - set(encoding.void)]
+    value = next((record.mode.rsplit(": ", 1)[1] for record in facts if ", no data" in record.mode), "")
     message = f"{len(holders)} images hold pixels of no data (value {value}) that are labelled: {some(holders)}"
     remedy = "mark them void in the masks, or they enter the images' scale and the training"
     return [Finding("warning", "no-data", message, remedy, tuple(holders))] if holders else []
@@ -487,16 +487,18 @@ def class_file_faults(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     if not encoding.files:
         return []
     findings = []
-    pixels = sum(one.all_counts(encoding) for one in facts)
+    pixels = sum(record.all_counts(encoding) for record in facts)
     lost = [name for name, count in zip(encoding.names, pixels, strict=False) if not count and name in encoding.files]
     if lost and pixels[VOID]:
         message = f"not one pixel is left of {some(lost)}: other classes' files claim them too"
         findings.append(Finding("error", "lost-class", message, "cut the inner class out of the outer one's masks"))
     if encoding.names[0] in encoding.files:
         without = [
-            str(one.pair.image)
-            for one in facts
-            if not any(class_of_file(path, one.pair.image.stem) == encoding.names[0] for path in one.pair.class_masks)
+            str(record.pair.image)
+            for record in facts
+            if not any(
+                class_of_file(path, record.pair.image.stem) == encoding.names[0] for path in record.pair.class_masks
+            )
         ]
         message = f"{len(without)} images have no file of {encoding.names[0]}, so what no class claims there is void"
         findings += [Finding("warning", "no-background", message, files=tuple(without))] if without else []
@@ -507,7 +509,7 @@ def lossy_masks(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """Masks in a format that changes values, where classes lie too close to survive it."""
     known = np.array(list(encoding.index))
     gap = min(int(np.sort(encoding.distance(known, value))[1]) for value in known.tolist())
-    lossy = [str(one.pair.mask) for one in facts if one.lossy]
+    lossy = [str(record.pair.mask) for record in facts if record.lossy]
     if not lossy or gap >= 64:
         return []
     message = f"{some(lossy)}: JPEG (or WebP) changes labels that lie {gap} apart"
@@ -517,16 +519,16 @@ def lossy_masks(facts: list[Facts], encoding: Encoding) -> list[Finding]:
 def mixed_palettes(facts: list[Facts]) -> list[Finding]:
     """One index must have one colour in all masks: some programs sort the palette of each file anew."""
     usual = {}
-    for one in facts:
-        for index, color in one.palette.items():
+    for record in facts:
+        for index, color in record.palette.items():
             usual.setdefault(index, Counter())[color] += 1
     usual = {index: colors.most_common(1)[0][0] for index, colors in usual.items()}
     findings = []
-    for one in facts:
-        other = [index for index, color in one.palette.items() if color != usual[index]]
+    for record in facts:
+        other = [index for index, color in record.palette.items() if color != usual[index]]
         if other:
-            path, index = one.pair.mask, min(other)
-            message = f"{path}: palette index {index} is {one.palette[index]}, but {usual[index]} in most masks"
+            path, index = record.pair.mask, min(other)
+            message = f"{path}: palette index {index} is {record.palette[index]}, but {usual[index]} in most masks"
             remedy = "save all masks with one palette, or as RGB"
             findings.append(Finding("error", "mixed-palettes", message, remedy, (str(path),)))
     return findings
@@ -534,11 +536,11 @@ def mixed_palettes(facts: list[Facts]) -> list[Finding]:
 
 def mixed_images(facts: list[Facts]) -> list[Finding]:
     """Images must be of one type and number of channels."""
-    kinds = Counter((one.channels, one.dtype) for one in facts)
+    kinds = Counter((record.channels, record.dtype) for record in facts)
     if len(kinds) == 1:
         return []
     usual = kinds.most_common(1)[0][0]
-    odd = tuple(str(one.pair.image) for one in facts if (one.channels, one.dtype) != usual)
+    odd = tuple(str(record.pair.image) for record in facts if (record.channels, record.dtype) != usual)
     listing = ", ".join(f"{count} of {channels} × {dtype}" for (channels, dtype), count in kinds.most_common())
     message = f"images of several kinds (channels × type): {listing}; the rarer ones: {some(odd)}"
     return [Finding("error", "mixed-images", message, "save all images alike", odd)]
@@ -547,30 +549,30 @@ def mixed_images(facts: list[Facts]) -> list[Finding]:
 def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     """What is handled, but should be said."""
     notes = [("encoding", encoding.note)]
-    found = set().union(*(one.values for one in facts))
-    unused = [encoding.show(value) for value in encoding.void if value not in found]
+    values = set().union(*(record.values for record in facts))
+    unused = [encoding.show(value) for value in encoding.void if value not in values]
     if unused and not encoding.files:
         notes.append(("void-unused", f"void {', '.join(unused)} occurs in no mask"))
-    total = sum(sum(one.values.values()) for one in facts)
+    total = sum(sum(record.values.values()) for record in facts)
     if encoding.tolerance:
-        moved = sum(count for one in facts for value, count in one.values.items() if value not in encoding.index)
+        moved = sum(count for record in facts for value, count in record.values.items() if value not in encoding.index)
     if encoding.tolerance and moved:
         message = f"{moved / total:.2%} of the pixels count as the nearest known value (within {encoding.tolerance})"
         notes.append(("moved-pixels", message))
-    hidden = [one.pair.mask.name for one in facts if one.hidden]
+    hidden = [record.pair.mask.name for record in facts if record.hidden]
     if hidden:
         message = (
             f"{len(hidden)} masks have colours under transparent pixels, which count as background: {some(hidden)}"
         )
         notes.append(("hidden-colours", message))
     if encoding.files:
-        shared = sum(one.values[VOID] for one in facts)
+        shared = sum(record.values[VOID] for record in facts)
         message = f"{shared / total:.2%} of the pixels are claimed by two classes, and are void"
         notes += [("overlap", message)] if shared else []
-    modes = Counter(one.mode for one in facts)
+    modes = Counter(record.mode for record in facts)
     grey = sum(modes[mode] for mode in ("L", "1", "LA"))
     alpha = sum(count for mode, count in modes.items() if mode in ("RGBA", "LA", "PA") or ", alpha" in mode)
-    turned = sum(one.turned for one in facts)
+    turned = sum(record.turned for record in facts)
     if grey:
         notes.append(("grey", f"{grey} grey images: the channel is repeated three times"))
     if turned:

@@ -180,7 +180,7 @@ def group_photos(photos: list[Photo], expression: str) -> list[Photo]:
 def read_through(names: tuple[str, ...], photos: list[Photo], findings: list[Finding]) -> PhotoSet:
     """Decode every image once: what is damaged, of another kind, or stands on both sides of a given split."""
 
-    def look(photo: Photo):
+    def read(photo: Photo):
         try:
             image = read_image(photo.image)
         except UserError as error:
@@ -188,9 +188,9 @@ def read_through(names: tuple[str, ...], photos: list[Photo], findings: list[Fin
         return image.shape[:2], (image.dtype.name, image.shape[2]), digest(photo)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looked = list(tqdm(pool.map(look, photos), "checking", len(photos), unit="image", leave=False, disable=None))
-    findings = findings + [one for one in looked if isinstance(one, Finding)]
-    seen = [(photo, *one) for photo, one in zip(photos, looked, strict=True) if not isinstance(one, Finding)]
+        results = list(tqdm(pool.map(read, photos), "checking", len(photos), unit="image", leave=False, disable=None))
+    findings = findings + [result for result in results if isinstance(result, Finding)]
+    seen = [(photo, *read) for photo, read in zip(photos, results, strict=True) if not isinstance(read, Finding)]
     kinds = Counter(kind for _, _, kind, _ in seen)
     usual = kinds.most_common(1)[0][0] if kinds else ("uint8", 3)
     others = [str(photo.image) for photo, _, kind, _ in seen if kind != usual]
@@ -199,10 +199,10 @@ def read_through(names: tuple[str, ...], photos: list[Photo], findings: list[Fin
         findings.append(Finding("error", "mixed-images", message, "save all images in one form", tuple(others)))
     hashes = {photo.stem: hashed for photo, _, _, hashed in seen}
     for kind, of, words in (("leak", "split", "parts of the split"), ("two-labels", "label", "classes")):
-        found: dict[str, set] = {}
+        held: dict[str, set] = {}
         for photo, _, _, hashed in seen:
-            found.setdefault(hashed, set()).add(getattr(photo, of))
-        twice = [str(photo.image) for photo, _, _, hashed in seen if len(found[hashed]) > 1]
+            held.setdefault(hashed, set()).add(getattr(photo, of))
+        twice = [str(photo.image) for photo, _, _, hashed in seen if len(held[hashed]) > 1]
         if twice:
             message = f"{len(twice)} files, byte for byte the same, stand in several {words}: {some(twice)}"
             findings.append(Finding("warning", kind, message, "keep each in one place", tuple(twice)))
@@ -294,15 +294,15 @@ def photos_from_masks(data: Inspection, split: Split, text: str, tile: int | Non
     names = label_names(text, data.encoding)
     counts = {facts.pair.stem: facts.counts(data.encoding) for facts in data.facts}
 
-    def photos(pair: Pair) -> list[Photo]:
+    def photos_of(pair: Pair) -> list[Photo]:
         if tile is not None:
             return tiles(pair, data.encoding, tile)
         label = int(label_of_pixels(counts[pair.stem], text, data.encoding))
         return [] if label < 0 else [Photo(pair.stem, pair.image, label, pair.split, pair.group)]
 
-    parts = {part: [photos(pair) for pair in split.part(part)] for part in ("train", "val", "test")}
-    bare = sum(not found for part in parts.values() for found in part)
-    labelled = {part: [photo for one in found for photo in one] for part, found in parts.items()}
+    parts = {part: [photos_of(pair) for pair in split.part(part)] for part in ("train", "val", "test")}
+    bare = sum(not photos for part in parts.values() for photos in part)
+    labelled = {part: [photo for photos in by_image for photo in photos] for part, by_image in parts.items()}
     findings = []
     if bare:
         message = f"{bare} images have no label by --label-from-masks {text}, and are left out"
@@ -333,10 +333,10 @@ def tiles(pair: Pair, encoding: Encoding, side: int) -> list[Photo]:
     height, width = mask.shape
     corners = [(y, x) for y in range(0, height - side + 1, side) for x in range(0, width - side + 1, side)]
     group = pair.group or pair.stem
-    found = [(y, x, int(mask[centre_of((y, x), side)])) for y, x in corners]
+    labels = [(y, x, int(mask[centre_of((y, x), side)])) for y, x in corners]
     return [
         Photo(f"{pair.stem}_{y}_{x}", pair.image, label, pair.split, group, (y, x))
-        for y, x, label in found
+        for y, x, label in labels
         if label != VOID
     ]
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from .augment import Policy, augment
-from .dataset import place_of, positions_from
+from .batches import place_of, positions_from
 from .loader import PhotoLoader
 
 

@@ -15,7 +15,7 @@ from .command import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set on disk. Commands inherit these flags, and pass themselves to ``data_set.open_dataset``."""
+    """A data set on disk. Commands inherit these flags, and pass themselves to ``dataset.open_dataset``."""
 
     data: Path
     """Folder with images and masks, or a CSV (image,mask[,split][,group])."""
@@ -39,7 +39,7 @@ class Source:
     """Regular expression: images whose names match it with the same text stay in one part of the split. The word
     folder: those of one sub-folder do."""
 
-    def settled(self) -> "Source":
+    def with_folder(self) -> "Source":
         """Itself; where only the folders of images and masks were named, with the folder around both as data set.
 
         Raises:

@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from data_pipeline.data_set import DataSet
+from data_pipeline.dataset import DataSet
 from data_pipeline.files import refuse_special
 from data_pipeline.loader import DEFAULT_CROP, WHOLE_IMAGE_AREA, choose_frame
 from models import MODELS

@@ -9,7 +9,7 @@ import numpy as np
 from data_pipeline.augment import augment
 from data_pipeline.checking.grids import INK, grid, marked
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet, open_dataset
+from data_pipeline.dataset import DataSet, open_dataset
 from data_pipeline.files import write_picture
 from data_pipeline.findings import print_findings
 from data_pipeline.outputs import refuse_to_replace

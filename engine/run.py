@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet
+from data_pipeline.dataset import DataSet
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import read_json, write_json
 from data_pipeline.inspection import fingerprint

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from data_pipeline.augment import preset
-from data_pipeline.dataset import training_batches
+from data_pipeline.batches import training_batches
 from data_pipeline.weights import pixel_weights
 from engine.training.losses import PixelLoss
 from engine.training.metrics import MeanIoU

@@ -108,7 +108,7 @@ def read(source: Source, size: int) -> tuple[tuple[np.ndarray, ...], dict]:
         images uint8 (n, size, size, 3); masks uint8 (n, size, size) of 0 and 1…K, and void, also where another class
         is; labels and groups int64 (n,). Then the Reading's fields, without own.
     """
-    from data_pipeline.data_set import open_dataset
+    from data_pipeline.dataset import open_dataset
     from data_pipeline.loader import read_pair, resize
 
     data = open_dataset(source).inspection

@@ -14,7 +14,7 @@ from conftest import make_folder, save, shapes
 from PIL import Image
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.files import write_mask
 from data_pipeline.loader import read_pair

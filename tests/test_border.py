@@ -24,7 +24,7 @@ import pytest
 from conftest import make_folder
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import open_dataset
 from data_pipeline.files import read_json, write_csv, write_json
 from engine.config import EvaluateConfig, PredictConfig, TrainConfig
 from engine.framing import Frame

@@ -16,7 +16,7 @@ from benchmarks.object_numbers import (
     draw_objects,
 )
 from data_pipeline.command import UserError
-from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.files import read_image
 from data_pipeline.findings import refuse_errors

@@ -18,7 +18,7 @@ from conftest import ROOT, make_folder, run_script, save, shapes, write_classes
 from PIL import Image
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import write_mask
 from data_pipeline.pairs import Pair

@@ -15,9 +15,9 @@ from PIL import Image
 
 import models
 from data_pipeline.augment import PRESETS, Policy, augment, preset
+from data_pipeline.batches import place_of
 from data_pipeline.command import UserError
-from data_pipeline.data_set import open_dataset
-from data_pipeline.dataset import place_of
+from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.files import MAX_PIXELS, read_image, read_picture
 from data_pipeline.importing.tile import tile, tiles_of

@@ -8,7 +8,7 @@ from conftest import ROOT, make_folder, save, shapes
 from PIL import Image
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import open_dataset
 from data_pipeline.findings import refuse_errors
 from data_pipeline.inspection import Meaning, inspect
 from data_pipeline.layouts import LAYOUTS, common_part, image_counts
@@ -198,7 +198,7 @@ def test_any_two_folders(tmp_path):
     lay(tmp_path, "photos of May/x{}.png", "drawn/by hand/x{}.png")
     names = Names(tmp_path / "photos of May", tmp_path / "drawn/by hand")
     assert len(find_pairs(tmp_path, names=names)[0]) == COUNT
-    named = Source(data=None, images=names.images, masks=names.masks).settled()
+    named = Source(data=None, images=names.images, masks=names.masks).with_folder()
     assert named.data == tmp_path and len(open_dataset(named).pairs) == COUNT
 
 

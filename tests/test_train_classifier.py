@@ -15,7 +15,7 @@ from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet
+from data_pipeline.dataset import DataSet
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import write_json, write_mask
 from data_pipeline.scale import Scale

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet, find_files, read_masks, split_up, with_scale
+from data_pipeline.dataset import DataSet, find_files, read_masks, split_up, with_scale
 from data_pipeline.encoding import find_classes_file
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.findings import LEVELS, Finding
@@ -31,30 +31,30 @@ def survey(source: Source) -> tuple[DataSet, list[Sketch]]:
 
     Also returns the images' sketches, which near copies are found by, if it came that far.
     """
-    found, sketches = DataSet(source, [], []), []
+    dataset, sketches = DataSet(source, [], []), []
     try:
-        found = find_files(source)
-        found = read_masks(found)
-        found = split_up(found, seed=0)
-        found = with_scale(found)
-        suspicions, sketches = suspect(found.inspection, found.split, found.scale)
-        found = replace(found, findings=found.findings + suspicions)
+        dataset = find_files(source)
+        dataset = read_masks(dataset)
+        dataset = split_up(dataset, seed=0)
+        dataset = with_scale(dataset)
+        suspicions, sketches = suspect(dataset.inspection, dataset.split, dataset.scale)
+        dataset = replace(dataset, findings=dataset.findings + suspicions)
     except UserError as error:
-        found = replace(found, findings=[*found.findings, Finding("error", "unusable", str(error))])
-    findings = sorted(found.findings, key=lambda finding: LEVELS.index(finding.level))
-    return replace(found, findings=findings), sketches
+        dataset = replace(dataset, findings=[*dataset.findings, Finding("error", "unusable", str(error))])
+    findings = sorted(dataset.findings, key=lambda finding: LEVELS.index(finding.level))
+    return replace(dataset, findings=findings), sketches
 
 
-def print_survey(found: DataSet) -> None:
+def print_survey(dataset: DataSet) -> None:
     """Sizes, classes in each part of the split, findings from errors to notes, and what to train with."""
-    if found.inspection:
-        sizes = sorted(found.inspection.sizes())
+    if dataset.inspection:
+        sizes = sorted(dataset.inspection.sizes())
         span = " to ".join(f"{height}×{width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-        first = found.inspection.facts[0]
-        print(f"{len(found.pairs)} pairs of {span} pixels (height×width), {first.channels} channels of {first.dtype}")
-    if found.split:
-        print("\n".join(class_table(found.inspection, found.split)))
-    for finding in found.findings:
+        first = dataset.inspection.facts[0]
+        print(f"{len(dataset.pairs)} pairs of {span} pixels (height×width), {first.channels} channels of {first.dtype}")
+    if dataset.split:
+        print("\n".join(class_table(dataset.inspection, dataset.split)))
+    for finding in dataset.findings:
         print(f"{finding.level}: {finding}")
         if finding.level != "note":
             for file in finding.files[:FILES_SHOWN]:
@@ -75,41 +75,41 @@ def class_table(data: Inspection, split: Split) -> list[str]:
     return [*lines, f"  {'images':33}" + "".join(f"{len(split.part(part)):8}" for part in parts)]
 
 
-def suggestion(found: DataSet) -> str:
+def suggestion(dataset: DataSet) -> str:
     """The training command that suits the data set."""
-    flags = ["--data", shlex.quote(str(found.source.data)), *found.source.flags()]
-    if found.inspection and found.split:
-        (height, width), crops = choose_frame(found.inspection.sizes())
+    flags = ["--data", shlex.quote(str(dataset.source.data)), *dataset.source.flags()]
+    if dataset.inspection and dataset.split:
+        (height, width), crops = choose_frame(dataset.inspection.sizes())
         if crops and height == width:
             flags.append(f"--crop {height}")
         batch = int(np.clip(PIXELS_IN_BATCH // (height * width), 2, 16))
         flags.append(f"--batch-size {batch}")
-        if any(finding.kind == "rare-class" for finding in found.findings):
+        if any(finding.kind == "rare-class" for finding in dataset.findings):
             flags.append("--class-weights median_frequency")
     return f"python train.py {' '.join(flags)}"
 
 
-def write_survey_json(path: Path, found: DataSet, overwrite: bool = False) -> None:
+def write_survey_json(path: Path, dataset: DataSet, overwrite: bool = False) -> None:
     """The survey for programs: findings with all their files, classes, split, suggestion."""
     classes, split = {}, None
-    if found.split:
-        split = {part: [pair.stem for pair in found.split.part(part)] for part in FRACTIONS}
-        pixels = found.inspection.class_pixels(found.inspection.pairs())
-        held = {part: images_with(found.inspection, found.split.part(part)) for part in FRACTIONS}
-        for i, name in enumerate(found.inspection.encoding.names):
+    if dataset.split:
+        split = {part: [pair.stem for pair in dataset.split.part(part)] for part in FRACTIONS}
+        pixels = dataset.inspection.class_pixels(dataset.inspection.pairs())
+        held = {part: images_with(dataset.inspection, dataset.split.part(part)) for part in FRACTIONS}
+        for i, name in enumerate(dataset.inspection.encoding.names):
             classes[name] = {"pixels": int(pixels[i])} | {part: int(counts[i]) for part, counts in held.items()}
     write_json(
         path,
         {
-            "data": str(found.source.data),
-            "pairs": len(found.pairs),
-            **{f"{level}s": found.count(level) for level in LEVELS},
-            "findings": [asdict(finding) for finding in found.findings],
-            "encoding": found.inspection.encoding.to_json() if found.inspection else None,
-            "scale": found.scale.to_json() if found.scale else None,
+            "data": str(dataset.source.data),
+            "pairs": len(dataset.pairs),
+            **{f"{level}s": dataset.count(level) for level in LEVELS},
+            "findings": [asdict(finding) for finding in dataset.findings],
+            "encoding": dataset.inspection.encoding.to_json() if dataset.inspection else None,
+            "scale": dataset.scale.to_json() if dataset.scale else None,
             "classes": classes,
             "split": split,
-            "suggestion": suggestion(found),
+            "suggestion": suggestion(dataset),
         },
         overwrite,
     )
@@ -146,12 +146,12 @@ def relative(path: Path, folder: Path) -> str:
     return f"./{inside}" if FORMULA.match(inside) else inside
 
 
-def show_worst(found: DataSet, sheet: Path | None, overwrite: bool = False) -> None:
+def show_worst(dataset: DataSet, sheet: Path | None, overwrite: bool = False) -> None:
     """Draw the sheet of thumbnails, or say how to have one."""
     if sheet is None:
-        if any(finding.files for finding in found.findings if finding.level != "note"):
+        if any(finding.files for finding in dataset.findings if finding.level != "note"):
             print("note: --sheet FILE.png draws the worst of these files")
-    elif write_sheet(sheet, found, overwrite):
+    elif write_sheet(sheet, dataset, overwrite):
         print(f"the worst in pictures: {sheet}")
 
 
@@ -174,19 +174,21 @@ def check(
             raise UserError(f"--{flag} {path}: a name that ends in {suffix} is wanted")
         if path:
             refuse_to_replace(f"--{flag}", path, overwrite)
-    found, sketches = survey(source)
-    sources = [source.data, *(file for pair in found.pairs for file in pair.files)]
+    dataset, sketches = survey(source)
+    sources = [source.data, *(file for pair in dataset.pairs for file in pair.files)]
     for flag, path in (("json", json), ("groups", groups), ("sheet", sheet)):
         if path:
             refuse_to_replace(f"--{flag}", path, overwrite, sources)
-    print_survey(found)
+    print_survey(dataset)
     if json:
-        write_survey_json(json, found, overwrite)
+        write_survey_json(json, dataset, overwrite)
     if groups:
         write_groups(groups, source, sketches, overwrite)
         print(f"groups: {groups} (train with --data {shlex.quote(str(groups))})")
-    show_worst(found, sheet, overwrite)
-    if found.count("error"):
-        raise UserError(f"{found.count('error')} errors and {found.count('warning')} warnings; mend the errors first")
-    verdict = f"{found.count('warning')} warnings" if found.count("warning") else "no fault found"
-    print(f"{verdict[0].upper()}{verdict[1:]}. Next: {suggestion(found)}")
+    show_worst(dataset, sheet, overwrite)
+    if dataset.count("error"):
+        raise UserError(
+            f"{dataset.count('error')} errors and {dataset.count('warning')} warnings; mend the errors first"
+        )
+    verdict = f"{dataset.count('warning')} warnings" if dataset.count("warning") else "no fault found"
+    print(f"{verdict[0].upper()}{verdict[1:]}. Next: {suggestion(dataset)}")

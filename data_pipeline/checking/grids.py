@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet
+from data_pipeline.dataset import DataSet
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import read_picture, write_picture
 from data_pipeline.loader import read_pair
@@ -89,17 +89,17 @@ def text_width(text: str) -> int:
     return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
 
 
-def write_sheet(path: Path, found: DataSet, overwrite: bool = False) -> bool:
+def write_sheet(path: Path, dataset: DataSet, overwrite: bool = False) -> bool:
     """Thumbnails of the pairs that errors and warnings name, the gravest first; False if there are none."""
-    by_file = {str(file): pair for pair in found.pairs for file in pair.files}
+    by_file = {str(file): pair for pair in dataset.pairs for file in pair.files}
     cells = []
-    for finding in found.findings:
+    for finding in dataset.findings:
         if finding.level == "note":
             continue
         for file in finding.files[:4]:
             if len(cells) < MOST_SHOWN and Path(file).is_file():
                 cells.append(
-                    (f"{finding.level}: {finding.kind}", Path(file).name, thumbnail(by_file.get(file), file, found))
+                    (f"{finding.level}: {finding.kind}", Path(file).name, thumbnail(by_file.get(file), file, dataset))
                 )
     if not cells:
         return False
@@ -107,7 +107,7 @@ def write_sheet(path: Path, found: DataSet, overwrite: bool = False) -> bool:
     for first in range(0, len(cells), 4):
         part = cells[first : first + 4]
         rows.append((part, [picture for _, _, picture in part]))
-    sheet = grid([("", pictures) for _, pictures in rows], [], found.encoding if found.inspection else None)
+    sheet = grid([("", pictures) for _, pictures in rows], [], dataset.encoding if dataset.inspection else None)
     for row, (part, _) in enumerate(rows):
         for column, (kind, name, _) in enumerate(part):
             x, y = GAP + column * (CELL + GAP), 24 + row * (CELL + CAPTION + GAP)
@@ -124,14 +124,14 @@ def shorten(text: str) -> str:
     return text
 
 
-def thumbnail(pair, file: str, found: DataSet) -> np.ndarray:
+def thumbnail(pair, file: str, dataset: DataSet) -> np.ndarray:
     """A pair with its mask, or the one file that can be read, or a blank; uint8 (H, W, 3)."""
     try:
-        if pair and found.scale:
-            image, mask = read_pair(pair, found.encoding)
-            found.scale.refuse_other(pair.image, image.dtype.name, image.shape[2])
+        if pair and dataset.scale:
+            image, mask = read_pair(pair, dataset.encoding)
+            dataset.scale.refuse_other(pair.image, image.dtype.name, image.shape[2])
             if image.shape[:2] == mask.shape:
-                return marked(image, mask, found.encoding, found.scale)
+                return marked(image, mask, dataset.encoding, dataset.scale)
     except UserError:
         pass  # one of the two is damaged, or of another kind: show the file alone
     try:

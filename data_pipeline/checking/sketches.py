@@ -75,9 +75,9 @@ def edge_strength(image: np.ndarray) -> np.ndarray:
 def outline(mask: np.ndarray) -> np.ndarray:
     """Pixels beside another class, float32 (H, W) of 0 and 1; borders of void are none."""
     drawn = np.zeros(mask.shape, np.float32)
-    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        border = (mask[one] != mask[other]) & (mask[one] != VOID) & (mask[other] != VOID)
-        drawn[one][border] = 1
+    for here, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        border = (mask[here] != mask[other]) & (mask[here] != VOID) & (mask[other] != VOID)
+        drawn[here][border] = 1
         drawn[other][border] = 1
     return drawn
 
@@ -97,7 +97,7 @@ def fit_of_flips(edges: np.ndarray, outlines: np.ndarray) -> np.ndarray | None:
     if not total:
         return None
     turned = (outlines[::-1], outlines[:, ::-1], outlines[::-1, ::-1])
-    return np.array([(edges * one).sum() / total for one in turned], np.float32)
+    return np.array([(edges * flipped).sum() / total for flipped in turned], np.float32)
 
 
 def perceptual_hash(grey: np.ndarray) -> np.ndarray:

@@ -115,11 +115,11 @@ def sequences(sketches: list[Sketch], split: Split) -> list[Finding]:
     """Numbered names with a few beginnings, whose neighbours look alike: films, perhaps, that the split tears apart."""
     part_of = {pair.stem: name for name in FRACTIONS for pair in split.part(name)}
     films = defaultdict(list)
-    for one in sorted(sketches, key=lambda one: one.pair.image.stem):
-        match = NUMBERED.search(one.pair.image.stem)
-        if match and not one.pair.group:
-            films[match.group(1)].append(one)
-    torn = [name for name, frames in films.items() if len({part_of.get(one.pair.stem) for one in frames}) > 1]
+    for sketch in sorted(sketches, key=lambda sketch: sketch.pair.image.stem):
+        match = NUMBERED.search(sketch.pair.image.stem)
+        if match and not sketch.pair.group:
+            films[match.group(1)].append(sketch)
+    torn = [name for name, frames in films.items() if len({part_of.get(sketch.pair.stem) for sketch in frames}) > 1]
     if len(films) < 2 or not torn or not neighbours_look_alike(films, torn):
         return []
     message = f"the split tears {len(torn)} sequences of alike images apart, so its scores may flatter: {some(torn)}"
@@ -132,10 +132,10 @@ def sequences(sketches: list[Sketch], split: Split) -> list[Finding]:
 def neighbours_look_alike(films: dict[str, list[Sketch]], torn: list[str]) -> bool:
     """Whether images of neighbouring numbers are usually more alike than nine of ten couples of images."""
     near = [float(a.grey @ b.grey) for name in torn for a, b in pairwise(films[name])]
-    everything = np.stack([one.grey for frames in films.values() for one in frames])
+    everything = np.stack([sketch.grey for frames in films.values() for sketch in frames])
     rng = np.random.default_rng(0)
-    one, other = rng.integers(0, len(everything), (2, 1000))
-    usual = np.einsum("ij,ij->i", everything[one], everything[other])[one != other]
+    first, second = rng.integers(0, len(everything), (2, 1000))
+    usual = np.einsum("ij,ij->i", everything[first], everything[second])[first != second]
     return len(near) >= 5 and float(np.median(near)) > np.percentile(usual, 90)
 
 
@@ -144,17 +144,17 @@ def light_outliers(sketches: list[Sketch]) -> list[Finding]:
     light = np.array([sketch.brightness for sketch in sketches])
     spread = 1.4826 * np.median(np.abs(light - np.median(light)))
     far = np.abs(light - np.median(light)) > np.maximum(5 * spread, 0.2)
-    blank = np.array([one.contrast < 0.01 for one in sketches])
+    blank = np.array([sketch.contrast < 0.01 for sketch in sketches])
     findings = []
     for kind, odd, words in (
         ("blank-image", blank, "images are of one colour throughout"),
         ("brightness", far & ~blank, "images are much darker or brighter than the rest"),
     ):
         if odd.any() and (kind == "blank-image" or odd.mean() <= 0.1):  # day and night are no outliers
-            chosen = [one for one, is_odd in zip(sketches, odd, strict=True) if is_odd]
-            shown = some([f"{one.pair.stem} ({one.brightness:.2f})" for one in chosen])
+            chosen = [sketch for sketch, is_odd in zip(sketches, odd, strict=True) if is_odd]
+            shown = some([f"{sketch.pair.stem} ({sketch.brightness:.2f})" for sketch in chosen])
             message = f"{len(chosen)} {words} (median brightness {np.median(light):.2f}): {shown}"
-            files = tuple(str(one.pair.image) for one in chosen)
+            files = tuple(str(sketch.pair.image) for sketch in chosen)
             findings.append(Finding("warning", kind, message, "look at them", files))
     return findings
 
@@ -166,7 +166,7 @@ def size_outliers(data: Inspection) -> list[Finding]:
     odd = (np.abs(np.log(area / np.median(area))) > np.log(4)) | (np.abs(np.log(shape / np.median(shape))) > np.log(2))
     if not odd.any() or odd.mean() > 0.1:
         return []
-    chosen = [facts for facts, one in zip(data.facts, odd, strict=True) if one]
+    chosen = [facts for facts, is_odd in zip(data.facts, odd, strict=True) if is_odd]
     shown = some([f"{facts.pair.stem} ({facts.width}×{facts.height})" for facts in chosen])
     message = f"{len(chosen)} images have quite another size or shape than the rest: {shown}"
     files = tuple(str(facts.pair.image) for facts in chosen)
@@ -184,7 +184,7 @@ def empty_masks(data: Inspection) -> list[Finding]:
         ("empty-mask", empty, f"masks hold {data.encoding.names[0]} alone"),
     ):
         if chosen.any():
-            pairs = [facts.pair for facts, one in zip(data.facts, chosen, strict=True) if one]
+            pairs = [facts.pair for facts, is_chosen in zip(data.facts, chosen, strict=True) if is_chosen]
             message = f"{len(pairs)} {words}: {some([pair.stem for pair in pairs])}"
             remedy = "right if there is nothing to see in these images; else label them, or take them out"
             findings.append(Finding("warning", kind, message, remedy, tuple(str(pair.mask) for pair in pairs)))
@@ -193,22 +193,22 @@ def empty_masks(data: Inspection) -> list[Finding]:
 
 def rare_classes(data: Inspection, split: Split) -> list[Finding]:
     """Classes that a part of the split lacks, that few training images hold, or that are few pixels; void by name."""
-    names, found = data.encoding.names, []
+    names, findings = data.encoding.names, []
     presence = {name: images_with(data, split.part(name)) for name in FRACTIONS if split.part(name)}
     share = data.class_pixels(split.train) / max(1, data.class_pixels(split.train).sum())
     for i, name in enumerate(names):
         lacking = [part for part, counts in presence.items() if not counts[i]]
         if lacking:
             message = f"no {' and no '.join(lacking)} image holds {name}: it has no score there"
-            found.append(Finding("warning", "absent-class", message, "label more of it"))
+            findings.append(Finding("warning", "absent-class", message, "label more of it"))
         elif share[i] < RARE_SHARE or presence["train"][i] < min(RARE_IMAGES, len(split.train) / 4):
             message = f"{name} is rare: {share[i]:.3%} of the training pixels, in {presence['train'][i]} images"
-            found.append(Finding("warning", "rare-class", message, "label more of it, or expect little"))
+            findings.append(Finding("warning", "rare-class", message, "label more of it, or expect little"))
     named = [name for name in names if name.lower() in VOID_NAMES]
     if named:
         message = f"the class {named[0]} sounds like void, but counts as a class"
-        found.append(Finding("warning", "void-as-class", message, 'move its value to "void" in classes.json'))
-    return found
+        findings.append(Finding("warning", "void-as-class", message, 'move its value to "void" in classes.json'))
+    return findings
 
 
 def images_with(data: Inspection, pairs: list[Pair]) -> np.ndarray:

@@ -60,13 +60,13 @@ def entries(path: Path, stored: dict, key: str) -> list[tuple[str, dict]]:
 
 def by_id(path: Path, stored: dict, key: str) -> dict[int, tuple[str, dict]]:
     """The objects in a list of a COCO file by their id, each with its place in words."""
-    found = {}
+    places = {}
     for where, entry in entries(path, stored, key):
         number = expect(f"{where}: id", entry.get("id"), int)
-        if number in found:
+        if number in places:
             raise UserError(f"{where}: the id {brief(number)} stands twice; export the file anew")
-        found[number] = (where, entry)
-    return found
+        places[number] = (where, entry)
+    return places
 
 
 def expect(where: str, value, kind: type):
@@ -145,17 +145,17 @@ def locate(where: str, name: str, folders: list[Path], root: Path) -> list[Path]
     return sorted(path for path in inside if os.path.isfile(path))  # unlike Path's, False for a name that cannot be
 
 
-def only(where: str, found: list[Path]) -> Path:
+def only(where: str, images: list[Path]) -> Path:
     """The one image that was found.
 
     Raises:
         UserError: if there are several, or if the other commands would not see it as an image.
     """
-    if len(found) > 1:
-        raise UserError(f"{where}: which image is meant? There are {some([str(path) for path in found])}; keep one")
-    if found[0].suffix.lower() not in IMAGE_SUFFIXES or found[0].name.startswith("."):
-        raise UserError(f"{where}: {found[0]} is not called like an image (.png, .jpg, …); rename it, there and here")
-    return found[0]
+    if len(images) > 1:
+        raise UserError(f"{where}: which image is meant? There are {some([str(path) for path in images])}; keep one")
+    if images[0].suffix.lower() not in IMAGE_SUFFIXES or images[0].name.startswith("."):
+        raise UserError(f"{where}: {images[0]} is not called like an image (.png, .jpg, …); rename it, there and here")
+    return images[0]
 
 
 @contextmanager

@@ -163,11 +163,11 @@ def find_coco_file(source: Path) -> Path:
     """The file itself, or the only JSON file of a folder or its annotations/, or else of its other sub-folders."""
     if source.is_file():
         return source
-    found = json_files(source) + json_files(source / "annotations") or json_files_below(source)
-    if len(found) != 1:
-        listing = some([str(path.relative_to(source)) for path in found], 8) or "none"
-        raise UserError(f"{source}: {len(found)} JSON files, one wanted: {listing}; name the one to convert")
-    return found[0]
+    files = json_files(source) + json_files(source / "annotations") or json_files_below(source)
+    if len(files) != 1:
+        listing = some([str(path.relative_to(source)) for path in files], 8) or "none"
+        raise UserError(f"{source}: {len(files)} JSON files, one wanted: {listing}; name the one to convert")
+    return files[0]
 
 
 def coco_root(path: Path) -> Path:
@@ -178,11 +178,11 @@ def coco_root(path: Path) -> Path:
 
 def find_coco_image(where: str, entry: dict, folder: Path, root: Path) -> Path:
     name = expect(f"{where}: file_name", entry.get("file_name"), str)
-    found = locate(where, name, [folder, *(root / inner for inner in COCO_FOLDERS)], root)
-    if not found:
+    images = locate(where, name, [folder, *(root / inner for inner in COCO_FOLDERS)], root)
+    if not images:
         tried = ", ".join(filter(None, COCO_FOLDERS))
         raise UserError(f"{where}: {brief(name)} is not in {root}, nor in its folders {tried}; put the images there")
-    return only(where, found)
+    return only(where, images)
 
 
 def coco_regions(annotations: list[tuple], height: int, width: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -60,7 +60,9 @@ def write(annotations: Annotations, folder: Path) -> list[str]:
     """Fill the folder; what was found on the way, in words."""
     colors = [default_color(i) for i in range(len(annotations.names))]
     drawings = annotations.drawings
-    named = unique_stems([Pair(one.path.stem, one.path, one.path) for one in drawings], annotations.root)
+    named = unique_stems(
+        [Pair(path.stem, path, path) for path in (drawing.path for drawing in drawings)], annotations.root
+    )
     blank, empty, contested, pixels = [], 0, 0, 0
     rows = []
     (folder / "images").mkdir()

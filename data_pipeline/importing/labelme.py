@@ -101,10 +101,10 @@ def read_labelme_file(path: Path, root: Path) -> tuple[Drawing, set[str], Counte
 def find_labelme_image(path: Path, stored: dict, root: Path) -> tuple[Path, Callable[[], bytes], tuple[int, int]]:
     """The image that the file names, or that lies beside it under its name, or that it embeds; its bytes and size."""
     name = expect(f"{path}: imagePath", stored.get("imagePath"), str)
-    found = locate(f"{path}", name, [path.parent], root)
-    found = found or [image for image in list_images(path.parent) if image.stem == path.stem]
-    if found:
-        image = only(f"{path}", found)
+    images = locate(f"{path}", name, [path.parent], root)
+    images = images or [image for image in list_images(path.parent) if image.stem == path.stem]
+    if images:
+        image = only(f"{path}", images)
         return image, image.read_bytes, read_image(image).shape[:2]
     if stored.get("imageData") is None:
         raise UserError(

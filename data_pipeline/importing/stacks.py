@@ -66,13 +66,13 @@ def pair_stacks(source: Path) -> tuple[dict[str, tuple[Path, Path]], list[Path]]
     files = [
         path for path in sorted(source.rglob("*")) if path.suffix.lower() in (".tif", ".tiff") and frames_of(path) > 1
     ]
-    found = defaultdict(dict)
+    stacks = defaultdict(dict)
     for path in files:
         words = path.relative_to(source).with_suffix("").as_posix()
         is_mask = bool(OF_MASKS.search(words))
         key = (OF_MASKS if is_mask else OF_IMAGES).sub("", words).strip("-_ /").replace("/", "_") or "stack"
-        found[key].setdefault("mask" if is_mask else "image", path)
-    pairs = {name: (both["image"], both["mask"]) for name, both in found.items() if len(both) == 2}
+        stacks[key].setdefault("mask" if is_mask else "image", path)
+    pairs = {name: (both["image"], both["mask"]) for name, both in stacks.items() if len(both) == 2}
     if not pairs:
         names = some([path.name for path in files]) or "none"
         raise UserError(

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import open_dataset
+from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.files import write_csv, write_json, write_mask, write_picture
 from data_pipeline.findings import print_findings

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_pipeline.batches import named_files
 from data_pipeline.command import UserError
-from data_pipeline.dataset import named_files
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.labels import Photo
 from data_pipeline.loader import PhotoLoader, resize_image
@@ -26,7 +26,7 @@ THUMBNAIL = 6  # pixels of each side that the colour-only baseline sees of an im
 LEVELS = 8  # of a colour's histogram
 
 
-def look_at_photos(run: Run, photos: list[Photo], batch_size: int = 16) -> Evaluation:
+def evaluate_photos(run: Run, photos: list[Photo], batch_size: int = 16) -> Evaluation:
     """What a run's classifier, and its baselines, say of some photos.
 
     counts: "confusion", one 1 for each photo, int32 (N, C, C), and "probabilities", float32 (N, C).
@@ -108,7 +108,7 @@ def results_of(found: Evaluation, about: dict) -> dict:
     """What metrics.json holds of a classifier.
 
     Args:
-        found: of ``look_at_photos``.
+        found: of ``evaluate_photos``.
         about: the head: which split of which data.
     """
     matrices, groups = found.counts["confusion"], found.groups

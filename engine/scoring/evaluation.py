@@ -161,7 +161,7 @@ def pool(parts: list[Evaluation]) -> Evaluation:
     )
 
 
-def look(
+def evaluate_images(
     read: Callable[[Pair], tuple[np.ndarray | None, np.ndarray]],
     answer: Callable[[Pair, np.ndarray | None], Answer],
     beside: dict[str, dict[str, Callable[[Pair, np.ndarray | None], np.ndarray]]],

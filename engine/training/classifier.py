@@ -12,9 +12,9 @@ from keras.optimizers.schedules import CosineDecay
 from tqdm import tqdm
 
 from data_pipeline.augment import preset
+from data_pipeline.batches import names_of_samples
 from data_pipeline.command import UserError, parse_size
-from data_pipeline.data_set import DataSet
-from data_pipeline.dataset import names_of_samples
+from data_pipeline.dataset import DataSet
 from data_pipeline.findings import print_findings, some
 from data_pipeline.label_bits import class_bits
 from data_pipeline.loader import PhotoLoader
@@ -24,7 +24,7 @@ from engine.config import ClassifierConfig, TrainConfig
 from engine.framing import Frame
 from engine.run import Run, device, warn_of_unseen_gpu
 from engine.run import photos_json as dataset_json
-from engine.scoring.classifier_scores import look_at_photos, results_of, table
+from engine.scoring.classifier_scores import evaluate_photos, results_of, table
 from engine.scoring.verdict import verdict
 from models import build_classifier, train_from
 
@@ -182,5 +182,5 @@ def label_bits(dataset: DataSet) -> dict[str, float]:
 
 def first_score(run: Run, config: ClassifierConfig) -> str:
     """The best weights' score on the validation images, in words."""
-    results = results_of(look_at_photos(run, run.split.val), {})
+    results = results_of(evaluate_photos(run, run.split.val), {})
     return f"Validation, {len(run.split.val)} images:\n{table(results)}\n\n{verdict(results).text}"

@@ -20,8 +20,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from data_pipeline.batches import named_files
 from data_pipeline.command import UserError, stopping_signals
-from data_pipeline.dataset import named_files
 from data_pipeline.files import refuse_special, write_atomically
 from data_pipeline.importing.annotations import brief
 from engine import schema

@@ -6,9 +6,9 @@ from functools import partial
 import keras
 
 from data_pipeline.augment import Policy, preset
+from data_pipeline.batches import names_of_samples, training_batches, validation_batches, validation_tiles
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet
-from data_pipeline.dataset import names_of_samples, training_batches, validation_batches, validation_tiles
+from data_pipeline.dataset import DataSet
 from data_pipeline.findings import print_findings
 from data_pipeline.label_bits import mask_bits
 from data_pipeline.loader import Loader, read_pair_mask

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from data_pipeline.command import UserError
-from data_pipeline.data_set import DataSet
+from data_pipeline.dataset import DataSet
 from data_pipeline.outputs import remove_folder
 from engine.config import ClassifierConfig, TrainConfig
 from engine.run import Run, config_json, environment, free_path

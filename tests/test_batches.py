@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
+from data_pipeline.batches import SHUFFLE, named_files, place_of, training_batches, validation_batches, validation_tiles
 from data_pipeline.command import UserError
-from data_pipeline.dataset import SHUFFLE, named_files, place_of, training_batches, validation_batches, validation_tiles
 from data_pipeline.encoding import VOID
 from data_pipeline.inspection import inspect
 from data_pipeline.labels import Photo
@@ -138,7 +138,7 @@ from pathlib import Path
 import numpy as np
 from data_pipeline.augment import preset
 from data_pipeline.inspection import inspect
-from data_pipeline.dataset import training_batches
+from data_pipeline.batches import training_batches
 from data_pipeline.labels import Photo
 from data_pipeline.loader import Loader
 from data_pipeline.pairs import find_pairs
