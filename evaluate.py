@@ -115,7 +115,7 @@ def as_known(run, data, config: EvaluateConfig) -> list:
             f"{config.data}: the run does not know the classes {', '.join(strange)}; {', '.join(known)} are"
         )
     for photo in data.photos[:1]:
-        run.scale.refuse_other(photo.image, *data.kind)
+        run.pixel_range.refuse_other(photo.image, *data.kind)
     chosen = [photo for photo in data.photos if config.split in (None, "all", photo.split)]
     if not chosen:
         raise UserError(f"{config.data} has no {config.split or ''} images".replace("  ", " "))
@@ -162,9 +162,11 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
 
     with replace_folder(target, WRITTEN) as folder:
         found = evaluate_images(
-            read, answer, beside, data.pairs(), data.encoding, run.scale, folder, config.split_touching
+            read, answer, beside, data.pairs(), data.encoding, run.pixel_range, folder, config.split_touching
         )
-        album = Album(data.pairs(), run.encoding, run.scale, read, lambda stem: folder / "predictions" / f"{stem}.png")
+        album = Album(
+            data.pairs(), run.encoding, run.pixel_range, read, lambda stem: folder / "predictions" / f"{stem}.png"
+        )
         results = write_all(folder, title, found, data.encoding, about, facts, album, run.path / "history.csv")
     print_scores(target, results)
 
@@ -241,7 +243,7 @@ def choose_images(run, config: EvaluateConfig):
     split = config.split or "all"
     data = open_dataset(config, encoding=run.encoding, part=split)
     for facts in data.inspection.facts:
-        run.scale.refuse_other(facts.pair.image, facts.dtype, facts.channels)
+        run.pixel_range.refuse_other(facts.pair.image, facts.dtype, facts.channels)
     print_findings(data.findings)
     return run, run.name_for(config.data, split), data.inspection
 
@@ -407,7 +409,7 @@ def pool_folds(config: EvaluateConfig) -> None:
     def read(pair):
         return read_pair(pair, first.encoding)
 
-    album = Album(pairs, first.encoding, first.scale, read, lambda stem: made[stem] / f"{stem}.png")
+    album = Album(pairs, first.encoding, first.pixel_range, read, lambda stem: made[stem] / f"{stem}.png")
     about = {"split": f"{len(runs)} folds", "data": first.dataset["root"], "folds": [str(path) for path in folder_of]}
     facts = [
         f"{first.config['model']}, {len(runs)} folds: every image is scored once, by the network that did not see it",

@@ -116,7 +116,7 @@ def write_outputs(run, path: Path, image, probabilities, config: PredictConfig, 
         write_values(files[0], mask, run.encoding, replace)
     else:
         write_mask(files[0], mask, colors, replace)
-    write_picture(files[1], overlay(run.scale.show(image), mask, colors), replace)
+    write_picture(files[1], overlay(run.pixel_range.show(image), mask, colors), replace)
     if config.probabilities:
         write_probabilities(files[2], probabilities, run.encoding.names, replace)
     if config.uncertainty:
@@ -197,7 +197,7 @@ def read(run, path: Path):
     from data_pipeline.files import refuse_name
 
     refuse_name(path)
-    return run.scale.read(path)
+    return run.pixel_range.read(path)
 
 
 def rank_images(path: Path, doubts: dict[str, float]) -> list[str]:

@@ -22,7 +22,7 @@ from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import VOID
 from data_pipeline.importing.golfscape import write_scenes
 from data_pipeline.loader import read_pair
-from data_pipeline.scale import measure_scale
+from data_pipeline.pixel_range import measure_range
 from data_pipeline.source import Source
 
 SHARE = 10  # one mask in so many is spoiled
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
             write_scenes(source, config.scenes, config.seed)
         data = open_dataset(Source(data=source, void=config.void)).inspection
         pairs = data.pairs()
-        scale = measure_scale(pairs, data.encoding)
+        scale = measure_range(pairs, data.encoding)
         loaded = [read_pair(pair, data.encoding) for pair in pairs]
     rng = np.random.default_rng(config.seed)
     few = rng.choice(len(pairs), len(pairs) // SHARE, replace=False)

@@ -93,13 +93,13 @@ PRESETS = {
 }
 
 
-def preset(name: str, symmetry: str, crop: tuple[int, int] | None = None, margin: int = 0, scale=None) -> Policy:
+def preset(name: str, symmetry: str, crop: tuple[int, int] | None = None, margin: int = 0, pixel_range=None) -> Policy:
     """A preset with the task's symmetry and crop; "none" changes nothing but the crop.
 
-    scale: what is black and white (scale.py); images of uint8 need none.
+    pixel_range: what is black and white (pixel_range.py); images of uint8 need none.
     """
     policy = replace(PRESETS[name], symmetry="none" if name == "none" else symmetry, crop=crop, margin=margin)
-    return replace(policy, low=scale.low, high=scale.high) if scale else policy
+    return replace(policy, low=pixel_range.low, high=pixel_range.high) if pixel_range else policy
 
 
 def augment(

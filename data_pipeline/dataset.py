@@ -1,7 +1,7 @@
 """A data set, opened: what is there, what is wrong with it, its split, and what is black and white.
 
-The steps are find pairs, read every file, split, measure the scale. ``open_dataset`` takes them and refuses errors;
-``checking.check`` takes them one by one and reports whatever is wrong.
+The steps are find pairs, read every file, split, measure the range of the pixels. ``open_dataset`` takes them and
+refuses errors; ``checking.check`` takes them one by one and reports whatever is wrong.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from .findings import Finding, refuse_errors
 from .inspection import Inspection, Meaning, findings_on_split, inspect
 from .labels import Photo, find_photos, first_of_each, label_names, parse_rule, photos_from_masks
 from .pairs import Names, Pair, find_pairs
-from .scale import Scale, measure_scale
+from .pixel_range import PixelRange, measure_range
 from .source import Source
 from .split import Split, make_split
 
@@ -25,7 +25,7 @@ class DataSet:
     pairs: images with their masks; or photos with their labels (labels.py).
     sizes: (H, W) of the images.
     inspection: what the masks hold; None where there are none.
-    scale: of the training part's images.
+    pixel_range: of the training part's images.
     """
 
     source: Source
@@ -35,7 +35,7 @@ class DataSet:
     sizes: frozenset[tuple[int, int]] = frozenset()
     inspection: Inspection | None = None
     split: Split | None = None
-    scale: Scale | None = None
+    pixel_range: PixelRange | None = None
 
     @property
     def encoding(self) -> Encoding:
@@ -61,7 +61,7 @@ def open_dataset(
 
     Args:
         source: where it is and how it is read.
-        seed, train_count, folds, fold: of the split (``make_split``); without a seed there is no split and no scale.
+        seed, train_count, folds, fold: of the split (``make_split``); without a seed there is no split and no range.
         encoding: known already, which the masks are held to.
         part: of the data set's own split, if that is all that is wanted: "train", "val" or "test".
         harmless: kinds of findings that do not matter here.
@@ -75,7 +75,7 @@ def open_dataset(
     if seed is not None:
         opened = split_up(opened, seed, train_count, folds, fold)
         refuse_errors(opened.findings)
-        opened = with_scale(opened)
+        opened = with_range(opened)
     return opened
 
 
@@ -116,7 +116,7 @@ def labels_of_folders(source: Source, seed: int, train_count: int | None) -> Dat
     refuse_errors(data.findings)
     split = make_split(data.photos, data.presence(), seed, train_count)
     opened = DataSet(source, data.photos, data.findings, data.names, frozenset(data.sizes), split=split)
-    return replace(opened, scale=measure_scale(split.train, None))
+    return replace(opened, pixel_range=measure_range(split.train, None))
 
 
 def labels_of_masks(source: Source, seed: int, train_count: int | None, rule: str, tile: int | None) -> DataSet:
@@ -171,9 +171,9 @@ def split_up(
     return replace(opened, findings=findings, sizes=frozenset(data.sizes()), inspection=data, split=split)
 
 
-def with_scale(opened: DataSet) -> DataSet:
+def with_range(opened: DataSet) -> DataSet:
     """Measure what is black and white in the training images."""
-    return replace(opened, scale=measure_scale(opened.split.train, opened.encoding))
+    return replace(opened, pixel_range=measure_range(opened.split.train, opened.encoding))
 
 
 def healthy(data: Inspection) -> Inspection:

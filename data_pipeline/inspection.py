@@ -478,7 +478,7 @@ def no_data(facts: list[Facts], encoding: Encoding) -> list[Finding]:
     holders = [str(record.pair.image) for record in facts if record.on_no_data - set(encoding.void)]
     value = next((record.mode.rsplit(": ", 1)[1] for record in facts if ", no data" in record.mode), "")
     message = f"{len(holders)} images hold pixels of no data (value {value}) that are labelled: {some(holders)}"
-    remedy = "mark them void in the masks, or they enter the images' scale and the training"
+    remedy = "mark them void in the masks, or they enter the images' range and the training"
     return [Finding("warning", "no-data", message, remedy, tuple(holders))] if holders else []
 
 

@@ -190,7 +190,7 @@ def draw_progress(config: Progress) -> Path:
     rows = []
     for pair in pairs:
         image, truth = read_pair(pair, first.encoding)
-        shown, colors = first.scale.show(image), first.encoding.colors
+        shown, colors = first.pixel_range.show(image), first.encoding.colors
         said = [predictor.probabilities(image).argmax(-1).astype(np.uint8) for predictor in predictors]
         cells = [shown, overlay(shown, truth, colors), *(overlay(shown, mask, colors) for mask in said)]
         rows.append([*cells, errors(shown, truth, said[-1])])

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from data_pipeline.command import UserError
 from data_pipeline.loader import resize_image, window
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from models import MODELS
 
 from .framing import Frame
@@ -57,7 +57,7 @@ def load_predictor(path, batch_size: int = 8) -> "Predictor":
     run = Run.open(path)
     if run.classifies:
         raise UserError(f"{path}: a classifier, which makes no masks")
-    return Predictor(run.model(), run.config["model"], run.frame, batch_size, scale=run.scale)
+    return Predictor(run.model(), run.config["model"], run.frame, batch_size, pixel_range=run.pixel_range)
 
 
 class Predictor:
@@ -69,10 +69,12 @@ class Predictor:
         frame: what it saw in training.
         batch_size: tiles that go through it at a time.
         views: of the image, whose probabilities are averaged (``allowed_views``).
-        scale: the type and channels that images must have; None: whoever calls it sees to that.
+        pixel_range: the type and channels that images must have; None: whoever calls it sees to that.
     """
 
-    def __init__(self, model, name: str, frame: Frame, batch_size: int = 8, views=(WHOLE,), scale: Scale | None = None):
+    def __init__(
+        self, model, name: str, frame: Frame, batch_size: int = 8, views=(WHOLE,), pixel_range: PixelRange | None = None
+    ):
         # One trace for images of all sizes; Keras's predict would make one for each.
         signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32)]
         self.network = tf.function(lambda images: model(images, training=False), signature)
@@ -80,7 +82,7 @@ class Predictor:
         self.frame = frame
         self.batch_size = batch_size
         self.views = views
-        self.scale = scale
+        self.pixel_range = pixel_range
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, C) → class indices, uint8 (H, W)."""
@@ -88,8 +90,8 @@ class Predictor:
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, C) → softmax probabilities, float32 (H, W, C), at the image's own resolution."""
-        if self.scale is not None:
-            self.scale.refuse_array(image)
+        if self.pixel_range is not None:
+            self.pixel_range.refuse_array(image)
         height, width = image.shape[:2]
         seen = image if self.frame.size is None else resize_image(image, self.frame.size)
         scores = sum(turn_back(self.seen(turn(seen, *view)), *view) for view in self.views) / len(self.views)

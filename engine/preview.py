@@ -37,10 +37,10 @@ def preview(config: TrainConfig, out: Path, *, count: int = 4, variations: int =
 
     config = decided(config, dataset)
     frame = frames(config, dataset)[0]
-    encoding, scale, rows = dataset.encoding, dataset.scale, []
+    encoding, pixel_range, rows = dataset.encoding, dataset.pixel_range, []
     for name, (image, mask), drawn in samples_seen(config, dataset, frame, count, variations):
-        cells = [scale.show(image), marked(image, mask, encoding, scale)]
-        cells += [framed(*sample, frame.margin, encoding, scale) for sample in drawn]
+        cells = [pixel_range.show(image), marked(image, mask, encoding, pixel_range)]
+        cells += [framed(*sample, frame.margin, encoding, pixel_range) for sample in drawn]
         rows.append((name, cells))
     headings = ["image", "mask", *(f"{config.augment} {number + 1}" for number in range(variations))]
     write_picture(out, grid(rows, headings, encoding), overwrite)
@@ -65,13 +65,13 @@ def samples_seen(
         yield pair.stem, load(index), drawn
 
 
-def framed(image: np.ndarray, mask: np.ndarray, margin: int, encoding, scale) -> np.ndarray:
+def framed(image: np.ndarray, mask: np.ndarray, margin: int, encoding, pixel_range) -> np.ndarray:
     """A sample for the eye; what the network sees beyond its output is left unmarked, outside of a line."""
     if not margin:
-        return marked(image, mask, encoding, scale)
-    shown = scale.show(image).copy()
+        return marked(image, mask, encoding, pixel_range)
+    shown = pixel_range.show(image).copy()
     inside = slice(margin, -margin)
-    shown[inside, inside] = marked(image[inside, inside], mask, encoding, scale)
+    shown[inside, inside] = marked(image[inside, inside], mask, encoding, pixel_range)
     height, width = mask.shape
     cv2.rectangle(shown, (margin, margin), (margin + width - 1, margin + height - 1), INK, 2)
     return shown

@@ -23,7 +23,7 @@ from data_pipeline.inspection import fingerprint
 from data_pipeline.labels import Photo
 from data_pipeline.outputs import new_folder, remove_left
 from data_pipeline.pairs import Pair
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from data_pipeline.split import Split
 
 from . import schema
@@ -148,8 +148,8 @@ class Run:
         return Encoding.from_json(self.dataset["encoding"])
 
     @cached_property
-    def scale(self) -> Scale:
-        return Scale.from_json(self.dataset["scale"])
+    def pixel_range(self) -> PixelRange:
+        return PixelRange.from_json(self.dataset["scale"])
 
     @cached_property
     def frame(self) -> Frame:
@@ -240,7 +240,7 @@ class Run:
         from .saved_network import load_network
 
         classes = len(self.dataset["classes"]) if self.classifies else self.encoding.num_classes
-        inputs = (*(self.frame.size if self.classifies else (None, None)), self.scale.channels)
+        inputs = (*(self.frame.size if self.classifies else (None, None)), self.pixel_range.channels)
         name = f"{self.config['backbone']}_classifier" if self.classifies else self.config["model"]
         return load_network(self.model_path, name, inputs, classes, self.classifies)
 
@@ -295,8 +295,8 @@ def dataset_json(root: Path, data: DataSet) -> dict:
     return {
         "root": str(root),
         "encoding": data.encoding.to_json(),
-        "channels": data.scale.channels,
-        "scale": data.scale.to_json(),  # of raw pixels, from the training part
+        "channels": data.pixel_range.channels,
+        "scale": data.pixel_range.to_json(),  # of raw pixels, from the training part
         "class_frequencies": share,  # of the training masks' pixels that are not void
         "fingerprint": fingerprint(data.split.part("all")),
     }
@@ -308,8 +308,8 @@ def photos_json(root: Path, data: DataSet) -> dict:
     return {
         "root": str(root),
         "classes": list(data.names),
-        "channels": data.scale.channels,
-        "scale": data.scale.to_json(),
+        "channels": data.pixel_range.channels,
+        "scale": data.pixel_range.to_json(),
         "class_counts": {name: held.count(label) for label, name in enumerate(data.names)},  # of the training part
         "fingerprint": fingerprint(data.split.part("all")),
     }

@@ -164,7 +164,7 @@ def refuse_torn_scenes(source: Source, data) -> None:
     """
     from data_pipeline.checking.sketches import draw_sketch
     from data_pipeline.checking.suspects import copies, keep_together, sequences
-    from data_pipeline.scale import measure_scale
+    from data_pipeline.pixel_range import measure_range
     from data_pipeline.split import Split
 
     pairs = data.pairs()
@@ -174,9 +174,9 @@ def refuse_torn_scenes(source: Source, data) -> None:
             f"{source.data}: all images are of one group, {groups[0]}, so that none is left to be tested on; name the "
             "scenes or films with --group-by, or with a CSV's column group"
         )
-    scale = measure_scale(pairs, data.encoding)
+    pixel_range = measure_range(pairs, data.encoding)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = pool.map(lambda pair: draw_sketch(pair, data.encoding, scale), pairs)
+        drawn = pool.map(lambda pair: draw_sketch(pair, data.encoding, pixel_range), pairs)
         sketches = list(tqdm(drawn, "looking for scenes", len(pairs), unit="pair", leave=False, disable=None))
     order = np.random.default_rng(0).permutation(len(pairs))
     tested = set(order[: round(TESTED * len(pairs))].tolist())

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data_pipeline.labels import Photo
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from engine.scoring.classifier_scores import activation_maps
 from models import ENCODERS, build_classifier, build_model, train_from
 from models.backbones import MOBILENET_V2
@@ -175,10 +175,10 @@ def test_an_activation_map_is_grad_cam(tmp_path):
     classifier = build_classifier("unet_encoder", 3, (32, 32, 3))
 
     class Run:
-        config, frame, scale = (
+        config, frame, pixel_range = (
             {"tile": None},
             type("Frame", (), {"size": (32, 32)}),
-            Scale("uint8", (0,) * 3, (255,) * 3),
+            PixelRange("uint8", (0,) * 3, (255,) * 3),
         )
 
         def model(self):

@@ -16,7 +16,7 @@ from data_pipeline.files import read_json
 from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
 from data_pipeline.pairs import Pair, find_pairs
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from data_pipeline.split import Split
 from engine import predictor as predictor_module
 from engine.comparing.compare import Candidate, by_method
@@ -31,7 +31,7 @@ from engine.scoring.scores import score, summary
 from engine.scoring.task import MASKS
 from models import MODELS, build_model
 
-BYTES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)
+BYTES = PixelRange("uint8", (0.0,) * 3, (255.0,) * 3)
 NATIVE = Frame(size=None, tile=(32, 32), margin=0, crops=False)
 
 
@@ -179,7 +179,7 @@ def fitted_run(pairs, encoding):
     split = Split(train=pairs, val=[], test=[], seed=0, fixed=False)
     dataset = {"class_frequencies": dict.fromkeys(encoding.names, 0.1) | {encoding.names[0]: 0.8}, "root": "."}
     return SimpleNamespace(
-        dataset=dataset, encoding=encoding, split=split, frame=NATIVE, scale=BYTES, config={"seed": 0}
+        dataset=dataset, encoding=encoding, split=split, frame=NATIVE, pixel_range=BYTES, config={"seed": 0}
     )
 
 

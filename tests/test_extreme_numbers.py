@@ -10,7 +10,7 @@ import tifffile
 from data_pipeline.command import UserError
 from data_pipeline.files import read_image
 from data_pipeline.inspection import findings_on_split
-from data_pipeline.scale import refuse_immeasurable
+from data_pipeline.pixel_range import refuse_immeasurable
 from engine.config import ClassifierConfig, EvaluateConfig, TrainConfig
 
 

@@ -24,7 +24,7 @@ from data_pipeline.importing.tile import tile, tiles_of
 from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
 from data_pipeline.pairs import find_pairs
-from data_pipeline.scale import Scale, measure_scale
+from data_pipeline.pixel_range import PixelRange, measure_range
 from data_pipeline.source import Source
 from engine.config import TrainConfig
 from engine.defaults import decided
@@ -96,13 +96,13 @@ def pairs_and_encoding(folder):
     return pairs, inspect(folder, pairs).encoding
 
 
-def test_scale_of_ordinary_pictures_is_the_range_of_a_byte(tmp_path):
+def test_range_of_ordinary_pictures_is_the_range_of_a_byte(tmp_path):
     pairs, encoding = pairs_and_encoding(make_folder(tmp_path, 3))
-    scale = measure_scale(pairs, encoding)
-    assert (scale.dtype, scale.low, scale.high) == ("uint8", (0, 0, 0), (255, 255, 255))
+    pixel_range = measure_range(pairs, encoding)
+    assert (pixel_range.dtype, pixel_range.low, pixel_range.high) == ("uint8", (0, 0, 0), (255, 255, 255))
 
 
-def test_scale_of_deep_images_is_by_percentiles_of_labelled_pixels(tmp_path):
+def test_range_of_deep_images_is_by_percentiles_of_labelled_pixels(tmp_path):
     rng = np.random.default_rng(0)
     for index in range(4):
         image = rng.integers(1000, 3001, (64, 64, 2)).astype(np.uint16)
@@ -112,22 +112,22 @@ def test_scale_of_deep_images_is_by_percentiles_of_labelled_pixels(tmp_path):
         tifffile.imwrite(tmp_path / f"images/{index}.tif", image, photometric="minisblack", planarconfig="contig")
         save(tmp_path / f"masks/{index}.png", mask.astype(np.uint8))
     pairs, _ = find_pairs(tmp_path)
-    scale = measure_scale(pairs, inspect(tmp_path, pairs, (9,)).encoding)
-    np.testing.assert_allclose(scale.low, [1020, 1020], atol=12)
-    np.testing.assert_allclose(scale.high, [2980, 2980], atol=12)
-    assert Scale.from_json(json.loads(json.dumps(scale.to_json()))) == scale
-    np.testing.assert_allclose(np.multiply(scale.low, scale.factor) + scale.offset, 0, atol=1e-9)
-    np.testing.assert_allclose(np.multiply(scale.high, scale.factor) + scale.offset, 1)
+    pixel_range = measure_range(pairs, inspect(tmp_path, pairs, (9,)).encoding)
+    np.testing.assert_allclose(pixel_range.low, [1020, 1020], atol=12)
+    np.testing.assert_allclose(pixel_range.high, [2980, 2980], atol=12)
+    assert PixelRange.from_json(json.loads(json.dumps(pixel_range.to_json()))) == pixel_range
+    np.testing.assert_allclose(np.multiply(pixel_range.low, pixel_range.factor) + pixel_range.offset, 0, atol=1e-9)
+    np.testing.assert_allclose(np.multiply(pixel_range.high, pixel_range.factor) + pixel_range.offset, 1)
 
 
-def test_a_constant_channel_has_a_finite_scale(tmp_path):
+def test_a_constant_channel_has_a_finite_range(tmp_path):
     folder = deep_folder(tmp_path)
     for path in (folder / "images").iterdir():
         image = tifffile.imread(path)
         image[..., 1] = 700
         tifffile.imwrite(path, image, photometric="minisblack", planarconfig="contig")
-    scale = measure_scale(*pairs_and_encoding(folder))
-    assert scale.high[1] == scale.low[1] + 1 and np.isfinite(scale.factor).all()
+    pixel_range = measure_range(*pairs_and_encoding(folder))
+    assert pixel_range.high[1] == pixel_range.low[1] + 1 and np.isfinite(pixel_range.factor).all()
 
 
 def test_deep_images_under_void_masks_end_in_one_line(tmp_path):
@@ -149,8 +149,8 @@ def test_deep_images_under_void_masks_end_in_one_line(tmp_path):
 )
 def test_augmentation_of_any_kind_of_image(name, dtype, channels, seed):
     image, mask = bands(seed % 7, channels, dtype)
-    scale = Scale(np.dtype(dtype).name, (0.0,) * channels, (float(image.max()),) * channels)
-    policy = preset(name, "horizontal", crop=(24, 40), margin=3, scale=scale)
+    pixel_range = PixelRange(np.dtype(dtype).name, (0.0,) * channels, (float(image.max()),) * channels)
+    policy = preset(name, "horizontal", crop=(24, 40), margin=3, pixel_range=pixel_range)
     new_image, new_mask = augment(image, mask, seed, policy)
     assert new_image.shape == (30, 46, channels) and new_image.dtype == dtype
     assert np.isfinite(new_image).all() and set(np.unique(new_mask)) <= {0, 1, VOID}
@@ -244,7 +244,7 @@ def test_sixteen_bits_do_not_overflow_half_precision():
     """float16 ends at 65,504: pixels are scaled in float32 before they are halved."""
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = models.build_model("unet", 2, (32, 32, 1), width=8, depth=2, scale=[1 / 65535], offset=[0.0])
+        model = models.build_model("unet", 2, (32, 32, 1), width=8, depth=2, pixel_range=[1 / 65535], offset=[0.0])
     finally:
         keras.config.set_dtype_policy("float32")
     logits = keras.ops.convert_to_numpy(model(np.full((1, 32, 32, 1), 65535, np.float32)))
@@ -347,7 +347,7 @@ def test_preview_draws_the_very_samples_of_training(of_several_sizes, model, siz
         np.testing.assert_array_equal(image, trained[key][0])
         np.testing.assert_array_equal(mask, trained[key][1])
         margin = MODELS[model].margin
-        assert framed(image, mask, margin, dataset.encoding, dataset.scale).shape[:2] == image.shape[:2]
+        assert framed(image, mask, margin, dataset.encoding, dataset.pixel_range).shape[:2] == image.shape[:2]
         assert image.shape[:2] == tuple(side + 2 * margin for side in mask.shape)
 
 

@@ -18,7 +18,7 @@ from data_pipeline.command import UserError
 from data_pipeline.dataset import DataSet
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import write_json, write_mask
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from data_pipeline.split import Split
 from engine.comparing.across_tasks import as_labels, curves
 from engine.comparing.compare import Candidate
@@ -127,7 +127,9 @@ def test_a_tile_keeps_the_centre_that_names_it(monkeypatch):
     monkeypatch.setattr("engine.training.classifier.held_out_photos", lambda *_: None)
     for tile in (None, 32):
         config = ClassifierConfig(strategy="scratch", size="32x32", augment="strong", tile=tile)
-        dataset = DataSet(config, [], [], split=Split([], [], [], 0, False), scale=Scale("uint8", (0,) * 3, (255,) * 3))
+        dataset = DataSet(
+            config, [], [], split=Split([], [], [], 0, False), pixel_range=PixelRange("uint8", (0,) * 3, (255,) * 3)
+        )
         classifier.stages(config, dataset, None, classifier.frames(config, dataset))[0].batches(0)
     assert (seen[0].shift, seen[0].elastic) == (0.2, 0.04) and (seen[1].shift, seen[1].elastic) == (0, 0)
     assert seen[1].rotation == seen[0].rotation
@@ -370,7 +372,11 @@ def test_a_label_read_off_a_predicted_mask_by_hand(tmp_path, rule, tile, expecte
     encoding = Encoding(("ground", "tree", "car"), (0, 1, 2), ((0, 0, 0), (0, 255, 0), (255, 0, 0)))
     folder = tmp_path / "run/evaluation/test"
     write_json(tmp_path / "run/config.json", {"model": "unet"})
-    of_pictures = {"root": str(tmp_path), "channels": 3, "scale": Scale("uint8", (0.0,) * 3, (255.0,) * 3).to_json()}
+    of_pictures = {
+        "root": str(tmp_path),
+        "channels": 3,
+        "scale": PixelRange("uint8", (0.0,) * 3, (255.0,) * 3).to_json(),
+    }
     shares = {"class_frequencies": dict.fromkeys(encoding.names, 1 / 3), "fingerprint": "0" * 64}
     write_json(tmp_path / "run/dataset.json", {"encoding": encoding.to_json()} | of_pictures | shares)
     truth, car, tree = (np.zeros((4, 8), np.uint8) for _ in range(3))

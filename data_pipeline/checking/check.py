@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.dataset import DataSet, find_files, read_masks, split_up, with_scale
+from data_pipeline.dataset import DataSet, find_files, read_masks, split_up, with_range
 from data_pipeline.encoding import find_classes_file
 from data_pipeline.files import write_csv, write_json
 from data_pipeline.findings import LEVELS, Finding
@@ -36,8 +36,8 @@ def survey(source: Source) -> tuple[DataSet, list[Sketch]]:
         dataset = find_files(source)
         dataset = read_masks(dataset)
         dataset = split_up(dataset, seed=0)
-        dataset = with_scale(dataset)
-        suspicions, sketches = suspect(dataset.inspection, dataset.split, dataset.scale)
+        dataset = with_range(dataset)
+        suspicions, sketches = suspect(dataset.inspection, dataset.split, dataset.pixel_range)
         dataset = replace(dataset, findings=dataset.findings + suspicions)
     except UserError as error:
         dataset = replace(dataset, findings=[*dataset.findings, Finding("error", "unusable", str(error))])
@@ -106,7 +106,7 @@ def write_survey_json(path: Path, dataset: DataSet, overwrite: bool = False) -> 
             **{f"{level}s": dataset.count(level) for level in LEVELS},
             "findings": [asdict(finding) for finding in dataset.findings],
             "encoding": dataset.inspection.encoding.to_json() if dataset.inspection else None,
-            "scale": dataset.scale.to_json() if dataset.scale else None,
+            "scale": dataset.pixel_range.to_json() if dataset.pixel_range else None,
             "classes": classes,
             "split": split,
             "suggestion": suggestion(dataset),

@@ -11,7 +11,7 @@ from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import read_picture, write_picture
 from data_pipeline.loader import read_pair
 from data_pipeline.overlay import overlay
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 
 CELL = 224  # pixels along each side of a picture in a grid
 GAP = 6
@@ -20,9 +20,9 @@ INK, PAPER, VOID_TINT = (30, 30, 30), (255, 255, 255), (150, 150, 150)
 MOST_SHOWN = 24  # thumbnails on a sheet
 
 
-def marked(image: np.ndarray, mask: np.ndarray, encoding: Encoding, scale: Scale) -> np.ndarray:
+def marked(image: np.ndarray, mask: np.ndarray, encoding: Encoding, pixel_range: PixelRange) -> np.ndarray:
     """A pair for the eye: classes in their colours with outlines, void hatched; uint8 (H, W, 3)."""
-    shown = overlay(scale.show(image), mask, encoding.colors, 0.45)
+    shown = overlay(pixel_range.show(image), mask, encoding.colors, 0.45)
     for label in range(encoding.num_classes):
         outlines, _ = cv2.findContours((mask == label).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         if label:
@@ -127,11 +127,11 @@ def shorten(text: str) -> str:
 def thumbnail(pair, file: str, dataset: DataSet) -> np.ndarray:
     """A pair with its mask, or the one file that can be read, or a blank; uint8 (H, W, 3)."""
     try:
-        if pair and dataset.scale:
+        if pair and dataset.pixel_range:
             image, mask = read_pair(pair, dataset.encoding)
-            dataset.scale.refuse_other(pair.image, image.dtype.name, image.shape[2])
+            dataset.pixel_range.refuse_other(pair.image, image.dtype.name, image.shape[2])
             if image.shape[:2] == mask.shape:
-                return marked(image, mask, dataset.encoding, dataset.scale)
+                return marked(image, mask, dataset.encoding, dataset.pixel_range)
     except UserError:
         pass  # one of the two is damaged, or of another kind: show the file alone
     try:

@@ -9,7 +9,7 @@ from data_pipeline.augment import RGB_TO_YIQ
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.loader import read_pair, resize_image
 from data_pipeline.pairs import Pair
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 
 LONGEST_SIDE = 512  # pixels to which pairs are reduced, and in which shifts are measured
 REACH = 16  # largest shift that is looked for, in pixels of the reduced pair
@@ -35,14 +35,14 @@ class Sketch:
     factor: float  # of the reduction
 
 
-def draw_sketch(pair: Pair, encoding: Encoding, scale: Scale) -> Sketch:
+def draw_sketch(pair: Pair, encoding: Encoding, pixel_range: PixelRange) -> Sketch:
     image, mask = read_pair(pair, encoding)
     factor = min(1, LONGEST_SIDE / max(mask.shape))
     size = tuple(max(1, round(side * factor)) for side in mask.shape)
     if factor < 1:
         image = resize_image(image, size)
         mask = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    image = scale.show(image)
+    image = pixel_range.show(image)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     edges, outlines = edge_strength(image), outline(mask)
     thumbnail = cv2.resize(image, (GRID, GRID), interpolation=cv2.INTER_AREA)

@@ -16,7 +16,7 @@ from data_pipeline.encoding import VOID_NAMES
 from data_pipeline.findings import Finding, some
 from data_pipeline.inspection import Inspection
 from data_pipeline.pairs import Pair
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from data_pipeline.split import FRACTIONS, Split
 
 from .misfits import misfits
@@ -27,11 +27,11 @@ NUMBERED = re.compile(r"^(.+?)[ _.-]*\d+$")
 RARE_SHARE, RARE_IMAGES = 0.001, 3  # of the pixels; of the training images
 
 
-def suspect(data: Inspection, split: Split, scale: Scale) -> tuple[list[Finding], list[Sketch]]:
+def suspect(data: Inspection, split: Split, pixel_range: PixelRange) -> tuple[list[Finding], list[Sketch]]:
     """Look at every pair again; what is suspicious, and the sketches it was seen in."""
     pairs = data.pairs()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = pool.map(lambda pair: draw_sketch(pair, data.encoding, scale), pairs)
+        drawn = pool.map(lambda pair: draw_sketch(pair, data.encoding, pixel_range), pairs)
         sketches = list(tqdm(drawn, "looking closer", len(pairs), unit="pair", leave=False, disable=None))
     findings = near_copies(sketches, split) + sequences(sketches, split)
     findings += (
@@ -160,7 +160,7 @@ def light_outliers(sketches: list[Sketch]) -> list[Finding]:
 
 
 def size_outliers(data: Inspection) -> list[Finding]:
-    """Images of another shape or scale than the rest."""
+    """Images of another shape or size than the rest."""
     area = np.array([facts.height * facts.width for facts in data.facts])
     shape = np.array([facts.width / facts.height for facts in data.facts])
     odd = (np.abs(np.log(area / np.median(area))) > np.log(4)) | (np.abs(np.log(shape / np.median(shape))) > np.log(2))

@@ -17,7 +17,7 @@ RULES = {
 
 def describe(run: Run, form: Format, sizes: Spec, frame: Frame, comparisons: dict[str, Comparison]) -> dict:
     """model.json: sizes in pixels, classes, and how far the files are the run's network."""
-    encoding, scale = run.encoding, run.scale
+    encoding, pixel_range = run.encoding, run.pixel_range
     return {
         "format": form.title,
         "files": list(comparisons),
@@ -25,10 +25,10 @@ def describe(run: Run, form: Format, sizes: Spec, frame: Frame, comparisons: dic
         "input": {
             "layout": "batch, height, width, channels",
             "dtype": "float32",
-            "pixels": f"raw, as in files of {scale.dtype}: the network scales them itself",
-            "black": list(scale.low),
-            "white": list(scale.high),
-            "channels": scale.channels,
+            "pixels": f"raw, as in files of {pixel_range.dtype}: the network scales them itself",
+            "black": list(pixel_range.low),
+            "white": list(pixel_range.high),
+            "channels": pixel_range.channels,
             "resize": list(frame.size) if frame.size else None,  # (H, W) that whole images get first
             "size": [side + 2 * frame.margin for side in frame.tile] if form.fixed else None,  # the only (H, W)
             "multiple": sizes.multiple,

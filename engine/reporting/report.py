@@ -10,7 +10,7 @@ from data_pipeline.encoding import Encoding
 from data_pipeline.importing.annotations import brief
 from data_pipeline.masks import read_mask
 from data_pipeline.pairs import Pair
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from engine.comparing.compare import headline, sentences
 from engine.comparing.forecast import Forecast
 from engine.scoring import confusion
@@ -35,7 +35,7 @@ class Album:
 
     Args:
         pairs: what was evaluated.
-        encoding, scale: of masks and images.
+        encoding, pixel_range: of masks and images.
         read: a pair → its image or None, and its true mask.
         file_of: a stem → the file of its predicted mask.
     """
@@ -44,18 +44,18 @@ class Album:
         self,
         pairs: list[Pair],
         encoding: Encoding,
-        scale: Scale,
+        pixel_range: PixelRange,
         read: Callable[[Pair], tuple[np.ndarray | None, np.ndarray]],
         file_of: Callable[[str], Path],
     ):
         self.pairs = {pair.stem: pair for pair in pairs}
-        self.encoding, self.scale, self.read, self.file_of = encoding, scale, read, file_of
+        self.encoding, self.pixel_range, self.read, self.file_of = encoding, pixel_range, read, file_of
         self.indices = Encoding(encoding.names, tuple(range(encoding.num_classes)), encoding.colors)
 
     def open(self, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Picture uint8 (H, W, 3), truth and prediction uint8 (H, W)."""
         image, truth = self.read(self.pairs[stem])
-        return shown(image, truth, self.scale), truth, read_mask(self.file_of(stem), self.indices)
+        return shown(image, truth, self.pixel_range), truth, read_mask(self.file_of(stem), self.indices)
 
     def pictures(self, found: Evaluation) -> Iterator[Picture]:
         """The worst first."""

@@ -9,7 +9,7 @@ from data_pipeline.augment import RGB_TO_YIQ, in_fours
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.loader import Loader, resize_image
 from data_pipeline.pairs import Pair
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from engine.predictor import resize_channels
 from engine.run import Run
 
@@ -28,7 +28,7 @@ def fit_baselines(run: Run) -> dict:
     majority = run.encoding.names.index(max(share, key=share.get))
     baselines = {"all_background": constant(0), "majority_class": constant(majority)}
     if all(path.is_file() for pair in run.split.train for path in pair.files):
-        baselines["pixel_forest"] = PixelForest(run.frame.size, run.scale)
+        baselines["pixel_forest"] = PixelForest(run.frame.size, run.pixel_range)
         baselines["pixel_forest"].fit(run.split.train, run.encoding, run.config["seed"])
     else:
         print(f"note: the training images are no longer in {run.dataset['root']}, so there is no pixel forest")
@@ -42,9 +42,9 @@ def constant(label: int):
 class PixelForest:
     """A random forest on each pixel's colour, blurred colours and gradients at a few scales."""
 
-    def __init__(self, size: tuple[int, int] | None, scale: Scale):
+    def __init__(self, size: tuple[int, int] | None, pixel_range: PixelRange):
         self.size = size
-        self.scale = scale
+        self.pixel_range = pixel_range
 
     def fit(self, pairs: list[Pair], encoding: Encoding, seed: int) -> None:
         """Learn from pixels drawn evenly from all pairs."""
@@ -60,7 +60,7 @@ class PixelForest:
             mask = cv2.resize(mask, small.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT).ravel()
             known = np.flatnonzero(mask != VOID)
             chosen = rng.choice(known, min(share, len(known)), replace=False)
-            samples.append(features(self.scale.unit(small))[chosen])
+            samples.append(features(self.pixel_range.unit(small))[chosen])
             labels.append(mask[chosen])
         self.forest = RandomForestClassifier(
             n_estimators=60, min_samples_leaf=4, n_jobs=os.cpu_count(), random_state=seed
@@ -70,7 +70,7 @@ class PixelForest:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, C) → class indices uint8 (H, W), at the image's own resolution."""
         small = self.reduce(image)
-        scores = self.forest.predict_proba(features(self.scale.unit(small))).astype(np.float32)
+        scores = self.forest.predict_proba(features(self.pixel_range.unit(small))).astype(np.float32)
         scores = resize_channels(scores.reshape(*small.shape[:2], -1), image.shape[:2])
         return self.forest.classes_[scores.argmax(-1)].astype(np.uint8)
 

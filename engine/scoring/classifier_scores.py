@@ -95,7 +95,7 @@ class ColorForest:
     def features(self, photos: list[Photo]) -> np.ndarray:
         """float32 (N, F)."""
         load = PhotoLoader(photos, None, None, limit=0, tile=self.run.config["tile"])
-        return np.stack([self.of_image(self.run.scale.unit(load(i)[0])) for i in range(len(photos))])
+        return np.stack([self.of_image(self.run.pixel_range.unit(load(i)[0])) for i in range(len(photos))])
 
     @staticmethod
     def of_image(unit: np.ndarray) -> np.ndarray:
@@ -207,4 +207,4 @@ def activation_maps(run: Run, photos: list[Photo], classes: list[int]):
         image = load(index)[0]
         heat = np.maximum(maps(image[None], training=False).numpy()[0].astype(np.float32) @ kernel[:, label], 0)
         heat = cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        yield run.scale.show(image), heat / max(float(heat.max()), 1e-9)
+        yield run.pixel_range.show(image), heat / max(float(heat.max()), 1e-9)

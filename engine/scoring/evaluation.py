@@ -22,7 +22,7 @@ from data_pipeline.files import (
 )
 from data_pipeline.importing.annotations import brief
 from data_pipeline.pairs import Pair
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 from engine import schema
 from engine.pictures import panel
 
@@ -167,7 +167,7 @@ def evaluate_images(
     beside: dict[str, dict[str, Callable[[Pair, np.ndarray | None], np.ndarray]]],
     pairs: list[Pair],
     encoding: Encoding,
-    scale: Scale | None,
+    pixel_range: PixelRange | None,
     folder: Path,
     split_touching: bool = False,
 ) -> Evaluation:
@@ -179,7 +179,7 @@ def evaluate_images(
         beside: kind → name → another way to a mask (H, W).
         pairs: what to look at.
         encoding: of the masks.
-        scale: of the images, for the pictures.
+        pixel_range: of the images, for the pictures.
         folder: where to write.
         split_touching: touching objects of one class count as several (objects.py).
     """
@@ -195,7 +195,7 @@ def evaluate_images(
             for name, way in ways.items():
                 matrices[kind][name].append(confusion.confusion_matrix(truth, way(pair, image), encoding.num_classes))
         write_mask(folder / "predictions" / f"{pair.stem}.png", said.mask, encoding.colors)
-        drawn = panel(shown(image, truth, scale), truth, said.mask, encoding.colors)
+        drawn = panel(shown(image, truth, pixel_range), truth, said.mask, encoding.colors)
         write_picture(folder / "overlays" / f"{pair.stem}.jpg", drawn)
     return Evaluation(
         names=encoding.names,
@@ -208,9 +208,9 @@ def evaluate_images(
     )
 
 
-def shown(image: np.ndarray | None, truth: np.ndarray, scale: Scale | None) -> np.ndarray:
+def shown(image: np.ndarray | None, truth: np.ndarray, pixel_range: PixelRange | None) -> np.ndarray:
     """A picture to draw on, uint8 (H, W, 3): flat grey where there is no image."""
-    return np.full((*truth.shape, 3), FLAT, np.uint8) if image is None else scale.show(image)
+    return np.full((*truth.shape, 3), FLAT, np.uint8) if image is None else pixel_range.show(image)
 
 
 def count(truth: np.ndarray, said: Answer, num_classes: int, split_touching: bool) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Ways from an image to a mask, as ``evaluation.look`` asks for them: a run, several runs as one, and what to beat."""
+"""Ways from an image to a mask, as ``evaluate_images`` asks for them: a run, several runs as one, and what to beat."""
 
 from collections.abc import Callable
 
@@ -62,10 +62,10 @@ def of_images(ways: dict[str, Callable]) -> dict[str, Callable]:
 def refuse_strangers(runs: dict[str, Run], pairs: list[Pair]) -> None:
     """Raise a UserError where runs know different classes or images, or one was trained on a pair that is scored."""
     first = next(iter(runs.values()))
-    kind = (first.encoding.names, first.scale.dtype, first.scale.channels)
+    kind = (first.encoding.names, first.pixel_range.dtype, first.pixel_range.channels)
     scored = {pair.image.resolve(): pair.stem for pair in pairs}
     for name, run in runs.items():
-        if (run.encoding.names, run.scale.dtype, run.scale.channels) != kind:
+        if (run.encoding.names, run.pixel_range.dtype, run.pixel_range.channels) != kind:
             raise UserError(f"{name} was trained on other classes or another kind of images than {first.path.name}")
         trained = [pair.image.resolve() for pair in run.split.train]
         seen = [scored[image] for image in trained if image in scored]

@@ -15,13 +15,13 @@ from data_pipeline.findings import Finding, refuse_errors, some
 from data_pipeline.inspection import NOT_SAID, Meaning, inspect
 from data_pipeline.masks import color_to_grey, read_mask, read_raw
 from data_pipeline.pairs import Pair, by_stem, group, name_difference
-from data_pipeline.scale import Scale
+from data_pipeline.pixel_range import PixelRange
 
 from .evaluation import Answer
 
 TWO_VALUES = ((0, 1), (0, 255), (0, 65535))
 FEWEST_SOFT = 16  # grey levels of probabilities or of soft edges
-PICTURES = Scale("uint8", (0.0,) * 3, (255.0,) * 3)
+PICTURES = PixelRange("uint8", (0.0,) * 3, (255.0,) * 3)
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def unreadable(files: dict[str, Path], encoding: Encoding) -> list[UserError]:
 
 
 def answer(case: Case) -> Callable[[Pair, np.ndarray | None], Answer]:
-    """What was predicted, as ``evaluation.look`` asks for it."""
+    """What was predicted, as ``evaluate_images`` asks for it."""
     return lambda pair, image: Answer(case.predicted(pair, case.read(pair)[1]))
 
 

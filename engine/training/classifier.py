@@ -46,16 +46,16 @@ def network(config: ClassifierConfig, dataset: DataSet) -> keras.Model:
     Raises:
         UserError: for weights that cannot be had or do not fit, and for images that it does not take.
     """
-    scale = dataset.scale
+    pixel_range = dataset.pixel_range
     weights = None if config.strategy == "scratch" else config.weights
     try:
         classifier = build_classifier(
             config.backbone,
             len(dataset.names),
-            (*parse_size(config.size), scale.channels),
+            (*parse_size(config.size), pixel_range.channels),
             weights=weights,
-            scale=scale.factor,
-            offset=scale.offset,
+            scale=pixel_range.factor,
+            offset=pixel_range.offset,
         )
         if config.strategy == "finetune":
             train_from(classifier, config.unfreeze)
@@ -70,7 +70,7 @@ def stages(config: ClassifierConfig, dataset: DataSet, model: keras.Model, frame
         print(f"weights: all {len(model.get_layer('encoder').weights)} tensors of the encoder from {config.weights}")
     size, split = frames[0].size, dataset.split
     loader, held_out = (PhotoLoader(part, None, size, tile=config.tile) for part in (split.train, split.val))
-    policy = preset(config.augment, config.symmetry, size, scale=dataset.scale)
+    policy = preset(config.augment, config.symmetry, size, pixel_range=dataset.pixel_range)
     if config.tile:
         policy = replace(policy, shift=0.0, elastic=0.0)  # a tile's centre, which names it, stays where it is
     settings = {"seed": config.seed, "batch_size": config.batch_size}

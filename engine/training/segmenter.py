@@ -40,7 +40,7 @@ def frames(config: TrainConfig, dataset: DataSet) -> list[Frame]:
 
 def samples(config: TrainConfig, dataset: DataSet, frame: Frame) -> tuple[Loader, Policy]:
     """What a stage's batches are made of: the training pairs, and how each is cut and varied."""
-    policy = preset(config.augment, config.symmetry, frame.tile, frame.margin, dataset.scale)
+    policy = preset(config.augment, config.symmetry, frame.tile, frame.margin, dataset.pixel_range)
     return Loader(dataset.split.train, dataset.encoding, frame.size), policy
 
 
@@ -50,7 +50,7 @@ def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
     Raises:
         UserError: for settings that this network or these classes do not have.
     """
-    spec, num_classes, scale = MODELS[config.model], len(dataset.names), dataset.scale
+    spec, num_classes, pixel_range = MODELS[config.model], len(dataset.names), dataset.pixel_range
     if config.one_logit and num_classes != 2:
         raise UserError(f"--one-logit is for two classes; this data set has {num_classes}: leave it out")
     if config.norm is not None and config.norm not in spec.norms:
@@ -68,9 +68,9 @@ def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
         return build_model(
             config.model,
             1 if config.one_logit else num_classes,
-            (None, None, scale.channels),
-            scale=scale.factor,
-            offset=scale.offset,
+            (None, None, pixel_range.channels),
+            scale=pixel_range.factor,
+            offset=pixel_range.offset,
             **options,
         )
     except ValueError as error:  # a file of weights that does not fit, images of other channels
@@ -127,7 +127,7 @@ def thin_out(tiles: list) -> list:
 
 def print_plan(config: TrainConfig, dataset: DataSet, frames: list[Frame]) -> None:
     """Say what is about to happen, and on what device."""
-    split, scale, frame = dataset.split, dataset.scale, frames[0]
+    split, pixel_range, frame = dataset.split, dataset.pixel_range, frames[0]
     epochs, steps = epochs_of(config.steps, config.steps_per_epoch)
     height, width = frame.tile
     void = ", ".join(dataset.encoding.show(value) for value in dataset.encoding.void) or "none"
@@ -135,9 +135,9 @@ def print_plan(config: TrainConfig, dataset: DataSet, frames: list[Frame]) -> No
     print_findings(dataset.findings)
     if config.symmetry == "d4" and height != width:
         print("note: frames are not square, so d4 means mirror images and half turns, without quarter turns")
-    if (scale.dtype, scale.channels) != ("uint8", 3):
-        ranges = ", ".join(f"{low:g}…{high:g}" for low, high in zip(scale.low, scale.high, strict=True))
-        print(f"note: {scale.channels} channels of {scale.dtype}, scaled from {ranges} to 0…1")
+    if (pixel_range.dtype, pixel_range.channels) != ("uint8", 3):
+        ranges = ", ".join(f"{low:g}…{high:g}" for low, high in zip(pixel_range.low, pixel_range.high, strict=True))
+        print(f"note: {pixel_range.channels} channels of {pixel_range.dtype}, scaled from {ranges} to 0…1")
     print(
         f"plan: {len(dataset.inspection.facts)} pairs, {dataset.encoding.num_classes} classes, void {void}; "
         f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"

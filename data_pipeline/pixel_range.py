@@ -17,7 +17,7 @@ SAMPLES = 4096  # pixels of each training image that the percentiles are taken o
 
 
 @dataclass(frozen=True)
-class Scale:
+class PixelRange:
     """The type of the images, and the value of each channel that becomes 0 (``low``) and 1 (``high``)."""
 
     dtype: str  # "uint8", "uint16", "float32"
@@ -40,7 +40,7 @@ class Scale:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: dict) -> "Scale":
+    def from_json(cls, stored: dict) -> "PixelRange":
         return cls(stored["dtype"], tuple(stored["low"]), tuple(stored["high"]))
 
     def read(self, path: Path) -> np.ndarray:
@@ -82,8 +82,8 @@ class Scale:
         return (np.clip(self.unit(image)[..., channels], 0, 1) * 255).astype(np.uint8)
 
 
-def measure_scale(pairs: list[Pair], encoding: Encoding | None) -> Scale:
-    """The scale of some training pairs: 0 to 255 for 8 bits; else percentiles of their labelled pixels.
+def measure_range(pairs: list[Pair], encoding: Encoding | None) -> PixelRange:
+    """The range of some training pairs: 0 to 255 for 8 bits; else percentiles of their labelled pixels.
 
     Args:
         pairs: the training part, images of one type and number of channels.
@@ -92,7 +92,7 @@ def measure_scale(pairs: list[Pair], encoding: Encoding | None) -> Scale:
     first = read_image(pairs[0].image)
     channels = first.shape[2]
     if first.dtype == np.uint8:
-        return Scale("uint8", (0.0,) * channels, (255.0,) * channels)
+        return PixelRange("uint8", (0.0,) * channels, (255.0,) * channels)
     rng, most = np.random.default_rng(0), max(64, min(SAMPLES, MOST_SAMPLES // len(pairs)))
     drawn = [np.empty((0, channels), first.dtype)]
     for pair in pairs:
@@ -107,7 +107,7 @@ def measure_scale(pairs: list[Pair], encoding: Encoding | None) -> Scale:
     low, high = np.where(flat, drawn.min(0), low), np.where(flat, drawn.max(0), high)
     high = np.where(high > low, high, low + 1)  # a constant channel becomes 0
     refuse_immeasurable(low, high)
-    return Scale(first.dtype.name, tuple(low.tolist()), tuple(high.tolist()))
+    return PixelRange(first.dtype.name, tuple(low.tolist()), tuple(high.tolist()))
 
 
 def refuse_immeasurable(low: np.ndarray, high: np.ndarray) -> None:
