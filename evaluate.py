@@ -73,10 +73,10 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
     facts += [f"labels from masks: {settings['label_from_masks']}"] if settings["label_from_masks"] else []
     facts += [opened_words(about["test_openings"])] if about["test_openings"] else []
     with replace_folder(target, WRITTEN) as folder:
-        found = evaluate_photos(run, photos, config.batch_size)
-        results = results_of(found, about)
-        write_evaluation(folder, found, results)
-        write_class_report(folder / "report.html", run, found, results, facts, photos)
+        evaluation = evaluate_photos(run, photos, config.batch_size)
+        results = results_of(evaluation, about)
+        write_evaluation(folder, evaluation, results)
+        write_class_report(folder / "report.html", run, evaluation, results, facts, photos)
     print(
         f"{name}, {len(photos)} images\n{table(results)}\n\n{verdict(results).text}\nReport: {target / 'report.html'}"
     )
@@ -161,30 +161,32 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
         return read_pair(pair, data.encoding)
 
     with replace_folder(target, WRITTEN) as folder:
-        found = evaluate_images(
+        evaluation = evaluate_images(
             read, answer, beside, data.pairs(), data.encoding, run.pixel_range, folder, config.split_touching
         )
         album = Album(
             data.pairs(), run.encoding, run.pixel_range, read, lambda stem: folder / "predictions" / f"{stem}.png"
         )
-        results = write_all(folder, title, found, data.encoding, about, facts, album, run.path / "history.csv")
+        results = write_all(folder, title, evaluation, data.encoding, about, facts, album, run.path / "history.csv")
     print_scores(target, results)
 
 
-def write_all(folder: Path, title: str, found, encoding, about: dict, facts: list[str], album, history=None) -> dict:
+def write_all(
+    folder: Path, title: str, evaluation, encoding, about: dict, facts: list[str], album, history=None
+) -> dict:
     """Write metrics.json, the tables and report.html; return what metrics.json holds."""
     from engine.reporting.report import write_report
     from engine.scoring.evaluation import results_of, write_evaluation
 
-    results = results_of(found, encoding, about)
-    write_evaluation(folder, found, results)
+    results = results_of(evaluation, encoding, about)
+    write_evaluation(folder, evaluation, results)
     void = ", ".join(encoding.show(value) for value in encoding.void) or "none"
-    facts = [f"“{about['split']}”, {len(found.stems)} images of {about['data']}", f"void: {void}", *facts]
+    facts = [f"“{about['split']}”, {len(evaluation.stems)} images of {about['data']}", f"void: {void}", *facts]
     if about.get("tta", "none") != "none":
         facts.append(f"test-time augmentation: {about['tta']}")
     if about.get("test_openings"):
         facts.append(opened_words(about["test_openings"]))
-    write_report(folder / "report.html", title, found, results, facts, album, history)
+    write_report(folder / "report.html", title, evaluation, results, facts, album, history)
     return results
 
 
@@ -193,12 +195,12 @@ def print_scores(target: Path, results: dict) -> None:
 
     print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
     for kind, words in (("gain", "over"), ("ceiling", "against")):
-        for name, one in results.get(kind, {}).items():
-            ends = one["lead"]["miou_ci95"]
-            shown = f"95% interval {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else one["lead"]["miou_ci95_note"]
+        for name, scores in results.get(kind, {}).items():
+            ends = scores["lead"]["miou_ci95"]
+            shown = f"95% interval {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else scores["lead"]["miou_ci95_note"]
             shown += ", too narrow, see below" if ends and results["neighbours_alike"] else ""
-            lead = show(one["lead"]["miou"], "+.3f")
-            print(f"mIoU {lead} {words} {name.replace('_', ' ')} ({show(one['miou'])}): {shown}")
+            lead = show(scores["lead"]["miou"], "+.3f")
+            print(f"mIoU {lead} {words} {name.replace('_', ' ')} ({show(scores['miou'])}): {shown}")
     if (results.get("test_openings") or 0) > 1:
         print(opened_words(results["test_openings"]))
     print(f"{verdict(results).text}\nReport: {target / 'report.html'}")
@@ -218,7 +220,7 @@ def own_part(run, config: EvaluateConfig):
     if not images:
         others = [part for part in ("test", "val", "train") if run.split.part(part)]
         raise UserError(f"{run.path} has no {name} images; use --split {' or '.join(others)}")
-    missing = [path for one in images for path in one.files if not path.is_file()]
+    missing = [path for image in images for path in image.files if not path.is_file()]
     if missing:
         raise UserError(
             f"{missing[0]} is gone ({len(missing)} files in all); say with --data where the data set is now"
@@ -298,22 +300,22 @@ def compare_runs(config: EvaluateConfig) -> None:
     from engine.scoring.verdict import brackets, show
 
     folders = {name: evaluation_folder(path, config) for name, path in names_of(config.runs).items()}
-    found = [read_candidate(name, folder) for name, folder in folders.items()]
-    rows = costs(found, folders)
-    if len({classifies(one) for one in found}) > 1:
-        found = same_decision(found, folders)
+    candidates = [read_candidate(name, folder) for name, folder in folders.items()]
+    rows = costs(candidates, folders)
+    if len({classifies(candidate) for candidate in candidates}) > 1:
+        candidates = same_decision(candidates, folders)
         task = LABELS
     else:
-        task = task_of(found)
-    found = on_the_same_images(found, config.group_by)
-    results = compare(found, task) | {"costs": rows, "curves": curves(found, rows, task)}
+        task = task_of(candidates)
+    candidates = on_the_same_images(candidates, config.group_by)
+    results = compare(candidates, task) | {"costs": rows, "curves": curves(candidates, rows, task)}
     with new_folder(config.out) as folder:
         write_json(folder / "compare.json", results)
         write_comparison(folder / "report.html", results)
     print_costs(rows)
     score, words = task.score, task.words
-    for name, one in results["networks"].items():
-        print(f"{name}: {words} {show(one[score])}{brackets(one[f'{score}_ci95'])}")
+    for name, scores in results["networks"].items():
+        print(f"{name}: {words} {show(scores[score])}{brackets(scores[f'{score}_ci95'])}")
     print("\n".join(sentences(results)))
     print(f"Report: {config.out / 'report.html'}")
 
@@ -330,8 +332,10 @@ def forecast_runs(config: EvaluateConfig) -> None:
     runs = names_of(config.runs)
     refuse_classifiers(map(Run.open, runs.values()), "--forecast")
     counts = training_counts(runs)
-    found = on_the_same_images([read_candidate(name, evaluation_folder(path, config)) for name, path in runs.items()])
-    results, ahead = learning_curve(found, counts)
+    candidates = on_the_same_images(
+        [read_candidate(name, evaluation_folder(path, config)) for name, path in runs.items()]
+    )
+    results, ahead = learning_curve(candidates, counts)
     with new_folder(config.out) as folder:
         write_json(folder / "forecast.json", results)
         write_forecast(folder / "report.html", results, ahead)
@@ -403,8 +407,8 @@ def pool_folds(config: EvaluateConfig) -> None:
     folder_of = {run.path: evaluation_folder(run.path, config) for run in runs}
     made = {pair.stem: folder_of[run.path] / "predictions" for run in runs for pair in run.split.test}
     first, pairs = runs[0], [pair for run in runs for pair in run.split.test]
-    found = pool([Evaluation.load(folder) for folder in folder_of.values()])
-    found = regroup(found, config.group_by) if config.group_by else found
+    evaluation = pool([Evaluation.load(folder) for folder in folder_of.values()])
+    evaluation = regroup(evaluation, config.group_by) if config.group_by else evaluation
 
     def read(pair):
         return read_pair(pair, first.encoding)
@@ -416,7 +420,7 @@ def pool_folds(config: EvaluateConfig) -> None:
         "intervals are over images; they do not say how far networks of other folds would differ",
     ]
     with new_folder(config.out) as folder:
-        results = write_all(folder, f"{len(runs)} folds", found, first.encoding, about, facts, album)
+        results = write_all(folder, f"{len(runs)} folds", evaluation, first.encoding, about, facts, album)
     print_scores(config.out, results)
 
 
@@ -444,11 +448,11 @@ def referee(config: EvaluateConfig) -> None:
     facts = [f"predictions: {config.predictions}"]
     ways = (case.read, answer(case), ways_beside(case))
     with new_folder(config.out) as folder:
-        found = evaluate_images(*ways, case.pairs, case.encoding, PICTURES, folder, config.split_touching)
+        evaluation = evaluate_images(*ways, case.pairs, case.encoding, PICTURES, folder, config.split_touching)
         album = Album(
             case.pairs, case.encoding, PICTURES, case.read, lambda stem: folder / "predictions" / f"{stem}.png"
         )
-        results = write_all(folder, config.predictions.name, found, case.encoding, about, facts, album)
+        results = write_all(folder, config.predictions.name, evaluation, case.encoding, about, facts, album)
     print_scores(config.out, results)
     print(f"To compare with a run: python evaluate.py RUN {shlex.quote(str(config.out))} --compare --out DIR")
 

@@ -54,13 +54,13 @@ def export(config: ExportConfig) -> None:
         for file in form.files:
             file.write(twin, fresh / file.name)
         written = [file.open(fresh / file.name) for file in form.files]
-        found = compare(traced(model), written, run.split.val, run.encoding, frame)
-        for file, comparison in zip(form.files, found, strict=True):
+        comparisons = compare(traced(model), written, run.split.val, run.encoding, frame)
+        for file, comparison in zip(form.files, comparisons, strict=True):
             print(f"{file.name}, {comparison.line()}", flush=True)
             if file.exact:
                 comparison.refuse_unequal(file.name, run.config["precision"])
         about = describe(
-            run, form, sizes, frame, {file.name: each for file, each in zip(form.files, found, strict=True)}
+            run, form, sizes, frame, {file.name: each for file, each in zip(form.files, comparisons, strict=True)}
         )
         write_json(fresh / "model.json", about)
         write_text(fresh / "README.md", card(about, run))

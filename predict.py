@@ -236,14 +236,14 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
     """The image files named, and those directly in the folders named."""
     from data_pipeline.files import named_as_images
 
-    found = []
+    images = []
     for path in given:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-        found += named_as_images(path) if path.is_dir() else [path]
-    if not found:
+        images += named_as_images(path) if path.is_dir() else [path]
+    if not images:
         raise UserError(f"no images in {', '.join(map(str, given))}")
-    return found
+    return images
 
 
 def refuse_collisions(images: list[Path], config: PredictConfig, begun: set[str]) -> None:

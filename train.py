@@ -23,11 +23,11 @@ def train(config: TrainConfig) -> None:
     """Train one network, or one for each fold; or go on with what was interrupted."""
     config = config.checked()
     if config.resume is not None:
-        from engine.run import FOLDS
+        from engine.run import FOLDS_FILE
         from engine.scoring.task import MASKS
         from engine.training.members import resume
 
-        resume(config.resume, FOLDS, MASKS, train_one, train_folds)
+        resume(config.resume, FOLDS_FILE, MASKS, train_one, train_folds)
     elif config.folds and config.fold is None:
         train_folds(with_data(config))
     else:
@@ -47,12 +47,12 @@ def train_one(config: TrainConfig, run=None) -> None:
 
 def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
     """Train every fold of a cross-validation, as runs in one folder; with ``folder``: those still to do."""
-    from engine.run import FOLDS
+    from engine.run import FOLDS_FILE
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
         open_data(config.replace(fold=0))  # a mistake is told before there is a folder
-        folder = new_members(config, FOLDS)
+        folder = new_members(config, FOLDS_FILE)
     runs = train_members(folder, {f"fold-{i}": config.replace(fold=i) for i in range(config.folds)}, train_one)
     out = shlex.quote(str(folder / "evaluation"))
     print(f"\nAll {config.folds} folds are trained. Next: python evaluate.py {in_words(runs)} --out {out}")

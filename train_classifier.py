@@ -19,11 +19,11 @@ def train(config: ClassifierConfig) -> None:
     """Train one classifier, or one for each strategy; or go on with what was interrupted."""
     config = config.checked()
     if config.resume is not None:
-        from engine.run import STRATEGIES as FILE
+        from engine.run import STRATEGIES_FILE
         from engine.scoring.task import LABELS
         from engine.training.members import resume
 
-        resume(config.resume, FILE, LABELS, train_one, train_all)
+        resume(config.resume, STRATEGIES_FILE, LABELS, train_one, train_all)
     elif config.strategy == "all":
         train_all(with_tile(config))
     else:
@@ -43,12 +43,12 @@ def train_one(config: ClassifierConfig, run=None) -> None:
 
 def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
     """Train a classifier by every strategy, in one folder; with ``folder``: those still to do."""
-    from engine.run import STRATEGIES as FILE
+    from engine.run import STRATEGIES_FILE
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
         config = refuse_mistakes(config)  # told before there is a folder
-        folder = new_members(config, FILE)
+        folder = new_members(config, STRATEGIES_FILE)
     runs = train_members(folder, {strategy: of_strategy(config, strategy) for strategy in STRATEGIES}, train_one)
     part = "" if runs[0].split.test else " --split val"
     out = shlex.quote(str(folder.with_name(f"{folder.name}-compared")))

@@ -7,7 +7,7 @@ The names below are loaded when they are asked for, so that ``--help`` answers a
 its module, so it is imported from there.)
 """
 
-from importlib import import_module
+from .lazy_names import lazy_names
 
 PUBLIC = {
     "VOID": ".encoding",
@@ -21,9 +21,4 @@ PUBLIC = {
     "validation_batches": ".batches",
 }
 __all__ = list(PUBLIC)
-
-
-def __getattr__(name):
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return vars(import_module(PUBLIC[name], __name__))[name]
+__getattr__ = lazy_names(__name__, PUBLIC)

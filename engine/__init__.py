@@ -7,7 +7,7 @@
 The names below are loaded when they are asked for, so that ``--help`` answers at once.
 """
 
-from importlib import import_module
+from data_pipeline.lazy_names import lazy_names
 
 PUBLIC = {
     "MeanIoU": ".training.metrics",
@@ -17,9 +17,4 @@ PUBLIC = {
     "load_predictor": ".predictor",
 }
 __all__ = list(PUBLIC)
-
-
-def __getattr__(name):
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return vars(import_module(PUBLIC[name], __name__))[name]
+__getattr__ = lazy_names(__name__, PUBLIC)

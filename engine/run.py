@@ -32,8 +32,8 @@ from .defaults import as_decided
 from .framing import Frame
 
 UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.training.resume``), until it ends well
-FOLDS = "folds.json"  # in a folder of runs: the settings of a cross-validation
-STRATEGIES = "strategies.json"  # in a folder of runs: the settings of classifiers of every strategy
+FOLDS_FILE = "folds.json"  # in a folder of runs: the settings of a cross-validation
+STRATEGIES_FILE = "strategies.json"  # in a folder of runs: the settings of classifiers of every strategy
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")
 
@@ -63,9 +63,9 @@ class Run:
     @classmethod
     def folder(cls, path: Path) -> "Run":
         """A folder that train.py made; else a UserError."""
-        if (Path(path) / FOLDS).is_file():
+        if (Path(path) / FOLDS_FILE).is_file():
             raise UserError(f"{path}: holds the folds of a cross-validation; name them: {path}/fold-*")
-        if (Path(path) / STRATEGIES).is_file():
+        if (Path(path) / STRATEGIES_FILE).is_file():
             raise UserError(f"{path}: holds a run for each strategy; name them: {path}/*/")
         if not (Path(path) / "config.json").is_file():
             raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
@@ -105,7 +105,7 @@ class Run:
     @property
     def whole(self) -> Path:
         """The folder of the folds or strategies that it is one of; else its own. What --resume goes on with."""
-        of_several = any((self.path.parent / name).is_file() for name in (FOLDS, STRATEGIES))
+        of_several = any((self.path.parent / name).is_file() for name in (FOLDS_FILE, STRATEGIES_FILE))
         return self.path.parent if of_several else self.path
 
     def refuse_changed(self, dataset: dict, split: Split) -> None:
@@ -263,7 +263,7 @@ def config_json(config: TrainConfig | ClassifierConfig, frame: Frame | None = No
 
 
 def read_several(path: Path, kind=TrainConfig) -> TrainConfig | ClassifierConfig:
-    """The settings that FOLDS or STRATEGIES holds, of the runs beside it.
+    """The settings that FOLDS_FILE or STRATEGIES_FILE holds, of the runs beside it.
 
     Raises:
         UserError: if it does not hold such settings, or its folder has links.
@@ -352,7 +352,9 @@ def refuse_links(run: Path) -> None:
 def refuse_existing(path: Path) -> Path:
     """The path, if nothing is there; else a UserError."""
     if os.path.lexists(path):
-        unfinished = (path / UNFINISHED).is_dir() or any((path / name).is_file() for name in (FOLDS, STRATEGIES))
+        unfinished = (path / UNFINISHED).is_dir() or any(
+            (path / name).is_file() for name in (FOLDS_FILE, STRATEGIES_FILE)
+        )
         go_on = f"go on with it by --resume {shlex.quote(str(path))}, " if unfinished else ""
         raise UserError(
             f"{path} exists, and a run is never overwritten; {go_on}choose another --name, or remove it first"
@@ -419,10 +421,10 @@ def threads_asked() -> int:
 def processor() -> str:
     """Its model, where the system says, and how many cores this process may use."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
-        found = None
-    return f"{found[1] if found else platform.processor() or platform.machine()}, {cores()} cores"
+        match = None
+    return f"{match[1] if match else platform.processor() or platform.machine()}, {cores()} cores"
 
 
 def cores() -> int:

@@ -136,7 +136,7 @@ def build_classifier(
             f"{input_shape[0]}×{input_shape[1]} pixels are too small for {name}: at least {encoder.min_size}"
         )
     if weights == "imagenet" and not encoder.imagenet:
-        others = ", ".join(other for other, one in ENCODERS.items() if one.imagenet)
+        others = ", ".join(other for other, spec in ENCODERS.items() if spec.imagenet)
         raise ValueError(f"{name}: there are no ImageNet weights of it, only of {others}; name a file, or none")
     try:
         preprocess, network = encoder.build(input_shape, weights)
@@ -167,10 +167,10 @@ def train_from(classifier, block):
     names = [layer.name for layer in encoder.layers]
     first = {"head": len(names), "all": 0}.get(block)
     if first is None:
-        found = [place for place, name in enumerate(names) if name.startswith(block)]
-        if not found:
+        places = [place for place, name in enumerate(names) if name.startswith(block)]
+        if not places:
             last = [name for layer, name in zip(encoder.layers, names, strict=True) if layer.weights][-40::5]
             raise ValueError(f"no layer's name begins with {block!r}; there are, among others, {', '.join(last)}")
-        first = found[0]
+        first = places[0]
     for place, layer in enumerate(encoder.layers):
         layer.trainable = place >= first and not isinstance(layer, layers.BatchNormalization)

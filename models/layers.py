@@ -43,8 +43,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), variance.dtype)
         variance *= (pixels - 1) / pixels  # the kernel estimates a population's; Keras averages the batch's own
-        for average, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average * self.momentum + found * (1 - self.momentum))
+        for average, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + of_batch * (1 - self.momentum))
         return outputs
 
 

@@ -231,7 +231,7 @@ def candidates(scatter: float, shift: float, seeds: int = 3, images: int = 40) -
 
 
 def test_the_report_shows_the_worst_images_first_up_to_a_number(monkeypatch):
-    (found, _) = (one.found for one in candidates(0.0, 0.1, seeds=1))
+    (found, _) = (one.evaluation for one in candidates(0.0, 0.1, seeds=1))
     monkeypatch.setattr("engine.reporting.report.MOST_IMAGES", 7)
     monkeypatch.setattr(
         Album, "open", lambda self, stem: (np.zeros((4, 4, 3), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2)
@@ -255,7 +255,7 @@ def test_methods_are_compared_from_three_seeds_each():
 def test_images_are_matched_by_name_whatever_their_order():
     first, second = candidates(0.0, 0.1, seeds=1)
     order = np.random.default_rng(0).permutation(40)
-    found = second.found
+    found = second.evaluation
     shuffled = Evaluation(
         found.names,
         [found.stems[i] for i in order],
@@ -271,7 +271,7 @@ def test_images_are_matched_by_name_whatever_their_order():
 
 def test_changed_masks_are_not_compared():
     first, second = candidates(0.0, 0.1, seeds=1)
-    second.found.truths[3:4] = ["changed"]
+    second.evaluation.truths[3:4] = ["changed"]
     with pytest.raises(UserError, match="different masks of i3"):
         on_the_same_images([first, second])
 
@@ -469,7 +469,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
 def test_images_that_depend_on_their_neighbours_are_said_to(world, capsys):
     """Frames of a film score alike; images in any order do not."""
-    found = candidates(0.0, 0.0, images=60)[0].found
+    found = candidates(0.0, 0.0, images=60)[0].evaluation
     assert neighbours_alike(found) is None
     order = np.argsort(confusion.mean_iou(found.counts["confusion"]))
     film = replace(
@@ -500,20 +500,22 @@ def films(of: list[Candidate]) -> list[Candidate]:
     """The same counts as frames of a film: neighbours differ alike from network to network."""
     first, second = (confusion.mean_iou(one.matrices) for one in of)
     order = np.argsort(second - first)
-    return [replace(one, found=replace(one.found, counts={"confusion": one.matrices[order]})) for one in of]
+    return [replace(one, evaluation=replace(one.evaluation, counts={"confusion": one.matrices[order]})) for one in of]
 
 
 def test_frames_of_a_film_are_not_compared_as_if_they_were_independent():
     plain = candidates(0.0, 0.05, seeds=1)
     assert compare(plain)["differences"]["other-0"]["told_apart"]
-    of_film = [replace(one, found=replace(one.found, stems=[f"f{i:02d}" for i in range(40)])) for one in films(plain)]
+    of_film = [
+        replace(one, evaluation=replace(one.evaluation, stems=[f"f{i:02d}" for i in range(40)])) for one in films(plain)
+    ]
     found = compare(of_film)
     assert found["differences"]["other-0"]["p"] is None
     assert "as frames of a film do" in found["differences"]["other-0"]["miou_ci95_note"]
     assert "is not to be compared with unet-0" in headline(found)
     grouped = on_the_same_images(of_film, r"^f\d")
     assert compare(grouped)["num_units"] == 4 and compare(grouped)["unit"] == "group"
-    other = [of_film[0], replace(of_film[1], found=replace(of_film[1].found, groups=["a"] * 40))]
+    other = [of_film[0], replace(of_film[1], evaluation=replace(of_film[1].evaluation, groups=["a"] * 40))]
     with pytest.raises(UserError, match="were scored with different groups"):
         on_the_same_images(other)
 

@@ -26,21 +26,21 @@ COUNTS = ("train_count", "train_per_class", "data")  # in which the runs of one 
 def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:
     """A row for each run that left a cost.json: what it took, and its own score on its own task."""
     rows = []
-    for one in candidates:
-        path = folders[one.name].resolve().parent.parent / COST
-        if not one.settings or not path.is_file():
+    for candidate in candidates:
+        path = folders[candidate.name].resolve().parent.parent / COST
+        if not candidate.settings or not path.is_file():
             continue
-        task = task_of([one])
-        groups = one.found.groups
-        ends = interval(by_group(one.matrices, groups), task.of, unit=unit_of(groups))
+        task = task_of([candidate])
+        groups = candidate.evaluation.groups
+        ends = interval(by_group(candidate.matrices, groups), task.of, unit=unit_of(groups))
         rows.append(
             {
-                "name": one.name,
-                "task": one.settings.get("strategy", "masks"),
-                "network": one.settings.get("backbone") or one.settings["model"],
+                "name": candidate.name,
+                "task": candidate.settings.get("strategy", "masks"),
+                "network": candidate.settings.get("backbone") or candidate.settings["model"],
                 **schema.read(path, schema.COST),
                 "score": task.score,
-                "value": number(task.of(one.matrices.sum(0))),
+                "value": number(task.of(candidate.matrices.sum(0))),
                 "value_ci95": bounds(ends),
                 "value_ci95_note": ends.note or None,
             }
@@ -57,18 +57,23 @@ def same_decision(candidates: list[Candidate], folders: dict[str, Path]) -> list
     Raises:
         UserError: where the classifiers' labels come from no masks, or from different rules, or masks of other classes.
     """
-    known = [one for one in candidates if classifies(one)]
-    for one in known:
-        if not one.settings:
-            raise UserError(f"{one.name}: an evaluation outside of its run does not say where its labels come from")
-    rules = {(one.settings["label_from_masks"], one.settings["tile"]) for one in known}
+    known = [candidate for candidate in candidates if classifies(candidate)]
+    for candidate in known:
+        if not candidate.settings:
+            raise UserError(
+                f"{candidate.name}: an evaluation outside of its run does not say where its labels come from"
+            )
+    rules = {(candidate.settings["label_from_masks"], candidate.settings["tile"]) for candidate in known}
     if len(rules) > 1 or (None, None) in rules:
         raise UserError(
             "segmenters are compared with classifiers on labels from the same masks: train all classifiers with one "
             "--label-from-masks (and --tile)"
         )
     rule, tile = rules.pop()
-    return [one if classifies(one) else as_labels(one, known[0], rule, tile, folders[one.name]) for one in candidates]
+    return [
+        candidate if classifies(candidate) else as_labels(candidate, known[0], rule, tile, folders[candidate.name])
+        for candidate in candidates
+    ]
 
 
 def as_labels(candidate: Candidate, classifier: Candidate, rule: str, tile: int | None, folder: Path) -> Candidate:
@@ -77,13 +82,13 @@ def as_labels(candidate: Candidate, classifier: Candidate, rule: str, tile: int 
         raise UserError(f"{candidate.name}: only runs of train.py are compared with classifiers")
     encoding = Run.folder(folder.resolve().parent.parent).encoding
     names = label_names(rule, encoding)
-    if names != classifier.found.names:
+    if names != classifier.evaluation.names:
         raise UserError(
             f"{candidate.name} by {rule} knows {', '.join(names)}; {classifier.name} knows "
-            f"{', '.join(classifier.found.names)}"
+            f"{', '.join(classifier.evaluation.names)}"
         )
-    place = {stem: i for i, stem in enumerate(candidate.found.stems)}
-    wanted = [image_of(stem) if tile else stem for stem in classifier.found.stems]
+    place = {stem: i for i, stem in enumerate(candidate.evaluation.stems)}
+    wanted = [image_of(stem) if tile else stem for stem in classifier.evaluation.stems]
     lacking = set(wanted) - set(place)
     if lacking:
         raise UserError(
@@ -94,19 +99,19 @@ def as_labels(candidate: Candidate, classifier: Candidate, rule: str, tile: int 
     true, predicted = matrices.sum(2), matrices.sum(1)  # (N, C): pixels of each class, where the truth is not void
     if tile:
         agree = true[np.arange(len(labels)), labels] > 0
-        said = np.array([answer_at_centre(stem, folder, encoding, tile) for stem in classifier.found.stems])
+        answers = np.array([answer_at_centre(stem, folder, encoding, tile) for stem in classifier.evaluation.stems])
     else:
         agree = label_of_pixels(true, rule, encoding) == labels
-        said = label_of_pixels(predicted, rule, encoding)
-        said = np.where(said < 0, (labels + 1) % len(names), said)
+        answers = label_of_pixels(predicted, rule, encoding)
+        answers = np.where(answers < 0, (labels + 1) % len(names), answers)
     if not agree.all():
-        other = classifier.found.stems[int(agree.argmin())]
+        other = classifier.evaluation.stems[int(agree.argmin())]
         raise UserError(
             f"{candidate.name} was scored against masks that do not give {classifier.name}'s labels ({other} is the "
             "first): train both on one data set, or remove the older evaluation's folder and evaluate anew"
         )
-    found = replace(classifier.found, counts={"confusion": one_hot(labels, said, len(names))}, beside={})
-    return replace(candidate, found=found)
+    evaluation = replace(classifier.evaluation, counts={"confusion": one_hot(labels, answers, len(names))}, beside={})
+    return replace(candidate, evaluation=evaluation)
 
 
 def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> int:
@@ -122,13 +127,19 @@ def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> 
 def curves(candidates: list[Candidate], rows: list[dict], task: Task = LABELS) -> dict[str, list[dict]]:
     """Method → its runs with different numbers of training images: images, score. Empty without such numbers."""
     images = {row["name"]: row["images"] for row in rows}
-    known = [one for one in candidates if one.name in images]
-    if len({images[one.name] for one in known}) < 2:
+    known = [candidate for candidate in candidates if candidate.name in images]
+    if len({images[candidate.name] for candidate in known}) < 2:
         return {}
-    alike = [replace(one, settings={k: v for k, v in one.settings.items() if k not in COUNTS}) for one in known]
+    alike = [
+        replace(candidate, settings={k: v for k, v in candidate.settings.items() if k not in COUNTS})
+        for candidate in known
+    ]
     return {
         name: sorted(
-            ({"images": images[one.name], "score": number(task.of(one.matrices.sum(0)))} for one in members),
+            (
+                {"images": images[candidate.name], "score": number(task.of(candidate.matrices.sum(0)))}
+                for candidate in members
+            ),
             key=lambda point: point["images"],
         )
         for name, members in by_method(alike, every_run=True).items()

@@ -35,25 +35,25 @@ class Candidate:
     """One evaluation to compare: its name, what was counted, and the settings of the run that made it, if any."""
 
     name: str
-    found: Evaluation
+    evaluation: Evaluation
     settings: dict
 
     @property
     def matrices(self) -> np.ndarray:
-        return self.found.counts["confusion"]
+        return self.evaluation.counts["confusion"]
 
 
 def read_candidate(name: str, folder: Path) -> Candidate:
     """From an evaluation's folder. A run's own has settings, two folders above; an ensemble's or a referee's none."""
-    found, made = Evaluation.load(folder), schema.read(Path(folder) / "metrics.json", schema.METRICS)
+    evaluation, made = Evaluation.load(folder), schema.read(Path(folder) / "metrics.json", schema.METRICS)
     run = Path(folder).resolve().parent.parent
     if "ensemble" in made or "predictions" in made or not (run / "config.json").is_file():
-        return Candidate(name, found, {})
+        return Candidate(name, evaluation, {})
     run = Run.folder(run)
-    if run.classifies != ("probabilities" in found.counts):
+    if run.classifies != ("probabilities" in evaluation.counts):
         raise UserError(f"{folder}: not made by the run {run.path}, which is of another kind; evaluate that anew")
     data = run.dataset["fingerprint"][:8]  # the same data wherever it lay
-    return Candidate(name, found, run.config | {"data": data, "tta": made.get("tta", "none")})
+    return Candidate(name, evaluation, run.config | {"data": data, "tta": made.get("tta", "none")})
 
 
 def task_of(candidates: list[Candidate]) -> Task:
@@ -62,7 +62,7 @@ def task_of(candidates: list[Candidate]) -> Task:
 
 
 def classifies(candidate: Candidate) -> bool:
-    return "probabilities" in candidate.found.counts
+    return "probabilities" in candidate.evaluation.counts
 
 
 def truths(candidate: Candidate) -> np.ndarray:
@@ -77,60 +77,68 @@ def on_the_same_images(candidates: list[Candidate], group_by: str | None = None)
         UserError: where they were not scored on the same images with the same masks, classes and groups.
     """
     if group_by:
-        candidates = [replace(one, found=regroup(one.found, group_by)) for one in candidates]
+        candidates = [
+            replace(candidate, evaluation=regroup(candidate.evaluation, group_by)) for candidate in candidates
+        ]
     first = candidates[0]
-    masks = dict(zip(first.found.stems, first.found.truths, strict=True))
+    masks = dict(zip(first.evaluation.stems, first.evaluation.truths, strict=True))
     aligned = []
-    for one in candidates:
-        if one.found.names != first.found.names:
+    for candidate in candidates:
+        if candidate.evaluation.names != first.evaluation.names:
             raise UserError(
-                f"{first.name} knows the classes {', '.join(first.found.names)}; "
-                f"{one.name} knows {', '.join(one.found.names)}"
+                f"{first.name} knows the classes {', '.join(first.evaluation.names)}; "
+                f"{candidate.name} knows {', '.join(candidate.evaluation.names)}"
             )
-        theirs = dict(zip(one.found.stems, one.found.truths, strict=True))
+        theirs = dict(zip(candidate.evaluation.stems, candidate.evaluation.truths, strict=True))
         lacking = sorted(masks.keys() ^ theirs.keys())
         if lacking:
             raise UserError(
-                f"{first.name} and {one.name} were not scored on the same images (one of them lacks {some(lacking)}); "
+                f"{first.name} and {candidate.name} were not scored on the same images (one lacks {some(lacking)}); "
                 "train them with one --split-seed, or score both on one folder with --data"
             )
         changed = [stem for stem in masks if masks[stem] != theirs[stem]]
         if changed:
             raise UserError(
-                f"{first.name} and {one.name} were scored against different masks of {some(changed)}; "
+                f"{first.name} and {candidate.name} were scored against different masks of {some(changed)}; "
                 "remove the older evaluation's folder and evaluate it anew"
             )
-        place = {stem: i for i, stem in enumerate(one.found.stems)}
-        order = [place[stem] for stem in first.found.stems]
-        counts = {name: array[order] for name, array in one.found.counts.items()}
-        groups = [one.found.groups[i] for i in order]
-        if groups != first.found.groups:
+        place = {stem: i for i, stem in enumerate(candidate.evaluation.stems)}
+        order = [place[stem] for stem in first.evaluation.stems]
+        counts = {name: array[order] for name, array in candidate.evaluation.counts.items()}
+        groups = [candidate.evaluation.groups[i] for i in order]
+        if groups != first.evaluation.groups:
             raise UserError(
-                f"{first.name} and {one.name} were scored with different groups, which error bars are drawn from; "
+                f"{first.name} and {candidate.name} were scored with different groups, which error bars need; "
                 "say with --group-by which are meant"
             )
-        in_order = replace(one.found, stems=first.found.stems, groups=groups, truths=first.found.truths, counts=counts)
-        aligned.append(replace(one, found=in_order))
+        in_order = replace(
+            candidate.evaluation,
+            stems=first.evaluation.stems,
+            groups=groups,
+            truths=first.evaluation.truths,
+            counts=counts,
+        )
+        aligned.append(replace(candidate, evaluation=in_order))
     return aligned
 
 
-def regroup(found: Evaluation, group_by: str) -> Evaluation:
+def regroup(evaluation: Evaluation, group_by: str) -> Evaluation:
     """The same evaluation with the groups that a regular expression finds in its images' names (without folders)."""
-    pairs = group([Pair(stem.rpartition("/")[2], Path(), Path()) for stem in found.stems], group_by)
-    return replace(found, groups=[pair.group for pair in pairs])
+    pairs = group([Pair(stem.rpartition("/")[2], Path(), Path()) for stem in evaluation.stems], group_by)
+    return replace(evaluation, groups=[pair.group for pair in pairs])
 
 
 def compare(candidates: list[Candidate], task: Task = MASKS) -> dict:
     """compare.json: each network's score, each one's difference from the first, and what can be said of methods."""
-    groups, unit = candidates[0].found.groups, unit_of(candidates[0].found.groups)
-    units = [by_group(one.matrices, groups) for one in candidates]
-    scores = [task.of(one.sum(0)) for one in units]
-    ranges = [interval(one, task.of, unit=unit) for one in units]
+    groups, unit = candidates[0].evaluation.groups, unit_of(candidates[0].evaluation.groups)
+    units = [by_group(candidate.matrices, groups) for candidate in candidates]
+    scores = [task.of(counts.sum(0)) for counts in units]
+    ranges = [interval(counts, task.of, unit=unit) for counts in units]
     first, *others = candidates
     needed = list(map(task.needs, units))
-    found = [
-        unless_alike(difference(needed[0], one, task.of_needs, unit=unit), [first], [each], task)
-        for one, each in zip(needed[1:], others, strict=True)
+    differences = [
+        unless_alike(difference(needed[0], counts, task.of_needs, unit=unit), [first], [other], task)
+        for counts, other in zip(needed[1:], others, strict=True)
     ]
     return {
         "score": task.score,
@@ -140,49 +148,51 @@ def compare(candidates: list[Candidate], task: Task = MASKS) -> dict:
         "num_images": len(groups),
         "num_units": len(units[0]),
         "networks": {
-            one.name: {
+            candidate.name: {
                 task.score: number(score),
                 f"{task.score}_ci95": bounds(ends),
                 f"{task.score}_ci95_note": ends.note or None,
                 task.class_score: dict(
-                    zip(one.found.names, map(number, task.of_classes(one.matrices.sum(0))), strict=True)
+                    zip(
+                        candidate.evaluation.names, map(number, task.of_classes(candidate.matrices.sum(0))), strict=True
+                    )
                 ),
             }
-            for one, score, ends in zip(candidates, scores, ranges, strict=True)
+            for candidate, score, ends in zip(candidates, scores, ranges, strict=True)
         },
-        "differences": described([one.name for one in others], found, task),
+        "differences": described([other.name for other in others], differences, task),
         "methods": compare_methods(candidates, groups, unit, task),
     }
 
 
-def described(names: list[str], found: list[Difference], task: Task) -> dict[str, dict]:
+def described(names: list[str], differences: list[Difference], task: Task) -> dict[str, dict]:
     """JSON's form of differences from one first; the p-values of all are Holm's family."""
-    told = [i for i, one in enumerate(found) if one.p is not None]
-    adjusted = dict(zip(told, holm([found[i].p for i in told]), strict=True))
+    told = [i for i, difference in enumerate(differences) if difference.p is not None]
+    adjusted = dict(zip(told, holm([differences[i].p for i in told]), strict=True))
     return {
-        name: with_range(task.score, one)
+        name: with_range(task.score, difference)
         | {
-            "p": one.p,
+            "p": difference.p,
             "p_holm": adjusted.get(i),
             "told_apart": i in adjusted and adjusted[i] <= LEVEL,
         }
-        for i, (name, one) in enumerate(zip(names, found, strict=True))
+        for i, (name, difference) in enumerate(zip(names, differences, strict=True))
     }
 
 
-def unless_alike(found: Difference, first: list[Candidate], second: list[Candidate], task: Task) -> Difference:
+def unless_alike(result: Difference, first: list[Candidate], second: list[Candidate], task: Task) -> Difference:
     """A difference without its interval where images of neighbouring names differ alike: their number then misleads."""
-    seen = first[0].found
-    means = [np.mean([task.of(one.matrices) for one in runs], 0) for runs in (first, second)]
+    seen = first[0].evaluation
+    means = [np.mean([task.of(run.matrices) for run in runs], 0) for runs in (first, second)]
     labels = truths(first[0]) if classifies(first[0]) else None
     correlation = None if any(seen.groups) else alike(seen.stems, means[1] - means[0], labels)
     if correlation is None:
-        return found
+        return result
     note = (
         f"images of neighbouring names differ alike, correlation {correlation:.2f}, as frames of a film do: "
         "name the films with --group-by"
     )
-    return Difference(found.value, None, None, None, note)
+    return Difference(result.value, None, None, None, note)
 
 
 def compare_methods(candidates: list[Candidate], groups: list[str | None], unit: str, task: Task = MASKS) -> dict:
@@ -197,11 +207,11 @@ def compare_methods(candidates: list[Candidate], groups: list[str | None], unit:
         )
         return {"note": note, "seeds": counted, "differences": {}}
     stacked = {
-        name: np.stack([task.needs(by_group(one.matrices, groups)) for one in members])
+        name: np.stack([task.needs(by_group(member.matrices, groups)) for member in members])
         for name, members in ready.items()
     }
     first, *others = stacked
-    found = [
+    results = [
         unless_alike(
             difference_of_methods(stacked[first], stacked[name], task.of_needs, unit=unit),
             ready[first],
@@ -210,7 +220,7 @@ def compare_methods(candidates: list[Candidate], groups: list[str | None], unit:
         )
         for name in others
     ]
-    return {"note": None, "first": first, "seeds": counted, "differences": described(others, found, task)}
+    return {"note": None, "first": first, "seeds": counted, "differences": described(others, results, task)}
 
 
 def by_method(candidates: list[Candidate], every_run: bool = False) -> dict[str, list[Candidate]]:
@@ -218,42 +228,44 @@ def by_method(candidates: list[Candidate], every_run: bool = False) -> dict[str,
 
     every_run: those of one seed too; otherwise the first alone.
     """
-    settings = [{k: str(v) for k, v in one.settings.items() if k not in NO_METHOD} for one in candidates]
-    keys = sorted({key for one in settings for key in one})
-    varying = [key for key in keys if len({one.get(key) for one in settings if one}) > 1]
+    settings = [{k: str(v) for k, v in candidate.settings.items() if k not in NO_METHOD} for candidate in candidates]
+    keys = sorted({key for setting in settings for key in setting})
+    varying = [key for key in keys if len({setting.get(key) for setting in settings if setting}) > 1]
     if "strategy" in varying:
         varying = ["strategy", *(key for key in varying if key != "strategy" and not follows(key, settings))]
     methods: dict[str, list[Candidate]] = {}
-    for one, mine in zip(candidates, settings, strict=True):
+    for candidate, mine in zip(candidates, settings, strict=True):
         told = ", ".join(f"{key.replace('_', ' ')} {mine.get(key, NO_SUCH.get(key, '–'))}" for key in varying)
-        name = (told or mine.get("model") or mine.get("backbone", "")) if mine else one.name
+        name = (told or mine.get("model") or mine.get("backbone", "")) if mine else candidate.name
         seeds = [other.settings.get("seed") for other in methods.get(name, [])]
-        if one.settings.get("seed") in seeds and mine and not every_run:
+        if candidate.settings.get("seed") in seeds and mine and not every_run:
             continue  # the same seed again is no further evidence
-        methods.setdefault(name, []).append(one)
+        methods.setdefault(name, []).append(candidate)
     return methods
 
 
 def follows(key: str, settings: list[dict]) -> bool:
     """Whether a classifier's strategy, or that there is none, decides this setting among these runs."""
-    found = {}
-    for one in settings:
-        found.setdefault(one.get("strategy"), set()).add(one.get(key))
-    return all(len(values) == 1 for values in found.values())
+    values_of = {}
+    for setting in settings:
+        values_of.setdefault(setting.get("strategy"), set()).add(setting.get(key))
+    return all(len(values) == 1 for values in values_of.values())
 
 
 def headline(results: dict) -> str:
     """Who is better than the first, who is worse, and who cannot be told from it."""
     first, differences, score = results["first"], results["differences"], results["score"]
-    told = {name: one for name, one in differences.items() if one["told_apart"]}
+    told = {name: difference for name, difference in differences.items() if difference["told_apart"]}
     kinds = {
-        f"better than {first}": [name for name, one in told.items() if one[score] > 0],
-        f"worse than {first}": [name for name, one in told.items() if one[score] < 0],
+        f"better than {first}": [name for name, difference in told.items() if difference[score] > 0],
+        f"worse than {first}": [name for name, difference in told.items() if difference[score] < 0],
         f"not to be told from {first}": [
-            name for name, one in differences.items() if name not in told and one[f"{score}_ci95"] is not None
+            name
+            for name, difference in differences.items()
+            if name not in told and difference[f"{score}_ci95"] is not None
         ],
         f"not to be compared with {first} on these images": [
-            name for name, one in differences.items() if one[f"{score}_ci95"] is None
+            name for name, difference in differences.items() if difference[f"{score}_ci95"] is None
         ],
     }
     parts = [f"{joined(names)} {'is' if len(names) == 1 else 'are'} {kind}" for kind, names in kinds.items() if names]
@@ -267,23 +279,23 @@ def joined(names: list[str]) -> str:
 def sentences(results: dict) -> list[str]:
     """What the comparison says, one sentence a network, then one a method."""
     score = results["score"]
-    said = [sentence(results["first"], name, one, score) for name, one in results["differences"].items()]
+    told = [sentence(results["first"], name, difference, score) for name, difference in results["differences"].items()]
     methods = results["methods"]
     if methods["note"]:
-        return [*said, f"These are statements about these trained networks: {methods['note']}."]
-    return said + [
-        "As methods, over seeds: " + sentence(methods["first"], name, one, score)
-        for name, one in methods["differences"].items()
+        return [*told, f"These are statements about these trained networks: {methods['note']}."]
+    return told + [
+        "As methods, over seeds: " + sentence(methods["first"], name, difference, score)
+        for name, difference in methods["differences"].items()
     ]
 
 
-def sentence(first: str, name: str, one: dict, score: str = "miou") -> str:
-    value, words = one[score], TASKS[score].words
-    if one[f"{score}_ci95"] is None:
-        reason = one[f"{score}_ci95_note"]
+def sentence(first: str, name: str, difference: dict, score: str = "miou") -> str:
+    value, words = difference[score], TASKS[score].words
+    if difference[f"{score}_ci95"] is None:
+        reason = difference[f"{score}_ci95_note"]
         return f"{name} less {first}: {words} {show(value, '+.3f')}; whether that is chance cannot be said ({reason})."
-    low, high = one[f"{score}_ci95"]
-    numbers = f"{words} {value:+.3f}, 95% interval {low:+.3f} to {high:+.3f}, adjusted p = {one['p_holm']:.2g}"
-    if not one["told_apart"]:
+    low, high = difference[f"{score}_ci95"]
+    numbers = f"{words} {value:+.3f}, 95% interval {low:+.3f} to {high:+.3f}, adjusted p = {difference['p_holm']:.2g}"
+    if not difference["told_apart"]:
         return f"{name} and {first} cannot be told apart: {numbers}."
     return f"{name} is {'better' if value > 0 else 'worse'} than {first}: {numbers}."

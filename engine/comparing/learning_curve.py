@@ -35,16 +35,16 @@ def learning_curve(candidates: list[Candidate], counts: dict[str, int]) -> tuple
     Raises:
         UserError: for runs too few to make a curve.
     """
-    scores = [float(confusion.mean_iou(one.matrices.sum(0))) for one in candidates]
-    masks = [counts[one.name] for one in candidates]
+    scores = [float(confusion.mean_iou(candidate.matrices.sum(0))) for candidate in candidates]
+    masks = [counts[candidate.name] for candidate in candidates]
     try:
         ahead = forecast(masks, scores)
     except ValueError as error:
         raise UserError(f"--forecast: {error}") from None
-    rows = sorted(zip(masks, scores, [one.name for one in candidates], strict=True))
+    rows = sorted(zip(masks, scores, [candidate.name for candidate in candidates], strict=True))
     return {
         "runs": [{"run": name, "masks": count, "miou": score} for count, score, name in rows],
-        "num_images": len(candidates[0].found.stems),
+        "num_images": len(candidates[0].evaluation.stems),
         "forecast": {"masks": ahead.at, "miou": ahead.value, "miou_ci95": list(ahead.interval)},
         "gain": ahead.gain,
         "gain_ci95": list(ahead.gain_interval),

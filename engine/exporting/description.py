@@ -131,9 +131,9 @@ def input_lines(about: dict) -> list[str]:
 
 def comparison_rows(comparisons: dict) -> list[str]:
     return [
-        f"| {name} | {found['images']} | {found['largest_difference_of_logits']:.2g} | "
-        f"{found['share_of_equal_pixels']:.3%} | {found['miou']:.4f} | {found['miou_of_the_run']:.4f} |"
-        for name, found in comparisons.items()
+        f"| {name} | {comparison['images']} | {comparison['largest_difference_of_logits']:.2g} | "
+        f"{comparison['share_of_equal_pixels']:.3%} | {comparison['miou']:.4f} | {comparison['miou_of_the_run']:.4f} |"
+        for name, comparison in comparisons.items()
     ]
 
 
@@ -143,10 +143,10 @@ def score_lines(run: Run) -> list[str]:
     for split in ("test", "val"):
         path = run.path / "evaluation" / split / "metrics.json"
         if path.is_file():
-            found = read_json(path)
-            interval = found.get("miou_ci95")
+            metrics = read_json(path)
+            interval = metrics.get("miou_ci95")
             error = " (95% interval {:.3f} to {:.3f})".format(*interval) if interval else ""
-            lines.append(f"mIoU {found['miou']:.3f}{error} on {found['num_images']} images of the {split} part.")
+            lines.append(f"mIoU {metrics['miou']:.3f}{error} on {metrics['num_images']} images of the {split} part.")
     return lines or ["Not evaluated yet: `evaluate.py` scores the run."]
 
 

@@ -97,13 +97,13 @@ def compare(
     Args:
         frame: what the networks see; images are resized to its size, and cut to its tiles, mirrored beyond the border.
     """
-    found = [Comparison() for _ in theirs]
+    comparisons = [Comparison() for _ in theirs]
     for image, truth in some_pairs(pairs, encoding):
         seen = image if frame.size is None else resize_image(image, frame.size)
         own = logits_of(ours, seen, frame)
-        for comparison, network in zip(found, theirs, strict=True):
+        for comparison, network in zip(comparisons, theirs, strict=True):
             comparison.add(own, logits_of(network, seen, frame), truth, encoding.num_classes)
-    return found
+    return comparisons
 
 
 def some_pairs(pairs: list[Pair], encoding: Encoding) -> Iterable[tuple[np.ndarray, np.ndarray]]:

@@ -100,8 +100,8 @@ def boundary_f1(contour: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: for another shape.
     """
-    true, found, predicted, right = np.moveaxis(last_axis(contour, 4), -1, 0)
-    recall, precision = (np.nan_to_num(ratio(part, whole)) for part, whole in ((found, true), (right, predicted)))
+    true, recalled, predicted, right = np.moveaxis(last_axis(contour, 4), -1, 0)
+    recall, precision = (np.nan_to_num(ratio(part, whole)) for part, whole in ((recalled, true), (right, predicted)))
     score = np.nan_to_num(ratio(2 * precision * recall, precision + recall))
     return np.where(true + predicted > 0, score, np.nan)
 
@@ -153,10 +153,10 @@ def contours(labels: np.ndarray, touches_void: np.ndarray, num_classes: int) -> 
     """The contour of each class in a label map (H, W); touches_void: bool (H−1, W−1)."""
     corners = neighbourhoods(labels)
     places = np.argwhere((corners[1:] != corners[0]).any(0))  # (M, 2)
-    found, classes, kinds = elements(corners[:, *places.T])
+    on_contour, classes, kinds = elements(corners[:, *places.T])
     order = np.argsort(classes, kind="stable")
     parts = [order[start:end] for start, end in pairwise(np.searchsorted(classes[order], np.arange(num_classes + 1)))]
-    places = places[found]
+    places = places[on_contour]
     judged = ~touches_void[*places.T]
     return [Contour(places[part], kinds[part], judged[part]) for part in parts]
 
@@ -167,13 +167,13 @@ def elements(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Args:
         corners: (4, M), pixels of M neighbourhoods in reading order.
     """
-    found = []
+    parts_of_contour = []
     for i in range(4):
         same = corners == corners[i]
         first = np.flatnonzero(~same[:i].any(0))  # a label that two pixels share has one element
         codes = np.packbits(same[:, first], axis=0)[0] >> 4
-        found.append((first, corners[i, first], KINDS[codes]))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+        parts_of_contour.append((first, corners[i, first], KINDS[codes]))
+    return tuple(np.concatenate(parts) for parts in zip(*parts_of_contour, strict=True))
 
 
 def neighbourhoods(array: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ def evaluate_photos(run: Run, photos: list[Photo], batch_size: int = 16) -> Eval
             "confusion": one_hot(labels, probabilities.argmax(-1), len(names)),
             "probabilities": probabilities,
         },
-        beside={"baselines": {name: one_hot(labels, said, len(names)) for name, said in ways.items()}},
+        beside={"baselines": {name: one_hot(labels, answers, len(names)) for name, answers in ways.items()}},
         doubts=[],
     )
 
@@ -64,10 +64,10 @@ def predict(run: Run, photos: list[Photo], batch_size: int) -> np.ndarray:
     return probabilities
 
 
-def one_hot(labels: np.ndarray, said: np.ndarray, num_classes: int) -> np.ndarray:
+def one_hot(labels: np.ndarray, answers: np.ndarray, num_classes: int) -> np.ndarray:
     """A confusion matrix for each image, int32 (N, C, C), with a single 1."""
     matrices = np.zeros((len(labels), num_classes, num_classes), np.int32)
-    matrices[np.arange(len(labels)), labels, said] = 1
+    matrices[np.arange(len(labels)), labels, answers] = 1
     return matrices
 
 
@@ -104,36 +104,38 @@ class ColorForest:
         return np.concatenate([resize_image(unit, (THUMBNAIL, THUMBNAIL)).ravel(), *histograms])
 
 
-def results_of(found: Evaluation, about: dict) -> dict:
+def results_of(evaluation: Evaluation, about: dict) -> dict:
     """What metrics.json holds of a classifier.
 
     Args:
-        found: of ``evaluate_photos``.
+        evaluation: of ``evaluate_photos``.
         about: the head: which split of which data.
     """
-    matrices, groups = found.counts["confusion"], found.groups
+    matrices, groups = evaluation.counts["confusion"], evaluation.groups
     return {
         **about,
-        "num_images": len(found.stems),
-        **judge(matrices, found.beside, groups, found.names, LABELS),
-        **top(found),
-        "neighbours_alike": None if any(groups) else alike(found.stems, LABELS.of(matrices), matrices.sum(2).argmax(1)),
-        **certainty(found),
+        "num_images": len(evaluation.stems),
+        **judge(matrices, evaluation.beside, groups, evaluation.names, LABELS),
+        **top(evaluation),
+        "neighbours_alike": None
+        if any(groups)
+        else alike(evaluation.stems, LABELS.of(matrices), matrices.sum(2).argmax(1)),
+        **certainty(evaluation),
     }
 
 
-def top(found: Evaluation) -> dict[str, float]:
+def top(evaluation: Evaluation) -> dict[str, float]:
     """How often the true class is among the k that are thought likeliest; for each k below the number of classes."""
-    labels = found.counts["confusion"].sum(2).argmax(1)
-    order = np.argsort(-found.counts["probabilities"], axis=1, kind="stable")
+    labels = evaluation.counts["confusion"].sum(2).argmax(1)
+    order = np.argsort(-evaluation.counts["probabilities"], axis=1, kind="stable")
     place = (order == labels[:, None]).argmax(1)
-    return {f"top_{k}": float((place < k).mean()) for k in TOP if k < len(found.names)}
+    return {f"top_{k}": float((place < k).mean()) for k in TOP if k < len(evaluation.names)}
 
 
-def certainty(found: Evaluation) -> dict:
+def certainty(evaluation: Evaluation) -> dict:
     """Calibration: whether the classifier is right as often as it says."""
-    labels = found.counts["confusion"].sum(2).argmax(1)
-    counts = calibration.decision_counts(found.counts["probabilities"], labels)
+    labels = evaluation.counts["confusion"].sum(2).argmax(1)
+    counts = calibration.decision_counts(evaluation.counts["probabilities"], labels)
     return {
         "ece": number(calibration.expected_calibration_error(counts)),
         "reliability": calibration.reliability(counts),
@@ -144,9 +146,9 @@ def table(results: dict) -> str:
     """The scores as lines of text, 95% intervals in brackets."""
     lines = [f"{'':16}{'accuracy':>10}{'':16}{'balanced':>10}{'macro-F1':>10}"]
     lines += [
-        f"{name:16}{show(one['accuracy']):>10}{brackets(one.get('accuracy_ci95')):16}"
-        f"{show(one['balanced_accuracy']):>10}{show(one['macro_f1']):>10}"
-        for name, one in [("network", results), *results["baselines"].items()]
+        f"{name:16}{show(scores['accuracy']):>10}{brackets(scores.get('accuracy_ci95')):16}"
+        f"{show(scores['balanced_accuracy']):>10}{show(scores['macro_f1']):>10}"
+        for name, scores in [("network", results), *results["baselines"].items()]
     ]
     lines += ["", f"{'class':24}{'images':>8}{'recall':>10}{'':16}{'precision':>10}"]
     for name, count in results["images_with"].items():
@@ -158,29 +160,29 @@ def table(results: dict) -> str:
     return "\n".join(line.rstrip() for line in [*lines, *(f"note: {note}" for note in dict.fromkeys(notes) if note)])
 
 
-def write_evaluation(folder: Path, found: Evaluation, results: dict) -> None:
+def write_evaluation(folder: Path, evaluation: Evaluation, results: dict) -> None:
     """metrics.json, per_image.csv and the counts."""
     write_json(folder / "metrics.json", results)
-    write_csv(folder / "per_image.csv", per_image_rows(found))
-    found.save(folder)
+    write_csv(folder / "per_image.csv", per_image_rows(evaluation))
+    evaluation.save(folder)
 
 
-def per_image_rows(found: Evaluation) -> list[dict]:
+def per_image_rows(evaluation: Evaluation) -> list[dict]:
     """What is true of each image, what is said, and how sure."""
-    matrices, probabilities = found.counts["confusion"], found.counts["probabilities"]
+    matrices, probabilities = evaluation.counts["confusion"], evaluation.counts["probabilities"]
     rows = []
-    for i, stem in enumerate(found.stems):
-        truth, said = np.argwhere(matrices[i])[0]
+    for i, stem in enumerate(evaluation.stems):
+        truth, answer = np.argwhere(matrices[i])[0]
         rows.append(
             {
                 "stem": stem,
-                "group": found.groups[i] or "",
-                "truth": found.names[truth],
-                "prediction": found.names[said],
-                "right": int(truth == said),
-                "confidence": round(float(probabilities[i, said]), 4),
+                "group": evaluation.groups[i] or "",
+                "truth": evaluation.names[truth],
+                "prediction": evaluation.names[answer],
+                "right": int(truth == answer),
+                "confidence": round(float(probabilities[i, answer]), 4),
             }
-            | {f"p_{name}": round(float(p), 4) for name, p in zip(found.names, probabilities[i], strict=True)}
+            | {f"p_{name}": round(float(p), 4) for name, p in zip(evaluation.names, probabilities[i], strict=True)}
         )
     return rows
 

@@ -70,11 +70,11 @@ def doubts(stem: str, probabilities: np.ndarray, truth: np.ndarray, most: int = 
     pixels = np.bincount(owner, minlength=len(classes))
     plainness = ratio(np.bincount(owner, margin * core, len(classes)), np.bincount(owner, core, len(classes)))
     scores = plainness * (pixels / truth.size) ** SIZE_POWER
-    found = []
+    doubted = []
     for number in 1 + np.argsort(-scores[1:], kind="stable")[:most]:  # number 0 is what is not in doubt
         own = owner == number
         there = rows[own], columns[own]
-        found.append(
+        doubted.append(
             Doubt(
                 stem=stem,
                 top=int(there[0].min()),
@@ -88,10 +88,10 @@ def doubts(stem: str, probabilities: np.ndarray, truth: np.ndarray, most: int = 
                 score=float(scores[number]),
             )
         )
-    return found
+    return doubted
 
 
-def rank(found: list[Doubt]) -> list[Doubt]:
+def rank(doubted: list[Doubt]) -> list[Doubt]:
     """Doubts of many images, the likeliest label errors first.
 
     What a network mistakes in image after image is its own habit: a doubt's score is divided by the fourth root of
@@ -99,14 +99,14 @@ def rank(found: list[Doubt]) -> list[Doubt]:
     image after image sink by this too.
     """
     images = defaultdict(set)
-    for doubt in found:
+    for doubt in doubted:
         images[doubt.truth, doubt.prediction].add(doubt.stem)
 
     def order(doubt: Doubt) -> tuple:
         habit = len(images[doubt.truth, doubt.prediction]) ** HABIT_POWER
         return -doubt.score / habit, doubt.stem, doubt.top, doubt.left, doubt.truth
 
-    return sorted(found, key=order)
+    return sorted(doubted, key=order)
 
 
 def uncertainty(probabilities: np.ndarray) -> float:

@@ -77,7 +77,7 @@ class Evaluation:
             "stems": self.stems,
             "groups": [group or "" for group in self.groups],
             "truths": self.truths,
-            "doubts": [json.dumps(asdict(one)) for one in self.doubts],
+            "doubts": [json.dumps(asdict(doubt)) for doubt in self.doubts],
         }
         with write_atomically(folder / COUNTS_FILE) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **held, **{key: np.array(value, dtype=str) for key, value in words.items()})
@@ -96,7 +96,7 @@ class Evaluation:
         try:
             held = schema.read_arrays(path)
             words = {key: held.pop(key).tolist() for key in ("names", "stems", "groups", "truths", "doubts")}
-            words["doubts"] = [json.loads(one) for one in words["doubts"]]
+            words["doubts"] = [json.loads(doubt) for doubt in words["doubts"]]
             schema.evaluation("", words)
             check_counts(held, len(words["stems"]), len(words["names"]))
         except schema.DAMAGE as error:
@@ -112,7 +112,7 @@ class Evaluation:
             truths=words["truths"],
             counts=kinds.pop("model"),
             beside=kinds,
-            doubts=[Doubt(**one) for one in words["doubts"]],
+            doubts=[Doubt(**doubt) for doubt in words["doubts"]],
         )
 
 
@@ -183,19 +183,19 @@ def evaluate_images(
         folder: where to write.
         split_touching: touching objects of one class count as several (objects.py).
     """
-    rows, matrices, truths, found = [], {kind: {n: [] for n in ways} for kind, ways in beside.items()}, [], []
+    rows, matrices, truths, doubted = [], {kind: {n: [] for n in ways} for kind, ways in beside.items()}, [], []
     for pair in tqdm(pairs, "scoring", unit="image", leave=False, disable=None):
         image, truth = read(pair)
-        said = answer(pair, image)
-        rows.append(count(truth, said, encoding.num_classes, split_touching))
+        predicted = answer(pair, image)
+        rows.append(count(truth, predicted, encoding.num_classes, split_touching))
         truths.append(hashlib.sha256(f"{truth.shape}".encode() + truth.tobytes()).hexdigest()[:16])
-        if said.probabilities is not None:
-            found += doubts(pair.stem, said.probabilities, truth)
+        if predicted.probabilities is not None:
+            doubted += doubts(pair.stem, predicted.probabilities, truth)
         for kind, ways in beside.items():
             for name, way in ways.items():
                 matrices[kind][name].append(confusion.confusion_matrix(truth, way(pair, image), encoding.num_classes))
-        write_mask(folder / "predictions" / f"{pair.stem}.png", said.mask, encoding.colors)
-        drawn = panel(shown(image, truth, pixel_range), truth, said.mask, encoding.colors)
+        write_mask(folder / "predictions" / f"{pair.stem}.png", predicted.mask, encoding.colors)
+        drawn = panel(shown(image, truth, pixel_range), truth, predicted.mask, encoding.colors)
         write_picture(folder / "overlays" / f"{pair.stem}.jpg", drawn)
     return Evaluation(
         names=encoding.names,
@@ -204,7 +204,7 @@ def evaluate_images(
         truths=truths,
         counts={name: np.stack([row[name] for row in rows]) for name in rows[0]},
         beside={kind: {n: np.stack(each) for n, each in ways.items()} for kind, ways in matrices.items()},
-        doubts=rank(found),
+        doubts=rank(doubted),
     )
 
 
@@ -213,53 +213,55 @@ def shown(image: np.ndarray | None, truth: np.ndarray, pixel_range: PixelRange |
     return np.full((*truth.shape, 3), FLAT, np.uint8) if image is None else pixel_range.show(image)
 
 
-def count(truth: np.ndarray, said: Answer, num_classes: int, split_touching: bool) -> dict[str, np.ndarray]:
+def count(truth: np.ndarray, answer: Answer, num_classes: int, split_touching: bool) -> dict[str, np.ndarray]:
     """All counts of one image."""
-    edges = boundaries.measure(truth, said.mask, num_classes)
+    edges = boundaries.measure(truth, answer.mask, num_classes)
     counted = {
-        "confusion": confusion.confusion_matrix(truth, said.mask, num_classes),
+        "confusion": confusion.confusion_matrix(truth, answer.mask, num_classes),
         "region": edges.region,
         "contour": edges.contour,
         "hausdorff95": edges.hausdorff95,
         "average": edges.average,
-        "objects": objects.count_objects(truth, said.mask, num_classes, split_touching),
+        "objects": objects.count_objects(truth, answer.mask, num_classes, split_touching),
     }
-    if said.probabilities is not None:
-        counted["calibration"] = calibration.calibration_counts(said.probabilities, truth)
-        counted["uncertainty"] = np.float64(uncertainty(said.probabilities))
+    if answer.probabilities is not None:
+        counted["calibration"] = calibration.calibration_counts(answer.probabilities, truth)
+        counted["uncertainty"] = np.float64(uncertainty(answer.probabilities))
     return counted
 
 
-def results_of(found: Evaluation, encoding: Encoding, about: dict) -> dict:
+def results_of(evaluation: Evaluation, encoding: Encoding, about: dict) -> dict:
     """What metrics.json holds.
 
     Args:
-        found: what was counted.
+        evaluation: what was counted.
         encoding: of the masks.
         about: the head: which split of which data, and how the answers were made.
     """
-    scores = judge(found.counts["confusion"], found.beside, found.groups, encoding.names, MASKS)
+    scores = judge(evaluation.counts["confusion"], evaluation.beside, evaluation.groups, encoding.names, MASKS)
     return {
         **about,
-        "num_images": len(found.stems),
+        "num_images": len(evaluation.stems),
         "resolution": RESOLUTION,
         "reduction": REDUCTION,
         "boundary_f1_tolerance": "0.75% of the image's diagonal, 1 pixel at least",
         "void": [encoding.in_json(value) for value in encoding.void],
         **scores,
-        "neighbours_alike": neighbours_alike(found),
-        **outlines(found.counts, encoding),
-        **certainty(found.counts),
+        "neighbours_alike": neighbours_alike(evaluation),
+        **outlines(evaluation.counts, encoding),
+        **certainty(evaluation.counts),
     }
 
 
-def neighbours_alike(found: Evaluation) -> float | None:
+def neighbours_alike(evaluation: Evaluation) -> float | None:
     """How the scores of images of neighbouring names go together, where they do so beyond chance: a correlation.
 
     Frames of a film do. Images that depend on each other tell less than their number says, and error bars over them
     are too narrow. None where there are groups, which allow for that, or too few images to tell.
     """
-    return None if any(found.groups) else alike(found.stems, confusion.mean_iou(found.counts["confusion"]))
+    return (
+        None if any(evaluation.groups) else alike(evaluation.stems, confusion.mean_iou(evaluation.counts["confusion"]))
+    )
 
 
 def alike(stems: list[str], values: np.ndarray, labels: np.ndarray | None = None) -> float | None:
@@ -292,10 +294,10 @@ def outlines(counts: dict[str, np.ndarray], encoding: Encoding) -> dict:
         "surface_distance": confusion.mean_of_known(counts["average"].T),
         "object_f1": by_object,
     }
-    found = {name: by_class(value, encoding.names) for name, value in values.items()}
-    found |= {f"mean_{name}": number(confusion.mean_of_known(value)) for name, value in values.items()}
+    results = {name: by_class(value, encoding.names) for name, value in values.items()}
+    results |= {f"mean_{name}": number(confusion.mean_of_known(value)) for name, value in values.items()}
     measured = (~np.isnan(counts["hausdorff95"])).sum(0)
-    return found | {"distance_images": dict(zip(encoding.names, measured.tolist(), strict=True))}
+    return results | {"distance_images": dict(zip(encoding.names, measured.tolist(), strict=True))}
 
 
 def certainty(counts: dict[str, np.ndarray]) -> dict:
@@ -315,45 +317,45 @@ def certainty(counts: dict[str, np.ndarray]) -> dict:
     }
 
 
-def write_evaluation(folder: Path, found: Evaluation, results: dict) -> None:
+def write_evaluation(folder: Path, evaluation: Evaluation, results: dict) -> None:
     """metrics.json, per_image.csv, labels_to_check.csv and the counts."""
     write_json(folder / "metrics.json", results)
-    write_csv(folder / "per_image.csv", per_image_rows(found))
-    if found.doubts:
-        write_csv(folder / "labels_to_check.csv", doubt_rows(found))
-    found.save(folder)
+    write_csv(folder / "per_image.csv", per_image_rows(evaluation))
+    if evaluation.doubts:
+        write_csv(folder / "labels_to_check.csv", doubt_rows(evaluation))
+    evaluation.save(folder)
 
 
-def per_image_rows(found: Evaluation) -> list[dict]:
+def per_image_rows(evaluation: Evaluation) -> list[dict]:
     """Each image's own scores; empty where a class does not occur in it."""
-    matrices = found.counts["confusion"]
+    matrices = evaluation.counts["confusion"]
     columns = {
-        "stem": found.stems,
-        "group": [group or "" for group in found.groups],
+        "stem": evaluation.stems,
+        "group": [group or "" for group in evaluation.groups],
         "miou": confusion.mean_iou(matrices),
         "pixel_accuracy": confusion.pixel_accuracy(matrices),
     }
-    if "uncertainty" in found.counts:
-        columns["uncertainty"] = found.counts["uncertainty"]
-    columns |= {f"iou_{name}": values for name, values in zip(found.names, confusion.iou(matrices).T, strict=True)}
+    if "uncertainty" in evaluation.counts:
+        columns["uncertainty"] = evaluation.counts["uncertainty"]
+    columns |= {f"iou_{name}": values for name, values in zip(evaluation.names, confusion.iou(matrices).T, strict=True)}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return [{key: "" if value != value else value for key, value in row.items()} for row in rows]
 
 
-def doubt_rows(found: Evaluation) -> list[dict]:
+def doubt_rows(evaluation: Evaluation) -> list[dict]:
     """Suspected label errors, the likeliest first."""
     return [
         {
-            "stem": one.stem,
-            "label": found.names[one.truth],
-            "network": found.names[one.prediction],
-            "confidence": round(one.confidence, 4),
-            "pixels": one.pixels,
-            "left": one.left,
-            "top": one.top,
-            "right": one.right,
-            "bottom": one.bottom,
-            "score": round(one.score, 4),
+            "stem": doubt.stem,
+            "label": evaluation.names[doubt.truth],
+            "network": evaluation.names[doubt.prediction],
+            "confidence": round(doubt.confidence, 4),
+            "pixels": doubt.pixels,
+            "left": doubt.left,
+            "top": doubt.top,
+            "right": doubt.right,
+            "bottom": doubt.bottom,
+            "score": round(doubt.score, 4),
         }
-        for one in found.doubts
+        for doubt in evaluation.doubts
     ]

@@ -157,7 +157,7 @@ def difference_of_methods(
     if np.isnan(means).any():
         return Difference(value, None, None, None, one_decides(unit))
     error, df = spread(means[1] - means[0])
-    parts = [(error**2, df), *((one.var(ddof=1) / len(one), len(one) - 1) for one in scores)]
+    parts = [(error**2, df), *((of_seeds.var(ddof=1) / len(of_seeds), len(of_seeds) - 1) for of_seeds in scores)]
     variance = sum(part for part, _ in parts)
     if variance < ROUNDING**2:
         return Difference(value, None, None, None, f"every seed and {unit} shows the same difference")

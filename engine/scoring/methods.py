@@ -43,7 +43,7 @@ def ways_of_ensemble(
 
     def answer(pair: Pair, image: np.ndarray) -> Answer:
         each = {name: member.probabilities(image) for name, member in members.items()}
-        alone.update({name: to_answer(one).mask for name, one in each.items()})
+        alone.update({name: to_answer(probabilities).mask for name, probabilities in each.items()})
         return to_answer(sum(each.values()) / len(each))
 
     gain = {name: lambda pair, image, name=name: alone[name] for name in members}

@@ -135,10 +135,10 @@ def climb(labels: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     keys = heights * labels.size + np.arange(labels.size).reshape(labels.shape)
     best = keys.copy()
-    for one, other in NEIGHBOURS:
-        same = alike(labels, one, other)
-        np.maximum(best[one], keys[other], out=best[one], where=same)
-        np.maximum(best[other], keys[one], out=best[other], where=same)
+    for here, other in NEIGHBOURS:
+        same = alike(labels, here, other)
+        np.maximum(best[here], keys[other], out=best[here], where=same)
+        np.maximum(best[other], keys[here], out=best[other], where=same)
     summits, higher = None, (best % labels.size).ravel()
     while not np.array_equal(summits, higher):
         summits, higher = higher, higher[higher]
@@ -146,17 +146,17 @@ def climb(labels: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return (np.cumsum(is_top) - 1)[summits].reshape(labels.shape), np.flatnonzero(is_top)
 
 
-def alike(labels: np.ndarray, one: tuple, other: tuple) -> np.ndarray:
-    return (labels[one] == labels[other]) & (labels[one] != VOID)
+def alike(labels: np.ndarray, here: tuple, other: tuple) -> np.ndarray:
+    return (labels[here] == labels[other]) & (labels[here] != VOID)
 
 
 def find_passes(labels: np.ndarray, heights: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the areas of two summits meet: their numbers, int64 (P, 2), and the pass's height in pixels, falling."""
     ends, passes = [], []
-    for one, other in NEIGHBOURS:
-        meet = alike(labels, one, other) & (numbers[one] != numbers[other])
-        ends.append(np.sort(np.stack([numbers[one][meet], numbers[other][meet]], axis=1), axis=1))
-        passes.append(np.minimum(heights[one][meet], heights[other][meet]))
+    for here, other in NEIGHBOURS:
+        meet = alike(labels, here, other) & (numbers[here] != numbers[other])
+        ends.append(np.sort(np.stack([numbers[here][meet], numbers[other][meet]], axis=1), axis=1))
+        passes.append(np.minimum(heights[here][meet], heights[other][meet]))
     ends, passes = np.concatenate(ends), np.concatenate(passes)
     order = np.lexsort((-passes, ends[:, 1], ends[:, 0]))
     ends, passes = ends[order], passes[order]
@@ -169,9 +169,9 @@ def find_passes(labels: np.ndarray, heights: np.ndarray, numbers: np.ndarray) ->
 def join(tops: np.ndarray, ends: np.ndarray, passes: np.ndarray) -> np.ndarray:
     """The summit to whose object each summit belongs, int64 (N,); tops: heights of the summits in pixels."""
     parents, heights = list(range(len(tops))), tops.tolist()
-    for (one, other), height in zip(ends.tolist(), passes.tolist(), strict=True):
-        one, other = root(parents, one), root(parents, other)
-        lower, higher = (one, other) if heights[one] < heights[other] else (other, one)
+    for (first, other), height in zip(ends.tolist(), passes.tolist(), strict=True):
+        first, other = root(parents, first), root(parents, other)
+        lower, higher = (first, other) if heights[first] < heights[other] else (other, first)
         if height >= NECK * heights[lower] or heights[lower] - height < BUMP:
             parents[lower] = higher
     return np.array([root(parents, i) for i in range(len(parents))])

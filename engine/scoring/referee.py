@@ -111,7 +111,7 @@ def open_case(
         pairs=pairs,
         encoding=data.encoding,
         majority=int(data.class_pixels(pairs).argmax()),
-        findings=[one for one in findings + data.findings if one.kind not in ("grey", "alpha", "exif")],
+        findings=[finding for finding in findings + data.findings if finding.kind not in ("grey", "alpha", "exif")],
         read=read,
         predicted=open_masks(predictions, true, data.encoding, source is not None, mask_suffix),
         second=open_masks(second, true, data.encoding, source is not None) if second else None,
@@ -162,10 +162,10 @@ def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: 
     refuse_errors(findings)
     lacking = sorted(true.keys() - files.keys())
     if lacking and not true.keys() & files.keys():
-        found = [path.stem for path in list_images(folder)]
+        stems = [path.stem for path in list_images(folder)]
         raise UserError(
-            f"{folder}: not one of its {len(found)} masks is called as a true one; "
-            f"{name_difference(list(true), found, mask_suffix)}"
+            f"{folder}: not one of its {len(stems)} masks is called as a true one; "
+            f"{name_difference(list(true), stems, mask_suffix)}"
         )
     if lacking:
         raise UserError(

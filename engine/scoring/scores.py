@@ -26,12 +26,12 @@ def score(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding) -> d
 
     At the masks' own resolution.
     """
-    found = {name: [] for name in ways}
+    counts = {name: [] for name in ways}
     for pair in tqdm(pairs, "scoring", unit="image", leave=False, disable=None):
         image, truth = read_pair(pair, encoding)
         for name, way in ways.items():
-            found[name].append(confusion.confusion_matrix(truth, way(image), encoding.num_classes))
-    return {name: np.stack(matrices) for name, matrices in found.items()}
+            counts[name].append(confusion.confusion_matrix(truth, way(image), encoding.num_classes))
+    return {name: np.stack(matrices) for name, matrices in counts.items()}
 
 
 def judge(model: np.ndarray, beside: Beside, groups: list[str | None], names: tuple[str, ...], task: Task) -> dict:
@@ -45,37 +45,37 @@ def judge(model: np.ndarray, beside: Beside, groups: list[str | None], names: tu
         task: what is scored.
     """
     unit, units = unit_of(groups), by_group(model, groups)
-    found = {"unit": unit, "num_units": len(units)} | summary(model, names, task)
-    found |= error_bars(model, groups, names, task) | {"confusion": model.sum(0).tolist()}
+    results = {"unit": unit, "num_units": len(units)} | summary(model, names, task)
+    results |= error_bars(model, groups, names, task) | {"confusion": model.sum(0).tolist()}
     for kind, ways in ({"baselines": {}} | beside).items():
-        found[kind] = {
-            name: summary(one, names, task) | {"lead": lead(by_group(one, groups), units, unit, task)}
-            for name, one in ways.items()
+        results[kind] = {
+            name: summary(matrices, names, task) | {"lead": lead(by_group(matrices, groups), units, unit, task)}
+            for name, matrices in ways.items()
         }
-    return found
+    return results
 
 
 def summary(confusions: np.ndarray, names: tuple[str, ...], task: Task) -> dict:
     """The scores without error bars; None where a class does not occur."""
     pooled = confusions.sum(0)
-    found = {name: number(statistic(pooled)) for name, statistic in task.overall.items()}
+    values = {name: number(statistic(pooled)) for name, statistic in task.overall.items()}
     if task is MASKS:
-        found[PER_IMAGE] = number(confusion.mean_of_known(task.of(confusions)))
-    return found | {name: by_class(statistic(pooled), names) for name, statistic in task.by_class.items()}
+        values[PER_IMAGE] = number(confusion.mean_of_known(task.of(confusions)))
+    return values | {name: by_class(statistic(pooled), names) for name, statistic in task.by_class.items()}
 
 
 def error_bars(confusions: np.ndarray, groups: list[str | None], names: tuple[str, ...], task: Task) -> dict:
     """``<score>_ci95`` and ``<score>_ci95_note``: 95% intervals, or None with the reason."""
     unit, units = unit_of(groups), by_group(confusions, groups)
-    found = {name: interval(units, statistic, unit=unit) for name, statistic in task.overall.items()}
+    intervals = {name: interval(units, statistic, unit=unit) for name, statistic in task.overall.items()}
     if task is MASKS:
         of_image = task.of(confusions)
         sums = by_group(np.stack([np.nan_to_num(of_image), ~np.isnan(of_image)], axis=-1), groups)
-        found[PER_IMAGE] = interval(sums, lambda s: confusion.ratio(s[..., 0], s[..., 1]), unit=unit)
+        intervals[PER_IMAGE] = interval(sums, lambda s: confusion.ratio(s[..., 0], s[..., 1]), unit=unit)
     holders = (confusions.sum(-1) > 0).sum(0)
     bars = {}
-    for name, one in found.items():
-        bars |= {f"{name}_ci95": bounds(one), f"{name}_ci95_note": one.note or None}
+    for name, ends in intervals.items():
+        bars |= {f"{name}_ci95": bounds(ends), f"{name}_ci95_note": ends.note or None}
     for name in task.with_interval:
         score = task.by_class[name]
         each = [
@@ -83,28 +83,32 @@ def error_bars(confusions: np.ndarray, groups: list[str | None], names: tuple[st
             for c in range(len(names))
         ]
         bars[f"{name}_ci95"] = dict(zip(names, map(bounds, each), strict=True))
-        bars[f"{name}_ci95_note"] = dict(zip(names, (one.note or None for one in each), strict=True))
+        bars[f"{name}_ci95_note"] = dict(zip(names, (ends.note or None for ends in each), strict=True))
     return bars | {"images_with": dict(zip(names, holders.tolist(), strict=True))}
 
 
 def lead(other: np.ndarray, model: np.ndarray, unit: str, task: Task) -> dict:
     """By how much the network's score lies above another way's, on the same images."""
-    found = difference(task.needs(other), task.needs(model), task.of_needs, unit=unit)
-    return with_range(task.score, found) | {"p": found.p}
+    ahead = difference(task.needs(other), task.needs(model), task.of_needs, unit=unit)
+    return with_range(task.score, ahead) | {"p": ahead.p}
 
 
-def with_range(name: str, found: Difference) -> dict:
+def with_range(name: str, difference: Difference) -> dict:
     """JSON's form of a difference of the score of this name."""
-    return {name: number(found.value), f"{name}_ci95": bounds(found), f"{name}_ci95_note": found.note or None}
+    return {
+        name: number(difference.value),
+        f"{name}_ci95": bounds(difference),
+        f"{name}_ci95_note": difference.note or None,
+    }
 
 
 def unit_of(groups: list[str | None]) -> str:
     return "group" if any(groups) else "image"
 
 
-def bounds(one) -> list[float] | None:
+def bounds(ends) -> list[float] | None:
     """JSON's form of an interval's ends."""
-    return None if one.low is None else [float(one.low), float(one.high)]
+    return None if ends.low is None else [float(ends.low), float(ends.high)]
 
 
 def number(value) -> float | None:

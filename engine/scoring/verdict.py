@@ -77,8 +77,8 @@ def table(results: dict) -> str:
     lines = [f"{'':16}{'mIoU':>8}{'':16}{'pixel accuracy':>16}"]
     ways = [("network", results), *results["baselines"].items()]
     lines += [
-        f"{name:16}{show(one['miou']):>8}{brackets(one.get('miou_ci95')):16}{show(one['pixel_accuracy']):>16}"
-        for name, one in ways
+        f"{name:16}{show(scores['miou']):>8}{brackets(scores.get('miou_ci95')):16}{show(scores['pixel_accuracy']):>16}"
+        for name, scores in ways
     ]
     lines += ["", f"{'class':24}{'IoU':>8}{'':16}{'Dice':>8}"]
     for name, value in results["iou"].items():

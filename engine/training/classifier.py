@@ -107,8 +107,8 @@ def from_block(block: str | None, network) -> keras.Model:
 
 def cached(stage: Stage, model, loader: PhotoLoader, held_out: PhotoLoader, settings: dict) -> Stage:
     """The same stage on what the frozen encoder says of each image once, so without augmentation."""
-    known = {id(one): features_of(model, one, settings["batch_size"]) for one in (loader, held_out)}
-    labels = {id(one): np.array([photo.label for photo in one.pairs], np.int32) for one in (loader, held_out)}
+    known = {id(photos): features_of(model, photos, settings["batch_size"]) for photos in (loader, held_out)}
+    labels = {id(photos): np.array([photo.label for photo in photos.pairs], np.int32) for photos in (loader, held_out)}
 
     def batches(first: int) -> tf.data.Dataset:
         return feature_batches(known[id(loader)], labels[id(loader)], **settings, start=first)
@@ -136,9 +136,9 @@ def print_plan(config: ClassifierConfig, dataset: DataSet, frames: list[Frame]) 
     held = Counter(photo.label for photo in split.train)
     counts = some([f"{name} {held[label]}" for label, name in enumerate(dataset.names)], most=12)
     seen = "tiles" if config.tile else "images"
-    said = f"; labels from masks: {config.label_from_masks}" if config.label_from_masks else ""
+    rule = f"; labels from masks: {config.label_from_masks}" if config.label_from_masks else ""
     print(
-        f"plan: {len(split.part('all'))} {seen}, {len(dataset.names)} classes{said}; "
+        f"plan: {len(split.part('all'))} {seen}, {len(dataset.names)} classes{rule}; "
         f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"
         f"{' (as the data set has it)' if split.fixed else ''}; training: {counts}; "
         f"{steps_in_words(config)} of {config.batch_size} images of {config.size.replace('x', '×')}, validated every "
@@ -161,8 +161,8 @@ def seen_by_weights(config: ClassifierConfig, split: Split) -> list[str]:
     run = Run(Path(config.weights).parent)
     if not (run.path / "config.json").is_file() or not (run.path / "split.json").is_file():
         return []
-    trained = {one.image.resolve() for one in run.split.train}
-    return sorted({one.image.name for one in split.val + split.test if one.image.resolve() in trained})
+    trained = {photo.image.resolve() for photo in run.split.train}
+    return sorted({photo.image.name for photo in split.val + split.test if photo.image.resolve() in trained})
 
 
 def steps_in_words(config: ClassifierConfig) -> str:

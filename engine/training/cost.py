@@ -66,10 +66,10 @@ def peak_memory() -> int | None:
     if gpus():
         return sum(tf.config.experimental.get_memory_info(name)["peak"] for name in gpus())
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+        match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
     except OSError:
-        found = None
-    return int(found[1]) * 1024 if found else None
+        match = None
+    return int(match[1]) * 1024 if match else None
 
 
 def gpus() -> list[str]:
