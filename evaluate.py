@@ -20,7 +20,7 @@ from engine.config import EvaluateConfig
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """What the flags ask for: one run, several as one, several beside each other, or folders of masks."""
+    """Do what the flags ask for: score one run, several as one, several beside each other, or folders of masks."""
     config = config.checked()
     if config.out is not None and os.path.lexists(config.out):
         raise UserError(f"{config.out} exists, and nothing is overwritten; choose another --out, or remove it first")
@@ -144,7 +144,7 @@ def note_opening(config: EvaluateConfig, name: str, runs: list) -> int | None:
 
 
 def opened_words(times: int) -> str:
-    """How often the test part was looked at, and what that means."""
+    """Say how often the test part was looked at, and what that means."""
     if times == 1:
         return "the test part was opened for the first time"
     return f"the test part was opened {times} times: if settings were chosen by it, its score flatters"
@@ -270,7 +270,8 @@ def evaluation_folder(path: Path, config: EvaluateConfig) -> Path:
 
 
 def outdated(folder: Path, run, config: EvaluateConfig) -> bool:
-    """Whether an evaluation was made without a --void that is asked for, or before the run's masks were changed."""
+    """Return whether an evaluation was made without a --void that is asked for, or before the run's masks were
+    changed."""
     from engine import schema
     from engine.scoring.evaluation import COUNTS_FILE
 

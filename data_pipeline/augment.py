@@ -23,8 +23,8 @@ QUARTER_TURN = ((0, -1), (1, 0))
 
 @dataclass(frozen=True)
 class Policy:
-    """How far each change may go; 0 leaves it out. Geometric draws are uniform in ± the value, but for scale
-    (uniform in its logarithm) and elastic displacements (normal).
+    """The largest changes of an image; 0 leaves a change out. Geometric draws are uniform in ± the value, but for
+    scale (uniform in its logarithm) and elastic displacements (normal).
 
     A new change draws from the generator only if its field is not 0, or resumed runs would see other images.
     """

@@ -50,7 +50,7 @@ def class_list(path: Path) -> dict:
 
 
 def entries_of(path: Path) -> list[dict]:
-    """What a list of another tool holds; empty for a file of another kind that happens to be called so."""
+    """Read the classes from another tool's list; empty for a file of another kind that happens to be called so."""
     try:
         return LISTS[path.name](path)
     except (UnicodeDecodeError, ValueError, KeyError, IndexError, TypeError, AttributeError, csv.Error, UserError):

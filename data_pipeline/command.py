@@ -90,7 +90,7 @@ def fail(message: str) -> None:
 
 
 def describe(error: OSError) -> str:
-    """What the system refused, and of which file where that is known."""
+    """Say in words what the system refused, and of which file where that is known."""
     if isinstance(error, BrokenPipeError) and error.filename == OUTPUT:
         return f"{OUTPUT}: whatever read it has ended (such as head), so this ended too; write into a file instead"
     reason = error.strerror or str(error) or type(error).__name__

@@ -5,7 +5,7 @@ import numpy as np
 
 
 def squared_distances_to_zero(places: np.ndarray) -> np.ndarray:
-    """Of each pixel, the squared distance to the nearest pixel that is 0, a whole number; float64 (H, W).
+    """Return each pixel's squared distance to the nearest pixel that is 0, a whole number; float64 (H, W).
 
     OpenCV's distances differ in their last bits from call to call on the same bytes; whole numbers do not. They are
     exact for distances up to 800 pixels; the roots of larger ones to a thousandth of a pixel, as far as OpenCV's
@@ -18,5 +18,5 @@ def squared_distances_to_zero(places: np.ndarray) -> np.ndarray:
 
 
 def distances_to_zero(places: np.ndarray) -> np.ndarray:
-    """Of each pixel, the distance to the nearest pixel that is 0, float32 (H, W): ``squared_distances_to_zero``."""
+    """Return each pixel's distance to the nearest pixel that is 0, float32 (H, W): ``squared_distances_to_zero``."""
     return np.sqrt(squared_distances_to_zero(places)).astype(np.float32)

@@ -104,7 +104,7 @@ def inverted(facts: list[Facts], encoding: Encoding) -> list[Finding]:
 
 
 def edge_share(outline: np.ndarray) -> float:
-    """How much of a mask's edge has the higher of its values."""
+    """Return the share of a mask's edge that has the higher of its values."""
     edge = np.concatenate([outline[0], outline[-1], outline[:, 0], outline[:, -1]])
     return float((edge == outline.max()).mean()) if np.ptp(outline) else 0.0
 

@@ -1,4 +1,4 @@
-"""How masks are written: which value or colour on disk is which class. Stated in classes.json, or inferred.
+"""Encodings of masks: which value or colour on disk is which class. Stated in classes.json, or inferred.
 
 What is ambiguous is an error that says what to write, never a guess.
 """
@@ -48,7 +48,7 @@ PALETTE = (
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the masks of a data set are written: which value or colour on disk is which class.
+    """The encoding of a data set's masks: which value or colour on disk is which class.
 
     ``values[i]`` is what class i looks like on disk: a grey value or palette index, or, where ``is_color``,
     a colour packed as red · 65536 + green · 256 + blue. ``void`` lists the values that never count.
@@ -112,7 +112,7 @@ class Encoding:
 
     @cached_property
     def table(self) -> np.ndarray:
-        """What each value of 0…255 is: the quick way for most masks."""
+        """Class index of each value 0…255: the quick way for most masks."""
         return self.search(np.arange(256))
 
     def search(self, raw: np.ndarray) -> np.ndarray:
@@ -259,7 +259,7 @@ def refuse_keys(entry: dict, known: tuple[str, ...]) -> None:
 
 
 def class_value(i: int, entry: dict, classes: list[dict], index_of: dict[tuple, int]) -> int:
-    """What class i looks like in masks of values."""
+    """Return the value or colour of class i in masks of values."""
     if any("value" in other for other in classes):
         return whole(entry["value"])
     if all("color" in other for other in classes):
@@ -271,7 +271,8 @@ def class_value(i: int, entry: dict, classes: list[dict], index_of: dict[tuple, 
 
 
 def values_of_files(names: tuple[str, ...], files: tuple[str, ...]) -> tuple[int, ...]:
-    """What each class is where masks are merged from files; files that are not classes are all of the one class."""
+    """Return each class's value where masks are merged from files; files that are not classes are all of the one
+    class."""
     if files == UNITED:
         background = next((i for i, name in enumerate(names) if is_background(name)), 0)
         return tuple(int(i != background) for i in range(len(names)))
@@ -311,7 +312,7 @@ def check_classes(path: Path, names: tuple, values: tuple, void: tuple) -> None:
 
 
 def wants_colors(path: Path) -> bool:
-    """Whether a classes.json tells its classes by colour alone: some class has a true colour and no value."""
+    """Return whether a classes.json tells its classes by colour alone: some class has a true colour and no value."""
     stored = class_list(path)
     classes = stored.get("classes") if isinstance(stored, dict) else None
     try:
@@ -418,7 +419,7 @@ def infer_encoding(pixels: dict[int, int], is_color: bool, void: tuple[int, ...]
 
 
 def is_soft_binary(pixels: dict[int, int], least: int) -> bool:
-    """Whether grey values are 0 and 255 with soft edges: most pixels near the two ends, the rest spread thinly.
+    """Return whether grey values are 0 and 255 with soft edges: most pixels near the two ends, the rest spread thinly.
 
     least: how many different values there must be; many in exact formats, where few may be classes.
     """
@@ -471,7 +472,7 @@ def main_colors(pixels: dict[int, int], most: int = 32) -> list[list[int]]:
 
 
 def ambiguous(values: tuple[int, ...], pixels: dict[int, int], lossy: bool) -> str:
-    """Why these values cannot be taken for classes, and what to write."""
+    """Say why these values cannot be taken for classes, and what to write."""
     total = sum(pixels.values())
     listing = ", ".join(f"{value} ({pixels[value] / total:.2%})" for value in values[:12])
     message = f"the masks hold {len(values)} values: {listing}{', …' if len(values) > 12 else ''}. "

@@ -1,4 +1,4 @@
-"""What one pair of image and mask holds, as far as it is needed to find out what the masks mean and what is wrong."""
+"""The facts of one pair of image and mask: what is needed to find out what the masks mean and what is wrong."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .pairs import Pair
 
 @dataclass(frozen=True)
 class Facts:
-    """What one pair holds: its size in pixels, and its mask's values with their numbers of pixels."""
+    """The facts of one pair: its size in pixels, and its mask's values with their numbers of pixels."""
 
     pair: Pair
     height: int

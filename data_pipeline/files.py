@@ -68,7 +68,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def named_as_images(folder: Path) -> list[Path]:
-    """What has an image's name in a folder, whatever it is."""
+    """List everything in a folder that has an image's name, whatever it is."""
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
@@ -145,7 +145,7 @@ def read_ordinary(path: Path) -> Picture:
 
 
 def frames_of(path: Path) -> int:
-    """How many pictures a file holds: slices of a stack, frames of a film; 1 for what cannot be read."""
+    """Count the pictures in a file: slices of a stack, frames of a film; 1 for what cannot be read."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
             return getattr(picture, "n_frames", 1)
@@ -232,13 +232,13 @@ def read_tiff(path: Path) -> Picture:
 
 
 def is_ordinary(page) -> bool:
-    """Whether a TIFF page is an 8-bit picture such as any other format may hold."""
+    """Return whether a TIFF page is an 8-bit picture such as any other format may hold."""
     samples = page.samplesperpixel - alphas(page)
     return page.dtype in (np.uint8, np.bool_) and samples == ORDINARY_SAMPLES.get(page.photometric.name)
 
 
 def alphas(page) -> int:
-    """How many of a TIFF page's channels are transparency; further bands of a satellite are none."""
+    """Count the channels of a TIFF page that are transparency; further bands of a satellite are not."""
     return sum(int(sample) in (1, 2) for sample in page.extrasamples or ())
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, or should be said about it: one form for everything that is found."""
+"""Findings: errors, warnings and notes on a data set, in one form."""
 
 from dataclasses import dataclass
 

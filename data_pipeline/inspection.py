@@ -98,7 +98,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the user says about the masks' values, where neither a classes.json nor the values themselves do."""
+    """The meaning that the user gives the masks' values, where neither a classes.json nor the values themselves do."""
 
     one_class: bool = False  # everything above 0, and every file of an image, is one class
     names: tuple[str, ...] = ()  # of the classes, in the order of their values
@@ -313,7 +313,7 @@ def unify_kind(facts: list[Facts], colorful: bool) -> tuple[list[Facts], list[Fi
 
 
 def is_grey(facts: Facts) -> bool:
-    """Whether a mask saved as RGB holds greys alone."""
+    """Return whether a mask saved as RGB holds greys alone."""
     return all(len(set(unpack(value))) == 1 for value in facts.values)
 
 
@@ -483,7 +483,8 @@ def no_data(facts: list[Facts], encoding: Encoding) -> list[Finding]:
 
 
 def class_file_faults(facts: list[Facts], encoding: Encoding) -> list[Finding]:
-    """Where each class has a file: classes that others cover wholly, and images without their background file."""
+    """Faults where each class has a file: classes that others cover wholly, and images without their background
+    file."""
     if not encoding.files:
         return []
     findings = []
@@ -547,7 +548,7 @@ def mixed_images(facts: list[Facts]) -> list[Finding]:
 
 
 def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
-    """What is handled, but should be said."""
+    """Notes on what is handled by itself, but which the user should know."""
     notes = [("encoding", encoding.note)]
     values = set().union(*(record.values for record in facts))
     unused = [encoding.show(value) for value in encoding.void if value not in values]
@@ -583,7 +584,7 @@ def notes_on(facts: list[Facts], encoding: Encoding) -> list[Finding]:
 
 
 def findings_on_split(data: Inspection, split: Split) -> list[Finding]:
-    """What a split cannot give."""
+    """Findings on what a split cannot give."""
     pixels = data.class_pixels(split.train)
     if np.count_nonzero(pixels) < 2:
         held = [name for name, count in zip(data.encoding.names, pixels, strict=True) if count]

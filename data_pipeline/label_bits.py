@@ -1,4 +1,4 @@
-"""How many bits labels hold: those of a class per image, and those of masks, coded without loss."""
+"""Information in labels, in bits: those of a class per image, and those of masks, coded without loss."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -91,11 +91,12 @@ class Layout:
 
     @property
     def has_scenes(self) -> bool:
-        """Whether any folder may stand before those of images and masks: then nearer folders are looked into first."""
+        """Return whether any folder may stand before those of images and masks: then nearer folders are looked into
+        first."""
         return self.images.startswith("{scene}")
 
     def recognises(self, mask: Path) -> bool:
-        """Whether the convention's own classes are those of a mask."""
+        """Return whether the convention's own classes are those of a mask."""
         return bool(self.classes) and bool(re.search(self.called, mask.as_posix()))
 
     @property
@@ -104,7 +105,7 @@ class Layout:
 
     @property
     def says_names(self) -> bool:
-        """Whether the names of files are part of the convention."""
+        """Return whether the names of files are part of the convention."""
         return self.mask_name != "{}" or self.image_name != "{}"
 
 
@@ -165,7 +166,7 @@ def image_counts(root: Path) -> dict[str, int]:
 
 
 def places_of(layout: Layout, counts: dict[str, int]) -> list[Place]:
-    """Where a layout's images and masks lie; empty if this is another layout.
+    """Return the folders of a layout's images and masks; empty if this is another layout.
 
     Raises:
         UserError: for two folders of images, or of masks, of which one must be meant.
@@ -221,7 +222,7 @@ def alternatives(names) -> str:
 
 
 def common_part(pattern: str, stem: str) -> str | None:
-    """What stands at {} in a file's name; None if the name does not fit the pattern."""
+    """Return what stands at {} in a file's name; None if the name does not fit the pattern."""
     before, _, after = pattern.partition("{}")
     fits = re.fullmatch(f"{starred(before)}(.+){starred(after)}", stem)
     return fits and fits.group(1)

@@ -35,7 +35,7 @@ def read_pair_mask(pair: Pair, encoding: Encoding) -> np.ndarray:
 def choose_frame(
     sizes: set[tuple[int, int]], size: tuple[int, int] | None = None, crop: int | None = None
 ) -> tuple[tuple[int, int], bool]:
-    """What is cut from images of these sizes (H, W) for a network, and whether that is a crop.
+    """Choose what is cut from images of these sizes (H, W) for a network, and say whether that is a crop.
 
     A crop that is asked for; else whole images as they are resized; else whole images where all have one size and a
     moderate area, or crops at native resolution.

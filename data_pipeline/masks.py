@@ -42,7 +42,8 @@ def to_classes(path: Path, raw: np.ndarray, encoding: Encoding) -> np.ndarray:
 
 
 def read_raw(path: Path) -> tuple[np.ndarray, bool]:
-    """What stands on disk, int32 (H, W): grey values or palette indices; or packed colours and True.
+    """Read a mask as it is on disk, int32 (H, W): grey values or palette indices, and False; or packed colours and
+    True.
 
     Pillow reads masks because it keeps a palette's indices and 16-bit values; OpenCV turns the first into
     colours and cuts the second. Where transparency differs from pixel to pixel, it says what is background: what no
@@ -94,7 +95,7 @@ def without_alpha(path: Path, picture: Image.Image) -> np.ndarray:
 
 
 def hides_colors(path: Path) -> bool:
-    """Whether a mask has colours under transparent pixels."""
+    """Return whether a mask has colours under transparent pixels."""
     try:
         with open_picture(path) as picture:
             if picture.mode not in ("LA", "RGBA"):
@@ -188,7 +189,7 @@ def read_binary(path: Path) -> np.ndarray:
 
 
 def is_min_is_white(path: Path) -> bool:
-    """Whether a mask is a TIFF in which 0 is white: Pillow turns it round, others read what stands there."""
+    """Return whether a mask is a TIFF in which 0 is white: Pillow turns it round, others read what stands there."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         return False
     try:
@@ -199,7 +200,7 @@ def is_min_is_white(path: Path) -> bool:
 
 
 def is_lossy(path: Path) -> bool:
-    """Whether a file's format may have changed the labels: JPEG, or WebP, which does not say."""
+    """Return whether a file's format may have changed the labels: JPEG, or WebP, which does not say."""
     try:
         with open_picture(path) as picture:
             return picture.format in LOSSY

@@ -72,7 +72,7 @@ class Table:
 
 
 def numbers_objects(masks: list[Regions], void: set[int] = frozenset()) -> str | None:
-    """Why the values seem to number objects, in words; None if they are classes.
+    """Say why the values seem to number objects; None if they are classes.
 
     A class has several regions in many masks, or means the same from mask to mask: what is called 3 looks like the
     other 3s. An object is one region, and its number means nothing elsewhere. Objects that are followed through a film
@@ -125,22 +125,23 @@ def background_of(masks: list[Regions]) -> int:
 
 
 def several_regions(table: Table) -> float:
-    """How often a value has several regions in a mask; without the value that has them most often, which may be the
-    outlines between objects."""
+    """Return how often a value has several regions in a mask; without the value that has them most often, which may be
+    the outlines between objects."""
     held, several = np.bincount(table.values), np.bincount(table.values, table.several)
     rest = np.arange(len(held)) != (several / held).argmax()
     return several[rest].sum() / held[rest].sum()
 
 
 def counts_up(masks: list[Regions], void: set[int], number: int) -> bool:
-    """Whether every mask holds 1…n, for three different n at least."""
+    """Return whether every mask holds 1…n, for three different n at least."""
     held = [sorted(set(regions.values.tolist()) - void - {0}) for regions in masks]
     gapless = all(values == list(range(1, len(values) + 1)) for values in held)
     return COUNTED <= number < MOST_VALUES and gapless and len(set(map(len, held))) >= 3
 
 
 def same_scene(table: Table) -> bool:
-    """Whether the masks look like frames of films: places in a mask are nearly those in the next, or in another one.
+    """Return whether the masks look like frames of films: places in a mask are nearly those in the next, or in another
+    one.
 
     In pictures that have nothing to do with each other, the places of one value do not know those of the others: the
     nearest mask is no nearer than if each value's places were dealt anew to the masks that hold it.
@@ -164,7 +165,8 @@ def median_of_nearest(distance: np.ndarray) -> float:
 
 
 def between(places: np.ndarray) -> np.ndarray:
-    """How far the values that two masks share lie apart, less what moves all of them: (masks, masks), NaN for itself.
+    """Return how far the values that two masks share lie apart, less what moves all of them: (masks, masks), NaN for
+    itself.
 
     places: (masks, values, 2), NaN where a mask lacks a value.
     """
@@ -179,8 +181,8 @@ def between(places: np.ndarray) -> np.ndarray:
 
 
 def meaning(table: Table) -> float:
-    """How much of the variance of a region's look its value explains, beyond what values do that are dealt anew within
-    each mask. The look is its colour, less the light; or its place and size, less the order of counting."""
+    """Return how much of the variance of a region's look its value explains, beyond what values do that are dealt anew
+    within each mask. The look is its colour, less the light; or its place and size, less the order of counting."""
     known = np.bincount(table.values)[table.values] > 1
     masks, values = table.masks[known], np.unique(table.values[known], return_inverse=True)[1]
     if not len(values):
@@ -204,13 +206,13 @@ def unshaded(colors: np.ndarray, places: np.ndarray, masks: np.ndarray) -> np.nd
 
 
 def shading(places: np.ndarray) -> np.ndarray:
-    """What light and size may do to a colour, (N, 6)."""
+    """Return what light and size may do to a colour, (N, 6)."""
     down, right, area = places.T
     return np.stack([down, right, down**2, right**2, down * right, area], axis=1)
 
 
 def order(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """What the order of counting may do to places and areas, (N, 6): powers of rank in the mask and of value."""
+    """Return what the order of counting may do to places and areas, (N, 6): powers of rank in the mask and of value."""
     rank = np.zeros(len(masks))
     for i in np.unique(masks):
         rows = masks == i

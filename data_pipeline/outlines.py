@@ -106,7 +106,7 @@ def outlines(pixels: np.ndarray, scale: int = 1) -> Iterator[np.ndarray]:
 
 
 def is_kept(region: Region, drawn: np.ndarray) -> bool:
-    """Whether an outline, as it is drawn, is the object, and comes no nearer to others than that does."""
+    """Return whether an outline, as it is drawn, is the object, and comes no nearer to others than that does."""
     iou = np.count_nonzero(drawn & region.pixels) / np.count_nonzero(drawn | region.pixels)
     return iou >= LEAST_IOU and not (drawn & ~region.pixels & region.near_others).any()
 

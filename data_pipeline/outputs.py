@@ -1,4 +1,4 @@
-"""What a command writes appears whole or not at all, and never in the place of what it did not write.
+"""Outputs of commands: they appear whole or not at all, and never in the place of what the command did not write.
 
 What is being made has a hidden name, .unfinished-…, and its process holds a lock on it. Where no process holds one, its
 process was killed: the next command that writes beside it removes it.
@@ -198,7 +198,7 @@ def exchange(source: Path, target: Path) -> None:
 
 
 def renamed(source: Path, target: Path, how: int) -> bool:
-    """Whether Linux's renameat2 did it; False where there is no such call, or the file system lacks it."""
+    """Return whether Linux's renameat2 did it; False where there is no such call, or the file system lacks it."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
     if call is None:
         return False

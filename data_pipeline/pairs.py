@@ -73,7 +73,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Names:
-    """How the user says which file is which, where the folder's own names do not."""
+    """The user's word on which file is which, where the folder's own names do not say it."""
 
     images: Path | None = None
     masks: Path | None = None
@@ -115,7 +115,7 @@ def find_pairs(
 
 
 def alike(pairs: list[Pair]) -> list[Pair]:
-    """Where some images have several mask files, those with one are read in the same way."""
+    """Read images with one mask file like the others, where some have several."""
     if not any(pair.class_masks for pair in pairs):
         return pairs
     return [replace(pair, class_masks=pair.class_masks or (pair.mask,)) for pair in pairs]
@@ -198,7 +198,7 @@ def data_sets_below(source: Path, counts: dict[str, int], names: Names) -> list[
 
 
 def fits(root: Path, layout: Layout, places: list[Place], names: Names) -> bool:
-    """Whether the files are called as the layout says, if it does."""
+    """Return whether the files are called as the layout says, if it does."""
     if layout.mask_name == "*":
         return all(len(list_images(root / place.images)) == 1 for place in places)
     by_name = (
@@ -208,7 +208,7 @@ def fits(root: Path, layout: Layout, places: list[Place], names: Names) -> bool:
 
 
 def read_as(source: Path, root: Path, layout: Layout, pairs: list[Pair]) -> str:
-    """What was recognised, in one line."""
+    """Say in one line what was recognised."""
     where = "" if root == source else f"{root.relative_to(source)} "
     parts = Counter(pair.split for pair in pairs if pair.split)
     counts = [f"{len(pairs)} masks", *(f"{parts[part]} {part}" for part in ("train", "val", "test") if parts[part])]
@@ -486,7 +486,7 @@ def name_difference(images: list[str], masks: list[str], mask_suffix: str) -> st
 
 
 def most_common_part(images: list[str], masks: list[str], rest: Callable[[str, str], str]) -> str:
-    """What most masks add to some image's stem: rest(image, mask), the mask's name less the image's."""
+    """Return what most masks add to some image's stem: rest(image, mask), the mask's name less the image's."""
     parts = Counter(part for mask in masks[:200] for image in images if (part := rest(image, mask)) and part != mask)
     part, count = parts.most_common(1)[0] if parts else ("", 0)
     return part if count >= min(len(masks), 200) / 2 else ""
@@ -585,7 +585,7 @@ def torn_groups(pairs: list[Pair]) -> list[Finding]:
 
 
 def unique_stems(pairs: list[Pair], root: Path) -> list[Pair]:
-    """Where a stem stands twice, the path from the root becomes the stem, so that names stay unique."""
+    """Make stems unique: where one stands twice, the path from the root becomes the stem."""
     count = Counter(pair.stem for pair in pairs)
     renamed = []
     bare = Counter(Path(os.path.relpath(pair.image, root)).with_suffix("") for pair in pairs if count[pair.stem] > 1)

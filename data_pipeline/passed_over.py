@@ -84,7 +84,7 @@ def beginning(path: Path) -> str:
 
 
 def is_yolo(path: Path) -> bool:
-    """Whether a text file's first row is a class and a polygon."""
+    """Return whether a text file's first row is a class and a polygon."""
     return bool(ROWS_OF_NUMBERS.match(beginning(path)))
 
 

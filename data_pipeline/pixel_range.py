@@ -1,4 +1,4 @@
-"""How raw pixels become a network's input: one range for each channel, decided once, stored with the run."""
+"""The range of raw pixels that becomes a network's input: one for each channel, decided once, stored with the run."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

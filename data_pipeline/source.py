@@ -1,4 +1,4 @@
-"""Where a data set is and how it is read: the flags that every command shares, in one place.
+"""The flags that say where a data set is and how it is read: every command shares them.
 
 Nothing heavy is imported here, so that ``--help`` answers at once.
 """

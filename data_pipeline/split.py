@@ -17,7 +17,7 @@ FRACTIONS = {"train": 0.70, "val": 0.15, "test": 0.15}
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on, validated and tested: pairs of image and mask, or photos of one label each (labels.py)."""
+    """The training, validation and test parts: pairs of image and mask, or photos of one label each (labels.py)."""
 
     train: list[Pair]
     val: list[Pair]

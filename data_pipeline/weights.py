@@ -1,4 +1,4 @@
-"""How much each pixel of a mask counts in the loss: void nothing, classes by their weights, narrow gaps more."""
+"""Weights of a mask's pixels in the loss: void nothing, classes by their weights, narrow gaps more."""
 
 import cv2
 import numpy as np

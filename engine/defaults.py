@@ -1,4 +1,4 @@
-"""What the settings leave open, decided in one place, from the data set and the network; config.json holds the outcome.
+"""Defaults that depend on the data set and the network, decided in one place; config.json holds the outcome.
 
 (What stays None there is a choice too: whole images, no subset, no limit.)
 """
@@ -32,7 +32,7 @@ def decided(config: TrainConfig, dataset: DataSet) -> TrainConfig:
 
 
 def of_network(model: str, optimizer: str) -> dict:
-    """What follows from the network and the optimizer alone, where the settings name none."""
+    """Choose what follows from the network and the optimizer alone, where the settings name nothing."""
     spec = MODELS[model]
     return {
         "norm": next(iter(spec.norms), None),

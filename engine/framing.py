@@ -1,4 +1,4 @@
-"""How images meet a network that takes only some sizes: resized, cropped, padded."""
+"""Framing: images meet a network that takes only some sizes by being resized, cropped or padded."""
 
 from dataclasses import asdict, dataclass
 
@@ -11,7 +11,7 @@ from .config import TrainConfig
 
 @dataclass(frozen=True)
 class Frame:
-    """What the network sees in training, in pixels.
+    """The frame in which the network sees an image in training, in pixels.
 
     size: whole images are resized to this (H, W) first; None: native resolution.
     tile: (H, W) of the network's output; the image beyond its border is mirrored, the mask void.

@@ -1,4 +1,5 @@
-"""What predict.py has done of a folder's masks, so that after a kill the same command goes on where it was."""
+"""A journal of what predict.py has done of a folder's masks, so that after a kill the same command goes on from
+there."""
 
 import hashlib
 import json

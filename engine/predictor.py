@@ -163,7 +163,7 @@ def resize_channels(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def starts(length: int, tile: int) -> list[int]:
-    """Where tiles begin so that they cover the length and overlap by OVERLAP or more."""
+    """Return where tiles begin so that they cover the length and overlap by OVERLAP or more."""
     count = 1 if length <= tile else 1 + -(-(length - tile) // (tile - OVERLAP))
     return np.linspace(0, length - tile, count).round().astype(int).tolist()
 

@@ -118,7 +118,8 @@ class Run:
             )
 
     def changes_of_environment(self, devices: str = "one") -> list[str]:
-        """What may give other bytes than where the run began, such as "device (CPU, 2 threads; now CPU, 1 threads)"."""
+        """List what may give other bytes than where the run began, such as "device (CPU, 2 threads; now CPU, 1
+        threads)"."""
         path = self.path / "environment.json"
         then, now = schema.read(path, schema.ENVIRONMENT) if path.is_file() else {}, environment(devices)
         pairs = [(name, then.get(name), now[name]) for name in ("device", "processor", "python", "git_commit")]
@@ -161,7 +162,7 @@ class Run:
 
     @property
     def classifies(self) -> bool:
-        """Whether it is a classifier's (train_classifier.py), not a segmentation network's."""
+        """Return whether it is a classifier's (train_classifier.py), not a segmentation network's."""
         return "strategy" in self.config
 
     @cached_property
@@ -210,7 +211,7 @@ class Run:
             )
 
     def evaluation_path(self, name: str) -> Path:
-        """Where an evaluation of this name goes.
+        """Return the folder of an evaluation of this name.
 
         Raises:
             UserError: if the run cannot be written.
@@ -316,7 +317,7 @@ def photos_json(root: Path, data: DataSet) -> dict:
 
 
 def environment(devices: str = "one") -> dict:
-    """What is needed, beside the configuration, to repeat a run."""
+    """Return what is needed, beside the configuration, to repeat a run."""
     return {
         "command": command(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -363,7 +364,7 @@ def refuse_existing(path: Path) -> Path:
 
 
 def free_path(runs_dir: Path, name: str | None, default_name: str) -> Path:
-    """Where a new run goes: the name that the user chose, or a default one, numbered where that is taken."""
+    """Choose a new run's folder: the name that the user chose, or a default name, numbered where that is taken."""
     path, number = runs_dir / (name or default_name), 1
     while not name and path.exists():
         number += 1
@@ -398,7 +399,7 @@ def git_commit() -> str | None:
 
 
 def device(devices: str = "one") -> str:
-    """What the network runs on, by name: one device, or "all"."""
+    """Name what the network runs on: one device, or "all"."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -410,7 +411,7 @@ def device(devices: str = "one") -> str:
 
 
 def threads_asked() -> int:
-    """How many threads the environment asks TensorFlow for; 0: as many as there are cores.
+    """Return how many threads the environment asks TensorFlow for; 0: as many as there are cores.
 
     OMP_NUM_THREADS has no say: TensorFlow's own packages are built without OpenMP.
     """
@@ -432,7 +433,7 @@ def cores() -> int:
 
 
 def warn_of_unseen_gpu() -> None:
-    """Where an NVIDIA driver is installed, but TensorFlow sees no GPU."""
+    """Warn where an NVIDIA driver is installed, but TensorFlow sees no GPU."""
     import tensorflow as tf
 
     if shutil.which("nvidia-smi") is not None and not tf.config.list_physical_devices("GPU"):

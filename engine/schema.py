@@ -1,4 +1,4 @@
-"""What the files of a run may hold. A run may come from a stranger, so each value is checked where it is read.
+"""Schemas of a run's files. A run may come from a stranger, so each value is checked where it is read.
 
 A check is a function of a place and a value; it raises Unfit. ``read`` reads a file with one. The same checks hold when
 a run is made, so that nothing is written that would be refused later.
@@ -60,7 +60,7 @@ def read(path: Path, check: Check):
 
 
 def checked(path: Path, value, check: Check):
-    """What stands in a file, if it is what the check wants; else a UserError."""
+    """Return what was read from a file, if it is what the check wants; else raise a UserError."""
     try:
         check("", value)
     except Unfit as error:
@@ -121,7 +121,7 @@ def optional(inner: Check) -> Check:
 
 
 def either(*checks: Check) -> Check:
-    """What one of the checks wants; the last one's words are said."""
+    """Return a check for what one of these accepts; the last one says what is wanted."""
 
     def check(where, value):
         for each in checks[:-1]:
@@ -169,7 +169,8 @@ def table(inner: Check) -> Check:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name, with folders maybe, stays inside of the folder that it is put into, and is written one way."""
+    """Return whether a name, with folders maybe, stays inside of the folder that it is put into, and is written one
+    way."""
     parts = name.split("/")
     return (
         str(PurePosixPath(name)) == name
@@ -181,7 +182,8 @@ def is_inside(name: str) -> bool:
 
 
 def is_relative(path: str) -> bool:
-    """Whether a path begins at the data set's root. It may climb: a CSV can list images outside of its own folder."""
+    """Return whether a path begins at the data set's root. It may climb: a CSV can list images outside of its own
+    folder."""
     return bool(path) and not PurePosixPath(path).is_absolute() and not PureWindowsPath(path).anchor
 
 
@@ -336,7 +338,7 @@ DOUBT = record(
 
 
 def evaluation(where: str, value) -> None:
-    """What counts.npz holds beside its counts."""
+    """Check what counts.npz holds beside its counts."""
     names, row = listed(NAME, 1, MOST_CHANNELS), listed(TEXT, 1)
     record({"names": names, "stems": listed(STEM, 1), "groups": row, "truths": row, "doubts": listed(DOUBT)})(
         where, value

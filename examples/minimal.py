@@ -15,7 +15,7 @@ from models import build_model
 
 
 class Arrays:
-    """What ``training_batches`` asks for: the pairs' number, and each one's image (H, W, 3) and mask (H, W)."""
+    """The pairs as ``training_batches`` asks for them: their number, and each one's image (H, W, 3) and mask (H, W)."""
 
     def __init__(self, images, masks):
         self.pairs = list(zip(images, masks, strict=True))

@@ -95,7 +95,7 @@ def load_weights(network, path, expected):
 
 
 def mismatch(network, path):
-    """How many of a network's tensors a file that does not fit holds, in words; nothing where that cannot be told."""
+    """Say how many of a network's tensors a file that does not fit holds; empty where that cannot be told."""
     try:
         network.load_weights(path, skip_mismatch=True)
     except Exception:  # no file of weights at all
@@ -143,7 +143,7 @@ def to_centred_bgr(x):
 
 @dataclass(frozen=True)
 class Backbone:
-    """What has to be known of an encoder from keras.applications."""
+    """The properties of an encoder from keras.applications that are needed here."""
 
     build: Callable
     preprocess: Callable  # float32 RGB 0..1 → what its weights were trained on

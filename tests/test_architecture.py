@@ -27,6 +27,7 @@ ROOMS = (
     "export",
     "segment",
 )
+ASKING = ("What", "How", "Whether", "Why", "Where", "When", "Who", "Which", "If", "Of")  # no docstring begins with one
 
 
 def modules(path: Path) -> set[str]:
@@ -74,6 +75,20 @@ def test_the_models_know_no_files_and_the_data_pipeline_no_network():
         assert not {"cv2", "PIL", "pathlib", "json"} & modules(path), path
     for path in files_of("data_pipeline"):
         assert "keras" not in modules(path), path
+
+
+def docstrings(path: Path) -> list[tuple[str, str]]:
+    """Return (name, docstring) of a file and of the functions and classes in it."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, kinds)]
+    return [(getattr(node, "name", "file"), ast.get_docstring(node) or "") for node in nodes]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_docstrings_begin_with_a_verb_or_with_what_is_returned(room):
+    for path in files_of(room) if (ROOT / room).is_dir() else [ROOT / f"{room}.py"]:
+        for name, text in docstrings(path):
+            assert text.split(" ")[0] not in ASKING, f"{path.relative_to(ROOT)}, {name}: {text.splitlines()[0]}"
 
 
 def test_the_flag_names_every_model():

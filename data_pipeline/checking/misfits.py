@@ -76,7 +76,7 @@ def shifted_alone(fitted: list[Sketch]) -> list[Finding]:
 
 
 def is_shifted(fit: np.ndarray, here: float, z: float, steady: bool) -> bool:
-    """Whether one pair's outlines clearly follow edges some pixels away, and hardly those where they are.
+    """Return whether one pair's outlines clearly follow edges some pixels away, and hardly those where they are.
 
     The bounds were set on golfscape (whose shadows imitate shifts) and CamVid, with masks moved by 8 pixels.
     """
@@ -158,7 +158,7 @@ def comparable(sketches: list[Sketch]) -> list[Sketch]:
 
 
 def likeness(sketches: list[Sketch]) -> np.ndarray:
-    """How well each image (row) fits each mask (column): in units of the standard deviation of foreign ones.
+    """Return how well each image (row) fits each mask (column), in standard deviations of foreign pairs.
 
     By edges along outlines, and by which colours go with which classes in the other half of the pairs.
     """

@@ -1,4 +1,4 @@
-"""What is kept of a pair to compare it with others: thumbnails, a perceptual hash, and how the mask fits the image."""
+"""The sketch of a pair, to compare it with others: thumbnails, a perceptual hash, and how the mask fits the image."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ LEVELS = 6  # of each colour channel in those thumbnails
 
 @dataclass(frozen=True)
 class Sketch:
-    """What is kept of a pair to compare it with others."""
+    """The reduced form of a pair by which it is compared with others."""
 
     pair: Pair
     brightness: float  # mean, 0 to 1

@@ -130,7 +130,7 @@ def sequences(sketches: list[Sketch], split: Split) -> list[Finding]:
 
 
 def neighbours_look_alike(films: dict[str, list[Sketch]], torn: list[str]) -> bool:
-    """Whether images of neighbouring numbers are usually more alike than nine of ten couples of images."""
+    """Return whether images of neighbouring numbers are usually more alike than nine of ten couples of images."""
     near = [float(a.grey @ b.grey) for name in torn for a, b in pairwise(films[name])]
     everything = np.stack([sketch.grey for frames in films.values() for sketch in frames])
     rng = np.random.default_rng(0)
@@ -212,6 +212,6 @@ def rare_classes(data: Inspection, split: Split) -> list[Finding]:
 
 
 def images_with(data: Inspection, pairs: list[Pair]) -> np.ndarray:
-    """How many of some images hold each class, int (C,)."""
+    """Count the images that hold each class, int (C,)."""
     nobody = np.zeros(data.encoding.num_classes, int)
     return sum(((facts.counts(data.encoding) > 0).astype(int) for facts in data.of(pairs)), nobody)

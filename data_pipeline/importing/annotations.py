@@ -1,4 +1,4 @@
-"""What COCO and labelme files have in common: checked values out of JSON, class names, images inside of their folders.
+"""Shared parts of the readers of annotations: checked values out of JSON, class names, images inside of their folders.
 
 A JSON file is a stranger: each number in it is checked before it reaches the C code of pycocotools or Pillow,
 and only images inside of its own folders are read.

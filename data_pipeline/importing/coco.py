@@ -44,7 +44,7 @@ MAX_CHARACTERS = 7  # of one compressed number: 35 bits
 
 
 def read_coco(source: Path) -> Annotations:
-    """What a COCO JSON file says of its images: polygons and run-length codes, crowds included.
+    """Read the annotations of a COCO JSON file: polygons and run-length codes, crowds included.
 
     Reference: https://cocodataset.org/#format-data
     """

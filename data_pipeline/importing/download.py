@@ -33,7 +33,7 @@ LIMIT = 2**29  # bytes that an archive may hold: a small file can unpack to tera
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where a public data set comes from, what its files must be, and what its masks mean."""
+    """A public data set: where it comes from, what its files must be, and what its masks mean."""
 
     about: str  # whom to cite, and the terms
     repository: str
@@ -148,7 +148,7 @@ def read_manifest(dataset: Dataset) -> list[File]:
 
 
 def fault(data: bytes, file: File) -> str:
-    """What tells these bytes from the file that is wanted, in words; empty if nothing does."""
+    """Say what tells these bytes from the file that is wanted; empty if nothing does."""
     if len(data) > file.size:
         return f"more than {file.size} bytes"
     if len(data) < file.size:

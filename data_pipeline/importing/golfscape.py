@@ -42,7 +42,7 @@ WATER = (62, 84, 96)
 
 @dataclass(frozen=True)
 class Knobs:
-    """What a scene looks like."""
+    """Settings of a scene."""
 
     size: int = 128  # pixels on each side
     num_classes: int = 4  # courses, and kinds of green: the classes of target and label

@@ -46,7 +46,7 @@ EMBEDDED_SUFFIXES = {
 
 
 def read_labelme(source: Path) -> Annotations:
-    """What a folder of labelme's JSON files says, one file for each image.
+    """Read the annotations of a folder of labelme's JSON files, one file for each image.
 
     Reference: https://github.com/wkentaro/labelme
     """

@@ -24,7 +24,7 @@ NOTHING = ("", "nan", "-1", "1 0")
 
 
 def read_run_lengths(source: Path) -> Annotations:
-    """What a CSV of run lengths says of the images that lie beside it or below; one row for each object or class.
+    """Read a CSV of run lengths for the images that lie beside it or below; one row for each object or class.
 
     Columns: the image's name first, its code (EncodedPixels, rle, …), and, where there are classes, ClassId or
     ImageId_ClassId. Reference: https://www.kaggle.com/c/airbus-ship-detection/overview/evaluation

@@ -23,7 +23,7 @@ OUTSIDE = 0.05  # share of the image by which a point may lie outside of it
 
 
 def read_yolo(source: Path) -> Annotations:
-    """What a folder says whose labels/ lie beside its images/, with the classes' names in data.yaml.
+    """Read a folder whose labels/ lie beside its images/, with the classes' names in data.yaml.
 
     Reference: https://docs.ultralytics.com/datasets/segment
     """

@@ -57,7 +57,7 @@ def read_candidate(name: str, folder: Path) -> Candidate:
 
 
 def task_of(candidates: list[Candidate]) -> Task:
-    """What candidates of one kind are compared by."""
+    """Return what candidates of one kind are compared by."""
     return LABELS if classifies(candidates[0]) else MASKS
 
 
@@ -245,7 +245,7 @@ def by_method(candidates: list[Candidate], every_run: bool = False) -> dict[str,
 
 
 def follows(key: str, settings: list[dict]) -> bool:
-    """Whether a classifier's strategy, or that there is none, decides this setting among these runs."""
+    """Return whether a classifier's strategy, or that there is none, decides this setting among these runs."""
     values_of = {}
     for setting in settings:
         values_of.setdefault(setting.get("strategy"), set()).add(setting.get(key))
@@ -253,7 +253,7 @@ def follows(key: str, settings: list[dict]) -> bool:
 
 
 def headline(results: dict) -> str:
-    """Who is better than the first, who is worse, and who cannot be told from it."""
+    """Say which are better than the first, which are worse, and which cannot be told from it."""
     first, differences, score = results["first"], results["differences"], results["score"]
     told = {name: difference for name, difference in differences.items() if difference["told_apart"]}
     kinds = {
@@ -277,7 +277,7 @@ def joined(names: list[str]) -> str:
 
 
 def sentences(results: dict) -> list[str]:
-    """What the comparison says, one sentence a network, then one a method."""
+    """Say the comparison in sentences: one a network, then one a method."""
     score = results["score"]
     told = [sentence(results["first"], name, difference, score) for name, difference in results["differences"].items()]
     methods = results["methods"]

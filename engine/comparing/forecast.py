@@ -1,4 +1,4 @@
-"""What more masks would bring: the learning curve of runs with fewer masks, and where it leads."""
+"""The forecast of what more masks would bring: the learning curve of runs with fewer masks, and where it leads."""
 
 from dataclasses import dataclass
 
@@ -160,7 +160,8 @@ def remaining(count, smallest: float, power, shift):
 
 
 def covariance(counts: np.ndarray, noise: float, share: float) -> np.ndarray:
-    """Of runs around the curve, float (R, R): those with the same masks share the luck of these masks."""
+    """Return the covariance of runs around the curve, float (R, R): those with the same masks share the luck of these
+    masks."""
     return noise**2 * (share * (counts[:, None] == counts) + (1 - share) * np.eye(len(counts)))
 
 

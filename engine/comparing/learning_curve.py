@@ -13,7 +13,7 @@ NO_CURVE = (*NO_METHOD, "train_count")  # settings in which the runs of one curv
 
 
 def training_counts(runs: dict[str, Path]) -> dict[str, int]:
-    """How many masks each run was trained on.
+    """Return how many masks each run was trained on.
 
     Raises:
         UserError: for runs that differ in more than that and their seed.

@@ -1,4 +1,4 @@
-"""What somebody must know who runs an exported network without this project: model.json, and a model card."""
+"""The description of an exported network for those who run it without this project: model.json, and a model card."""
 
 from data_pipeline.files import read_json
 from engine.framing import Frame

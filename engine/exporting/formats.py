@@ -91,7 +91,7 @@ class File:
 
 @dataclass(frozen=True)
 class Format:
-    """What --to names.
+    """A format that ``--to`` names.
 
     files: what it consists of; the first is the one to use.
     fixed: it takes one image of one size.

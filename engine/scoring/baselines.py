@@ -1,4 +1,4 @@
-"""What a score must beat: all background, the majority class, and a pixel classifier without any network."""
+"""Baselines that a score must beat: all background, the majority class, and a pixel classifier without any network."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How near a predicted contour lies to the true one, class by class. Void is not judged; what is absent is NaN."""
+"""Distances of predicted contours from the true ones, class by class. Void is not judged; what is absent is NaN."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ KINDS[[0b1001, 0b0110]] = ACROSS
 
 @dataclass(frozen=True)
 class Boundaries:
-    """What is measured at the boundaries of one image, in arrays of C classes."""
+    """Measures at the boundaries of one image, in arrays of C classes."""
 
     region: np.ndarray  # int64 (C, 2): intersection and union of the two boundary regions, in pixels
     # float64 (C, 4), in pixels: judged length of the true contour, of it within the tolerance of the predicted one;

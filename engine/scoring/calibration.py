@@ -1,4 +1,4 @@
-"""Whether a network is right as often as it says: reliability curve and expected calibration error.
+"""Calibration: is a network right as often as it says? Reliability curve and expected calibration error.
 
 Guo et al. 2017 (arXiv 1706.04599), sections 2 and 3; every labelled pixel is one decision.
 """

@@ -1,4 +1,4 @@
-"""What a classifier is worth: scores with error bars over images, beside what it must beat."""
+"""Scores of a classifier, with error bars over images, beside its baselines."""
 
 import hashlib
 from pathlib import Path
@@ -27,7 +27,7 @@ LEVELS = 8  # of a colour's histogram
 
 
 def evaluate_photos(run: Run, photos: list[Photo], batch_size: int = 16) -> Evaluation:
-    """What a run's classifier, and its baselines, say of some photos.
+    """Count what a run's classifier, and its baselines, answer for some photos.
 
     counts: "confusion", one 1 for each photo, int32 (N, C, C), and "probabilities", float32 (N, C).
     """
@@ -77,7 +77,7 @@ def majority(run: Run) -> int:
 
 
 class ColorForest:
-    """What no network is needed for: a random forest on a tiny copy of each image and the histograms of its colours."""
+    """A baseline without a network: a random forest on a tiny copy of each image and the histograms of its colours."""
 
     def __init__(self, run: Run):
         from sklearn.ensemble import RandomForestClassifier
@@ -105,7 +105,7 @@ class ColorForest:
 
 
 def results_of(evaluation: Evaluation, about: dict) -> dict:
-    """What metrics.json holds of a classifier.
+    """Return the content of a classifier's metrics.json.
 
     Args:
         evaluation: of ``evaluate_photos``.
@@ -125,7 +125,8 @@ def results_of(evaluation: Evaluation, about: dict) -> dict:
 
 
 def top(evaluation: Evaluation) -> dict[str, float]:
-    """How often the true class is among the k that are thought likeliest; for each k below the number of classes."""
+    """Return how often the true class is among the k that are thought likeliest; for each k below the number of
+    classes."""
     labels = evaluation.counts["confusion"].sum(2).argmax(1)
     order = np.argsort(-evaluation.counts["probabilities"], axis=1, kind="stable")
     place = (order == labels[:, None]).argmax(1)
@@ -168,7 +169,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, results: dict) -> Non
 
 
 def per_image_rows(evaluation: Evaluation) -> list[dict]:
-    """What is true of each image, what is said, and how sure."""
+    """Rows of per_image.csv: each image's true class, the predicted one, and its probability."""
     matrices, probabilities = evaluation.counts["confusion"], evaluation.counts["probabilities"]
     rows = []
     for i, stem in enumerate(evaluation.stems):

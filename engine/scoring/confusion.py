@@ -84,7 +84,7 @@ def pixel_accuracy(confusion: np.ndarray) -> np.ndarray:
 
 
 def right_and_all(confusion: np.ndarray) -> np.ndarray:
-    """How many are right, and how many there are, (…, 2): all that accuracy needs."""
+    """Count the right answers, and all, (…, 2): all that accuracy needs."""
     return np.stack([hits(confusion).sum(-1), confusion.sum((-1, -2))], axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Where a network is sure and the label says otherwise: suspected label errors; and which images it is unsure of."""
+"""Suspected label errors, where a network is sure and the label disagrees; and the images that it is unsure of."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ def rank(doubted: list[Doubt]) -> list[Doubt]:
 
 
 def uncertainty(probabilities: np.ndarray) -> float:
-    """How wrong a network expects to be in an image, without any label: 0 (sure) to 1.
+    """Return how wrong a network expects to be in an image, without any label: 0 (sure) to 1.
 
     1 − mIoU as it would be if the probabilities were honest: for each class that is predicted, the expected
     intersection over the expected union.
@@ -151,12 +151,13 @@ def depths(there: np.ndarray) -> np.ndarray:
 
 
 def opened(there: np.ndarray, radius: float) -> np.ndarray:
-    """What discs of this radius reach inside a region, bool (H, W): without rims and bridges that are thinner."""
+    """Return what discs of this radius reach inside a region, bool (H, W): without rims and bridges that are
+    thinner."""
     return there & (depths(depths(there) <= radius) <= radius)
 
 
 def in_core(depth: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
-    """Whether pixels (N,) are in the core of their region 0…count−1."""
+    """Return whether pixels (N,) are in the core of their region 0…count−1."""
     deepest = np.zeros(count, depth.dtype)
     np.maximum.at(deepest, owner, depth)
     return depth >= CORE * deepest[owner]

@@ -45,7 +45,8 @@ FLAT = 96  # grey level that stands for an image where there is none
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of one image: class indices uint8 (H, W), and probabilities float32 (H, W, C) if there are any."""
+    """The prediction for one image: class indices uint8 (H, W), and probabilities float32 (H, W, C) if there are
+    any."""
 
     mask: np.ndarray
     probabilities: np.ndarray | None = None
@@ -53,7 +54,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was counted on N images of C classes, in one order.
+    """Counts on N images of C classes, in one order.
 
     counts: by name, arrays that begin with N: "confusion" (N, C, C), "region", "contour", "hausdorff95", "average"
         (boundaries.py), "objects" (objects.py), and where there are probabilities "calibration", "uncertainty".
@@ -84,7 +85,7 @@ class Evaluation:
 
     @classmethod
     def load(cls, folder: Path) -> "Evaluation":
-        """What ``save`` left.
+        """Read what ``save`` wrote.
 
         Raises:
             UserError: if there is none, or it is damaged.
@@ -231,7 +232,7 @@ def count(truth: np.ndarray, answer: Answer, num_classes: int, split_touching: b
 
 
 def results_of(evaluation: Evaluation, encoding: Encoding, about: dict) -> dict:
-    """What metrics.json holds.
+    """Return the content of metrics.json.
 
     Args:
         evaluation: what was counted.
@@ -254,7 +255,7 @@ def results_of(evaluation: Evaluation, encoding: Encoding, about: dict) -> dict:
 
 
 def neighbours_alike(evaluation: Evaluation) -> float | None:
-    """How the scores of images of neighbouring names go together, where they do so beyond chance: a correlation.
+    """Return the correlation of the scores of images of neighbouring names, where they go together beyond chance.
 
     Frames of a film do. Images that depend on each other tell less than their number says, and error bars over them
     are too narrow. None where there are groups, which allow for that, or too few images to tell.

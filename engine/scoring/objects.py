@@ -151,7 +151,8 @@ def alike(labels: np.ndarray, here: tuple, other: tuple) -> np.ndarray:
 
 
 def find_passes(labels: np.ndarray, heights: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the areas of two summits meet: their numbers, int64 (P, 2), and the pass's height in pixels, falling."""
+    """Find the passes between the areas of two summits: their numbers, int64 (P, 2), and the height in pixels,
+    falling."""
     ends, passes = [], []
     for here, other in NEIGHBOURS:
         meet = alike(labels, here, other) & (numbers[here] != numbers[other])

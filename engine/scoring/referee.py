@@ -54,7 +54,7 @@ class Masks:
 
 @dataclass(frozen=True)
 class Case:
-    """What is to be scored: the true masks' pairs, and the ways to what was predicted for them."""
+    """Masks to be scored: the true masks' pairs, and the ways to what was predicted for them."""
 
     pairs: list[Pair]
     encoding: Encoding
@@ -200,8 +200,8 @@ def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: 
 
 
 def two_values(files: dict[str, Path], encoding: Encoding) -> Encoding | None:
-    """How masks of two classes are written, whichever way the true ones are: 0 and 1, or 0 and 255, soft edges too;
-    None for all others."""
+    """Find the encoding of masks of two classes, whichever way the true ones are written: 0 and 1, or 0 and 255, soft
+    edges too; None for all others."""
     if encoding.num_classes != 2 or encoding.is_color or encoding.files or encoding.values not in TWO_VALUES:
         return None
     held = Counter()
@@ -227,7 +227,7 @@ def two_values(files: dict[str, Path], encoding: Encoding) -> Encoding | None:
 
 
 def unreadable(files: dict[str, Path], encoding: Encoding) -> list[UserError]:
-    """What keeps some files from being masks of an encoding."""
+    """Say what keeps some files from being masks of an encoding."""
     faults = []
     for path in files.values():
         try:
@@ -238,12 +238,12 @@ def unreadable(files: dict[str, Path], encoding: Encoding) -> list[UserError]:
 
 
 def answer(case: Case) -> Callable[[Pair, np.ndarray | None], Answer]:
-    """What was predicted, as ``evaluate_images`` asks for it."""
+    """Return the way to what was predicted, as ``evaluate_images`` asks for it."""
     return lambda pair, image: Answer(case.predicted(pair, case.read(pair)[1]))
 
 
 def ways_beside(case: Case) -> dict[str, dict[str, Callable]]:
-    """What needs no network, and the second annotator."""
+    """Return the baselines that need no network, and the second annotator."""
 
     def constant(label: int):
         return lambda pair, image: np.full_like(case.read(pair)[1], label)

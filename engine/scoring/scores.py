@@ -1,4 +1,4 @@
-"""What a way to make masks is worth: pooled scores, their error bars, the lead over baselines.
+"""Scores of masks: pooled over images, their error bars, the lead over baselines.
 
 A way's answers are held as confusion matrices, int64 (N, C, C), one for each of N images.
 """

@@ -1,4 +1,4 @@
-"""What a network is for, and how it is scored: masks, pixel by pixel, or one label for each image."""
+"""The two tasks of a network, and their scores: masks, pixel by pixel, or one label for each image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -59,7 +59,7 @@ def verdict(results: dict) -> Verdict:
 
 
 def range_of(results: dict) -> str:
-    """Where the true score probably lies, or why that cannot be said."""
+    """Say where the true score probably lies, or why that cannot be said."""
     score = task_of(results).score
     ends = results[f"{score}_ci95"]
     if ends is None:

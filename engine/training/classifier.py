@@ -1,4 +1,4 @@
-"""What training does for labels of whole images: what the network sees, the classifier, its batches and stages."""
+"""Training with labels of whole images: what the network sees, the classifier, its batches and stages."""
 
 from collections import Counter
 from dataclasses import replace
@@ -35,7 +35,7 @@ __all__ = ["dataset_json", "first_score", "frames", "label_bits", "network", "pr
 
 
 def frames(config: ClassifierConfig, dataset: DataSet) -> list[Frame]:
-    """What the network sees: whole images, resized."""
+    """Return what the network sees: whole images, resized."""
     size = parse_size(config.size)
     return [Frame(size, size, 0, crops=False)]
 
@@ -99,7 +99,7 @@ def stages(config: ClassifierConfig, dataset: DataSet, model: keras.Model, frame
 
 
 def from_block(block: str | None, network) -> keras.Model:
-    """What is compiled: the network itself, of which the weights from a block on train."""
+    """Return what is compiled: the network itself, whose weights from a block on are trained."""
     if block is not None:
         train_from(network, block)
     return keras.Model(network.inputs, network.outputs)

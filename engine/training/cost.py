@@ -1,4 +1,4 @@
-"""What a training took: cost.json in the run's folder, alike for masks and for labels of whole images."""
+"""The cost of a training: cost.json in the run's folder, alike for masks and for labels of whole images."""
 
 import contextlib
 import re

@@ -113,7 +113,7 @@ def columns(task: Task, names: tuple[str, ...]) -> list[str]:
 
 
 def is_over(scores: list[float], stage: Stage, patience: int) -> bool:
-    """Whether a stage's validations fill it, or were in vain for ``patience`` times."""
+    """Return whether a stage's validations fill it, or were in vain for ``patience`` times."""
     in_vain = len(scores) - 1 - scores.index(max(scores)) if scores else 0
     return len(scores) >= stage.epochs or bool(patience and in_vain >= patience)
 
@@ -281,7 +281,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def collapsed(row: dict, task: Task) -> bool:
-    """Whether no more than one class of a row of history.csv was ever right."""
+    """Return whether no more than one class of a row of history.csv was ever right."""
     return sum(value > 0 for name, value in row.items() if name.startswith(f"val_{task.class_score}_")) <= 1
 
 

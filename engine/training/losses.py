@@ -174,7 +174,7 @@ def class_logits(logits):
 
 
 def replicas():
-    """How many devices share the batch."""
+    """Return how many devices share the batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 

@@ -94,7 +94,7 @@ def newest_state(folder: Path, network, columns: list[str]) -> State | None:
 
 
 def read_state(path: Path, network, columns: list[str]) -> State:
-    """What ``save_state`` wrote.
+    """Read what ``save_state`` wrote.
 
     Raises:
         DAMAGE: if it is not that, to the last bit.
@@ -150,8 +150,8 @@ class Hopeless(UserError):
 
 @contextmanager
 def how_to_go_on(run: Path, command: str) -> Iterator[None]:
-    """What can be mended ends in a line that says how to go on with a run, by the command: an interruption, a file
-    that cannot be read, a full disk.
+    """End what can be mended in a line that says how to go on with a run, by the command: an interruption, a file that
+    cannot be read, a full disk.
 
     Raises:
         UserError: for these, and where another process is training the run.

@@ -1,4 +1,4 @@
-"""What training does for masks: what the network sees, the network, its batches, its stages and its first score."""
+"""Training with masks: what the network sees, the network, its batches, its stages and its first score."""
 
 import random
 from functools import partial
@@ -34,12 +34,12 @@ VALIDATION_TILES = 500
 
 
 def frames(config: TrainConfig, dataset: DataSet) -> list[Frame]:
-    """What the network sees in each stage of training."""
+    """Return what the network sees in each stage of training."""
     return choose_frames(config, MODELS[config.model], dataset.sizes)
 
 
 def samples(config: TrainConfig, dataset: DataSet, frame: Frame) -> tuple[Loader, Policy]:
-    """What a stage's batches are made of: the training pairs, and how each is cut and varied."""
+    """Return what a stage's batches are made of: the training pairs, and how each is cut and varied."""
     policy = preset(config.augment, config.symmetry, frame.tile, frame.margin, dataset.pixel_range)
     return Loader(dataset.split.train, dataset.encoding, frame.size), policy
 

@@ -82,7 +82,7 @@ def start_anew(config: TrainConfig | ClassifierConfig) -> None:
 
 
 def strategy_for(config: TrainConfig | ClassifierConfig) -> tf.distribute.Strategy:
-    """Where the network lives: on the one device, or copied to every GPU, each taking a part of the batch.
+    """Choose where the network lives: on the one device, or copied to every GPU, each taking a part of the batch.
 
     Raises:
         UserError: for a batch that cannot be shared out evenly.
