@@ -115,17 +115,17 @@ def run_script(*arguments, cwd: Path) -> subprocess.CompletedProcess:
     ``run_process`` for what belongs to a process of its own.
     """
     texts = list(map(str, arguments))
-    said, complained = io.StringIO(), io.StringIO()
+    printed, complained = io.StringIO(), io.StringIO()
     arguments_before, handlers = sys.argv, {number: signal.getsignal(number) for number in stopping_signals()}
     sys.argv = texts[texts[0] == "-m" :]
     try:
-        with contextlib.chdir(cwd), contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complained):
             code = exit_code(*texts)
     finally:
         sys.argv = arguments_before
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    return subprocess.CompletedProcess(texts, code, said.getvalue(), complained.getvalue())
+    return subprocess.CompletedProcess(texts, code, printed.getvalue(), complained.getvalue())
 
 
 def exit_code(script: str, module: str = "", *flags: str) -> int:

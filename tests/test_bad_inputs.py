@@ -603,8 +603,8 @@ def test_read_rightly(tmp_path, name):
     spoil, options, words = READ[name]
     make_folder(tmp_path, COUNT)
     spoil(tmp_path)
-    loaded, said = load(tmp_path, **options)
-    assert words == "" or __import__("re").search(words, said), said
+    loaded, printed = load(tmp_path, **options)
+    assert words == "" or __import__("re").search(words, printed), printed
     for stem, (image, mask) in loaded.items():
         true = shapes(int(stem[4:7]))[1]
         if name == "one file for each class":

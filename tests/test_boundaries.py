@@ -175,15 +175,15 @@ def test_a_judged_contour_may_be_near_to_one_at_void():
 
 def slow_elements(labels, truth, label):
     """(row, column, length, judged) of each element, neighbourhood by neighbourhood."""
-    found = []
+    elements = []
     for row, column in np.ndindex(labels.shape[0] - 1, labels.shape[1] - 1):
         here = labels[row : row + 2, column : column + 2] == label
         if 0 < here.sum() < 4:
             straight = here.sum() == 2 and here[0, 0] != here[1, 1]
             across = here.sum() == 2 and here[0, 0] == here[1, 1]
             judged = not (truth[row : row + 2, column : column + 2] == VOID).any()
-            found.append((row, column, 1 if straight else 2 * CORNER if across else CORNER, judged))
-    return found
+            elements.append((row, column, 1 if straight else 2 * CORNER if across else CORNER, judged))
+    return elements
 
 
 def slow_distances(elements, others):

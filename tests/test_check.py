@@ -54,13 +54,13 @@ def survey(data, **reading):
     return check.survey(Source(data=data, **reading))[0]
 
 
-def kinds(found, level=None):
-    return {finding.kind for finding in found.findings if level in (None, finding.level)}
+def kinds(dataset, level=None):
+    return {finding.kind for finding in dataset.findings if level in (None, finding.level)}
 
 
-def names(found, kind):
+def names(dataset, kind):
     """Stems of the files of a kind of finding."""
-    files = [file for finding in found.findings if finding.kind == kind for file in finding.files]
+    files = [file for finding in dataset.findings if finding.kind == kind for file in finding.files]
     return {file.rsplit("/", 1)[-1].rsplit(".", 1)[0] for file in files}
 
 
@@ -69,9 +69,9 @@ def scene_names(*indices):
 
 
 def test_clean_scenes_raise_nothing(scenes):
-    found = survey(scenes)
-    assert kinds(found, "error") == kinds(found, "warning") == set()
-    assert len(found.split.train) == 210
+    dataset = survey(scenes)
+    assert kinds(dataset, "error") == kinds(dataset, "warning") == set()
+    assert len(dataset.split.train) == 210
 
 
 def plant_all(folder):
@@ -133,18 +133,18 @@ def test_every_planted_fault_is_found(copy, tmp_path):
     )
     assert done.returncode == 1 and "mend the errors first" in done.stderr and "Traceback" not in done.stderr
     stored = json.loads((tmp_path / "found.json").read_text())
-    found = {}
+    datasets = {}
     for finding in stored["findings"]:
         stems = {file.rsplit("/", 1)[-1].rsplit(".", 1)[0] for file in finding["files"]}
-        found[finding["kind"]] = found.get(finding["kind"], set()) | stems
+        datasets[finding["kind"]] = datasets.get(finding["kind"], set()) | stems
     for kind, stems in planted.items():
-        assert stems <= found[kind], kind
+        assert stems <= datasets[kind], kind
         if kind not in ("orphan-mask", "empty-mask"):  # the duplicate's mask is an orphan too; a blank scene's is empty
-            assert found[kind] == stems, kind
-    assert scene_names(60) <= found.get("mixed-masks", set()) | found.get("photograph", set())
-    copies = found["near-copies"] | found.get("near-copies-inside", set())
+            assert datasets[kind] == stems, kind
+    assert scene_names(60) <= datasets.get("mixed-masks", set()) | datasets.get("photograph", set())
+    copies = datasets["near-copies"] | datasets.get("near-copies-inside", set())
     assert scene_names(*range(20, 26), *range(220, 226)) == copies
-    suspected = found["misplaced-mask"] | found["stranger-mask"]
+    suspected = datasets["misplaced-mask"] | datasets["stranger-mask"]
     assert scene_names(40, 41, 42, 50, 51, 52, 53) <= suspected
     assert suspected - scene_names(40, 41, 42, 50, 51, 52, 53) <= scene_names(10, 11), (
         "no false alarm but the blank image"
@@ -175,9 +175,9 @@ def test_drifted_masks_are_reported(copy, fault, kind, words):
     raws = fault([read_raw(mask(copy, index))[0] for index in indices])
     for index, raw in zip(indices, raws, strict=True):
         write_mask(mask(copy, index), np.ascontiguousarray(raw).astype(np.uint8), PALETTE)
-    found = survey(copy)
-    assert kinds(found, "warning") == {kind}
-    assert any(words in str(finding) for finding in found.findings)
+    dataset = survey(copy)
+    assert kinds(dataset, "warning") == {kind}
+    assert any(words in str(finding) for finding in dataset.findings)
 
 
 def test_single_moved_masks_are_found_in_part(copy):
@@ -190,9 +190,9 @@ def test_single_moved_masks_are_found_in_part(copy):
 
 
 def test_camvid_has_no_error_and_drifted_masks_are_reported(camvid, tmp_path):
-    found = survey(camvid, void=(11,))
-    assert kinds(found, "error") == set()
-    assert kinds(found, "warning") == {"sequence-across-split"}
+    dataset = survey(camvid, void=(11,))
+    assert kinds(dataset, "error") == set()
+    assert kinds(dataset, "warning") == {"sequence-across-split"}
     for fault, kind in (("shuffle", "shuffled-masks"), ("shift", "shifted-masks")):
         folder = tmp_path / fault / "val"
         (folder / "masks").mkdir(parents=True)
@@ -219,9 +219,9 @@ def test_a_rare_class_and_one_that_a_part_lacks(tmp_path):
         save(tmp_path / f"masks/{i:02d}.png", labels)
     classes = [{"name": name} for name in ("ground", "square", "void")]
     (tmp_path / "classes.json").write_text(json.dumps({"classes": classes}))
-    found = survey(tmp_path)
-    assert {"absent-class", "void-as-class"} <= kinds(found, "warning")
-    assert any("no val image holds void" in str(f) or "no test image holds void" in str(f) for f in found.findings)
+    dataset = survey(tmp_path)
+    assert {"absent-class", "void-as-class"} <= kinds(dataset, "warning")
+    assert any("no val image holds void" in str(f) or "no test image holds void" in str(f) for f in dataset.findings)
 
 
 def test_leaks_of_a_fixed_split_are_warnings(scenes, tmp_path):
@@ -232,9 +232,9 @@ def test_leaks_of_a_fixed_split_are_warnings(scenes, tmp_path):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(scenes / kind / f"scene_{index:04d}.png", target)
     shutil.copy(scenes / "classes.json", tmp_path)
-    found = survey(tmp_path)
-    assert kinds(found, "error") == set()
-    assert len(names(found, "near-copies-fixed-split")) == 20
+    dataset = survey(tmp_path)
+    assert kinds(dataset, "error") == set()
+    assert len(names(dataset, "near-copies-fixed-split")) == 20
 
 
 def test_a_group_expression_is_proposed(scenes, tmp_path):

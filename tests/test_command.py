@@ -182,8 +182,8 @@ def raising(error):
     ],
 )
 def test_a_mistake_is_one_line(main, arguments, wanted, capsys, monkeypatch):
-    code, said = ending(main, capsys, monkeypatch, arguments)
-    assert code == 1 and wanted in said and said.count("\n") == 1
+    code, printed = ending(main, capsys, monkeypatch, arguments)
+    assert code == 1 and wanted in printed and printed.count("\n") == 1
 
 
 @pytest.fixture
@@ -204,8 +204,8 @@ def test_a_signal_to_stop_lets_a_command_clean_up(number, capsys, monkeypatch, t
         finally:
             (tmp_path / "cleaned").touch()
 
-    code, said = ending(main, capsys, monkeypatch)
-    assert code == 130 and "interrupted" in said and (tmp_path / "cleaned").exists()
+    code, printed = ending(main, capsys, monkeypatch)
+    assert code == 130 and "interrupted" in printed and (tmp_path / "cleaned").exists()
 
 
 def test_a_hang_up_that_is_ignored_stays_ignored(capsys, monkeypatch):

@@ -93,7 +93,7 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     for cell in made.cells:
         cell.source = reduced(cell.source) if cell.source != START else "%cd ."
     nbclient.NotebookClient(made, timeout=600, resources={"metadata": {"path": str(copy)}}).execute()
-    said = "".join(out.get("text", "") for cell in made.cells if cell.cell_type == "code" for out in cell.outputs)
-    assert "Report: runs/trees/evaluation/test/report.html" in said
+    printed = "".join(out.get("text", "") for cell in made.cells if cell.cell_type == "code" for out in cell.outputs)
+    assert "Report: runs/trees/evaluation/test/report.html" in printed
     assert [name for name in WRITTEN if not (copy / "out" / name).is_file()] == []
     assert sum(cell.source.count("--steps 2") for cell in made.cells if cell.cell_type == "code") >= 7

@@ -35,11 +35,11 @@ def in_image(stem, truth=0, prediction=1, score=1.0):
 
 def test_a_forgotten_object_by_hand():
     seen = scene((slice(10, 30), slice(20, 50), 2))
-    (found,) = doubts("one", certain(seen, 3), np.zeros_like(seen))
-    assert (found.stem, box(found), found.truth, found.prediction) == ("one", (10, 20, 30, 50), 0, 2)
-    assert found.pixels == 596  # no disc reaches into the four corners
-    assert found.confidence == pytest.approx(0.9)
-    assert found.score == pytest.approx(np.log(0.9 / 0.05) * (596 / 4800) ** (1 / 3))
+    (doubt,) = doubts("one", certain(seen, 3), np.zeros_like(seen))
+    assert (doubt.stem, box(doubt), doubt.truth, doubt.prediction) == ("one", (10, 20, 30, 50), 0, 2)
+    assert doubt.pixels == 596  # no disc reaches into the four corners
+    assert doubt.confidence == pytest.approx(0.9)
+    assert doubt.score == pytest.approx(np.log(0.9 / 0.05) * (596 / 4800) ** (1 / 3))
 
 
 def test_the_core_counts_and_not_the_blurred_rim():
@@ -55,16 +55,16 @@ def test_the_core_counts_and_not_the_blurred_rim():
 
 def test_prediction_is_what_most_of_the_region_is_given():
     seen = scene((slice(10, 30), slice(20, 50), 2), (slice(10, 30), slice(20, 30), 1))
-    (found,) = doubts("one", certain(seen, 3), np.zeros_like(seen))
-    assert (found.prediction, found.pixels) == (2, 596)
+    (doubt,) = doubts("one", certain(seen, 3), np.zeros_like(seen))
+    assert (doubt.prediction, doubt.pixels) == (2, 596)
 
 
 def test_regions_of_different_labels_are_different_doubts():
     seen = np.full((60, 80), 2, np.uint8)
     truth = seen.copy()
     truth[10:30, 20:30], truth[10:30, 30:50] = 0, 1
-    found = doubts("one", certain(seen, 3), truth)
-    assert [(doubt.truth, box(doubt)) for doubt in found] == [(1, (10, 30, 30, 50)), (0, (10, 20, 30, 30))]
+    doubted = doubts("one", certain(seen, 3), truth)
+    assert [(doubt.truth, box(doubt)) for doubt in doubted] == [(1, (10, 30, 30, 50)), (0, (10, 20, 30, 30))]
 
 
 def test_rims_are_no_doubts_and_a_block_is():
@@ -74,9 +74,9 @@ def test_rims_are_no_doubts_and_a_block_is():
         assert not doubts("one", certain(seen, 2), truth)
         forgotten = truth.copy()
         forgotten[objects[4][:2]] = 0
-        (found,) = doubts("one", certain(seen, 2), forgotten)
-        assert (found.truth, found.prediction) == (0, 1)
-        np.testing.assert_allclose(box(found), (25, 30, 37, 45), atol=1)
+        (doubt,) = doubts("one", certain(seen, 2), forgotten)
+        assert (doubt.truth, doubt.prediction) == (0, 1)
+        np.testing.assert_allclose(box(doubt), (25, 30, 37, 45), atol=1)
 
 
 def test_a_rim_that_touches_a_block_does_not_widen_its_box():
@@ -84,8 +84,8 @@ def test_a_rim_that_touches_a_block_does_not_widen_its_box():
     seen = truth.copy()
     seen[40:41] = 1  # a rim all along
     seen[40:56, 30:50] = 1
-    (found,) = doubts("one", certain(seen, 2), truth)
-    np.testing.assert_allclose(box(found), (40, 30, 56, 50), atol=1)
+    (doubt,) = doubts("one", certain(seen, 2), truth)
+    np.testing.assert_allclose(box(doubt), (40, 30, 56, 50), atol=1)
 
 
 def test_thin_regions_are_left_out_by_the_size_of_the_image():
@@ -106,8 +106,8 @@ def test_doubt_grows_with_margin_and_with_size():
 
 def test_most_and_order():
     seen = scene(*((slice(10, 15 + 5 * i), slice(20 * i, 20 * i + 12), 1) for i in range(4)))
-    found = doubts("one", certain(seen, 2), np.zeros_like(seen), most=3)
-    assert [doubt.pixels for doubt in found] == [236, 176, 116]
+    doubted = doubts("one", certain(seen, 2), np.zeros_like(seen), most=3)
+    assert [doubt.pixels for doubt in doubted] == [236, 176, 116]
     assert doubts("one", certain(seen, 2), seen) == []
     assert doubts("one", certain(seen, 2), np.zeros_like(seen), most=0) == []
 
@@ -116,8 +116,8 @@ def test_void_is_never_doubted():
     seen = scene((slice(10, 30), slice(20, 50), 1))
     truth = np.zeros_like(seen)
     truth[:, :40] = VOID
-    (found,) = doubts("one", certain(seen, 2), truth)
-    assert (box(found), found.pixels, found.truth) == ((10, 40, 30, 50), 196, 0)
+    (doubt,) = doubts("one", certain(seen, 2), truth)
+    assert (box(doubt), doubt.pixels, doubt.truth) == ((10, 40, 30, 50), 196, 0)
     assert doubts("one", certain(seen, 2), np.full_like(seen, VOID)) == []
 
 
@@ -129,10 +129,10 @@ def test_void_is_never_doubted():
 def test_what_a_doubt_says_is_so(truth, seen):
     truth, seen = (mask.repeat(5, 0).repeat(5, 1) for mask in (truth, seen))
     probabilities = certain(seen, 3, 0.8)
-    found = doubts("one", probabilities, truth)
-    assert found == doubts("one", probabilities.copy(), truth.copy())
-    assert [doubt.score for doubt in found] == sorted((doubt.score for doubt in found), reverse=True)
-    for doubt in found:
+    doubted = doubts("one", probabilities, truth)
+    assert doubted == doubts("one", probabilities.copy(), truth.copy())
+    assert [doubt.score for doubt in doubted] == sorted((doubt.score for doubt in doubted), reverse=True)
+    for doubt in doubted:
         inside = np.s_[doubt.top : doubt.bottom, doubt.left : doubt.right]
         apart = (truth[inside] == doubt.truth) & (seen[inside] != doubt.truth)
         assert doubt.truth != VOID
@@ -143,10 +143,10 @@ def test_what_a_doubt_says_is_so(truth, seen):
 
 
 def test_rank_is_by_score_over_all_images_and_repeatable():
-    found = [in_image("b", score=1.0), in_image("a", score=2.0), in_image("c", score=1.0)]
+    doubted = [in_image("b", score=1.0), in_image("a", score=2.0), in_image("c", score=1.0)]
     expected = ["a", "b", "c"]
-    assert [doubt.stem for doubt in rank(found)] == expected
-    assert rank(rank(found)) == rank(found[::-1]) == rank(found)
+    assert [doubt.stem for doubt in rank(doubted)] == expected
+    assert rank(rank(doubted)) == rank(doubted[::-1]) == rank(doubted)
     assert rank([]) == []
 
 
@@ -253,8 +253,8 @@ def planted_errors(seed):
 def share_found(ordered, boxes, budget):
     """Of the planted errors, among so many suspects for each."""
     first = ordered[: budget * len(boxes)]
-    found = {doubt.stem for doubt in first if doubt.stem in boxes and overlap(box(doubt), boxes[doubt.stem]) >= 0.3}
-    return len(found) / len(boxes)
+    met = {doubt.stem for doubt in first if doubt.stem in boxes and overlap(box(doubt), boxes[doubt.stem]) >= 0.3}
+    return len(met) / len(boxes)
 
 
 def overlap(one, other):

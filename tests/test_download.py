@@ -116,10 +116,10 @@ def placed(original: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def assert_complete(folder: Path) -> None:
-    found = tree(folder)
-    assert json.loads(found.pop("classes.json")) == CLASSES
-    assert found.pop("SOURCE.txt").decode() == "Cite A 2008.\nhttps://host/repository\ncommit c0ffee\n"
-    assert found == placed(ORIGINAL)
+    files = tree(folder)
+    assert json.loads(files.pop("classes.json")) == CLASSES
+    assert files.pop("SOURCE.txt").decode() == "Cite A 2008.\nhttps://host/repository\ncommit c0ffee\n"
+    assert files == placed(ORIGINAL)
     assert not folder.with_name(f".{folder.name}.partial").exists()
 
 
@@ -180,9 +180,9 @@ def test_from_the_network(tmp_path, monkeypatch, capsys):
         download("tiny", tmp_path / "my data", None)
     assert asked == ["/tar.gz/c0ffee"]
     assert_complete(tmp_path / "my data")
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "Cite A 2008."
-    assert said[-1] == f"tiny is in {tmp_path}/my data/. Next: python -m data_pipeline check '{tmp_path}/my data'"
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "Cite A 2008."
+    assert printed[-1] == f"tiny is in {tmp_path}/my data/. Next: python -m data_pipeline check '{tmp_path}/my data'"
 
 
 def test_the_next_command_that_it_names_finds_no_fault(tmp_path, monkeypatch, capsys):
@@ -211,9 +211,9 @@ def test_a_complete_destination_is_left_as_it_is(tmp_path, tiny, capsys):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
     download("tiny", tmp_path / "data")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")} == before
-    said = capsys.readouterr().out.splitlines()
-    assert said[-2] == f"{tmp_path}/data was there already; each of its 12 files is the right one."
-    assert said[-1].endswith(f"Next: python -m data_pipeline check {tmp_path}/data")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2] == f"{tmp_path}/data was there already; each of its 12 files is the right one."
+    assert printed[-1].endswith(f"Next: python -m data_pipeline check {tmp_path}/data")
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "longer", "empty", "file"])

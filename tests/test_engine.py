@@ -225,9 +225,9 @@ def test_the_forests_features_by_hand():
     """Of a grey ramp: its level (brightness alone, no colour), the same level blurred, the slope in 8ths of a pixel."""
     ramp = np.repeat(np.tile(np.arange(101, dtype=np.float32) / 100, (101, 1))[..., None], 3, 2)
     for image in (ramp, ramp.swapaxes(0, 1).copy()):
-        found = features(image).reshape(101, 101, -1)[50, 50]
+        values = features(image).reshape(101, 101, -1)[50, 50]
         blurred_and_slope = [0.5, 0, 0, 8 * 0.01]
-        np.testing.assert_allclose(found, [0.5, 0, 0, *blurred_and_slope * 4], atol=2e-3)
+        np.testing.assert_allclose(values, [0.5, 0, 0, *blurred_and_slope * 4], atol=2e-3)
     edge = np.zeros((101, 101, 1), np.float32)
     edge[:, 51:] = 1
     planes = features(edge).reshape(101, 101, -1)

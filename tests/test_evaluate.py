@@ -80,10 +80,10 @@ def metrics(folder) -> dict:
 
 def test_an_all_background_network_is_told_aloud(world, capsys):
     evaluate(EvaluateConfig(runs=(world / "runs/blind",)))
-    said = capsys.readouterr().out
-    assert "NOT BETTER than" in said and "It calls every pixel background." in said
-    found = metrics(world / "runs/blind/evaluation/test")
-    assert found["pixel_accuracy"] > 0.85 and found["iou"]["foreground"] == 0
+    printed = capsys.readouterr().out
+    assert "NOT BETTER than" in printed and "It calls every pixel background." in printed
+    results = metrics(world / "runs/blind/evaluation/test")
+    assert results["pixel_accuracy"] > 0.85 and results["iou"]["foreground"] == 0
     page = (world / "runs/blind/evaluation/test/report.html").read_text()
     assert "It calls every pixel background." in page and "NOT BETTER than" in page
 
@@ -91,19 +91,19 @@ def test_an_all_background_network_is_told_aloud(world, capsys):
 def test_the_folder_holds_every_score_with_its_interval(world):
     evaluate(EvaluateConfig(runs=(world / "runs/weak",)))
     folder = world / "runs/weak/evaluation/test"
-    found = metrics(folder)
-    low, high = found["miou_ci95"]
-    assert low < found["miou"] < high and found["miou_ci95_note"] is None
-    assert found["unit"] == "image" and found["num_units"] == found["num_images"] == 12
+    results = metrics(folder)
+    low, high = results["miou_ci95"]
+    assert low < results["miou"] < high and results["miou_ci95_note"] is None
+    assert results["unit"] == "image" and results["num_units"] == results["num_images"] == 12
     for name in ("iou", "dice", "precision", "recall", "boundary_iou", "boundary_f1", "hausdorff95", "object_f1"):
-        assert set(found[name]) == {"background", "foreground"}
-    assert found["object_f1"]["background"] is None and 0 <= found["ece"] <= 1
-    assert found["baselines"]["all_background"]["lead"]["miou"] == pytest.approx(
-        found["miou"] - found["baselines"]["all_background"]["miou"]
+        assert set(results[name]) == {"background", "foreground"}
+    assert results["object_f1"]["background"] is None and 0 <= results["ece"] <= 1
+    assert results["baselines"]["all_background"]["lead"]["miou"] == pytest.approx(
+        results["miou"] - results["baselines"]["all_background"]["miou"]
     )
     rows = list(csv.DictReader((folder / "per_image.csv").open()))
     again = np.mean([float(row["miou"]) for row in rows])
-    assert found["per_image_miou"] == pytest.approx(again) and all(row["uncertainty"] for row in rows)
+    assert results["per_image_miou"] == pytest.approx(again) and all(row["uncertainty"] for row in rows)
 
 
 def test_every_look_at_the_test_part_is_counted(world, tmp_path, capsys):
@@ -120,9 +120,9 @@ def test_every_look_at_the_test_part_is_counted(world, tmp_path, capsys):
 def test_few_images_have_no_interval(world, tmp_path):
     run = make_run(world / "data", tmp_path, "r")
     evaluate(EvaluateConfig(runs=(run,), data=make_folder(tmp_path / "four", 4)))
-    found = metrics(run / "evaluation/four-all")
-    assert found["miou_ci95"] is None and "4 images" in found["miou_ci95_note"]
-    assert found["iou_ci95"]["foreground"] is None and found["iou_ci95_note"]["foreground"]
+    results = metrics(run / "evaluation/four-all")
+    assert results["miou_ci95"] is None and "4 images" in results["miou_ci95_note"]
+    assert results["iou_ci95"]["foreground"] is None and results["iou_ci95_note"]["foreground"]
 
 
 def test_groups_are_what_intervals_are_drawn_from(tmp_path, capsys):
@@ -132,9 +132,9 @@ def test_groups_are_what_intervals_are_drawn_from(tmp_path, capsys):
         path.rename(path.with_name(f"film{int(path.stem[4:]) % 10}_{path.name}"))
     run = make_run(data, tmp_path, "r", group_by="^film.")
     evaluate(EvaluateConfig(runs=(run,)))
-    found = metrics(run / "evaluation/test")
-    assert found["unit"] == "group" and found["num_units"] < found["num_images"]
-    assert found["miou_ci95"] is None and "group" in found["miou_ci95_note"]
+    results = metrics(run / "evaluation/test")
+    assert results["unit"] == "group" and results["num_units"] < results["num_images"]
+    assert results["miou_ci95"] is None and "group" in results["miou_ci95_note"]
     assert "no interval below 5" in capsys.readouterr().out
 
 
@@ -150,9 +150,9 @@ def test_a_class_that_never_occurs_is_left_out_and_said(tmp_path):
     wide.set_weights([np.concatenate([kernel, 0 * kernel[..., :1]], -1), np.append(bias, -99).astype(np.float32)])
     wide_model.save(run / "model.keras")
     evaluate(EvaluateConfig(runs=(run,)))
-    found = metrics(run / "evaluation/test")
-    assert found["iou"]["unicorn"] is None and found["images_with"]["unicorn"] == 0
-    assert found["miou"] == pytest.approx((found["iou"]["ground"] + found["iou"]["square"]) / 2)
+    results = metrics(run / "evaluation/test")
+    assert results["iou"]["unicorn"] is None and results["images_with"]["unicorn"] == 0
+    assert results["miou"] == pytest.approx((results["iou"]["ground"] + results["iou"]["square"]) / 2)
     assert (
         "the class occurs neither in the truth nor in the prediction"
         in (run / "evaluation/test/report.html").read_text()
@@ -163,9 +163,9 @@ def test_a_class_that_never_occurs_is_left_out_and_said(tmp_path):
 def test_test_time_augmentation_turns_back_what_it_turned(world, tta):
     """A network without neighbourhood says the same of every view, so its score must not change at all."""
     evaluate(EvaluateConfig(runs=(world / "runs/weak",), tta=tta))
-    found = metrics(world / f"runs/weak/evaluation/test-{tta}")
-    assert found["tta"] == tta and found["gain"]["without_tta"]["lead"]["miou"] == 0
-    assert found["miou"] == found["gain"]["without_tta"]["miou"]
+    results = metrics(world / f"runs/weak/evaluation/test-{tta}")
+    assert results["tta"] == tta and results["gain"]["without_tta"]["lead"]["miou"] == 0
+    assert results["miou"] == results["gain"]["without_tta"]["miou"]
 
 
 def test_more_symmetry_than_in_training_is_refused(world, tmp_path):
@@ -180,10 +180,10 @@ def test_more_symmetry_than_in_training_is_refused(world, tmp_path):
 def test_an_ensemble_stands_beside_its_members(world, tmp_path):
     runs = (world / "runs/good", world / "runs/weak")
     evaluate(EvaluateConfig(runs=runs, ensemble=True, out=tmp_path / "both"))
-    found = metrics(tmp_path / "both")
-    assert list(found["gain"]) == ["good", "weak"]
-    assert found["gain"]["weak"]["miou"] < found["miou"] <= 1
-    assert found["gain"]["weak"]["lead"]["miou_ci95"][0] > 0
+    results = metrics(tmp_path / "both")
+    assert list(results["gain"]) == ["good", "weak"]
+    assert results["gain"]["weak"]["miou"] < results["miou"] <= 1
+    assert results["gain"]["weak"]["lead"]["miou_ci95"][0] > 0
 
 
 def test_an_ensemble_that_saw_the_images_is_refused(world, tmp_path):
@@ -196,12 +196,12 @@ def test_an_ensemble_that_saw_the_images_is_refused(world, tmp_path):
 def test_comparing_networks(world, tmp_path, capsys):
     runs = tuple(world / f"runs/{name}" for name in ("good", "weak", "blind"))
     evaluate(EvaluateConfig(runs=runs, compare=True, out=tmp_path / "cmp"))
-    said = capsys.readouterr().out
-    found = json.loads((tmp_path / "cmp/compare.json").read_text())
-    weak, blind = found["differences"]["weak"], found["differences"]["blind"]
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "cmp/compare.json").read_text())
+    weak, blind = results["differences"]["weak"], results["differences"]["blind"]
     assert weak["told_apart"] and weak["miou"] < 0 and weak["p"] <= weak["p_holm"]
-    assert found["networks"]["weak"]["miou"] - found["networks"]["good"]["miou"] == pytest.approx(weak["miou"])
-    assert "weak is worse than good" in said and "statements about these trained networks" in said
+    assert results["networks"]["weak"]["miou"] - results["networks"]["good"]["miou"] == pytest.approx(weak["miou"])
+    assert "weak is worse than good" in printed and "statements about these trained networks" in printed
     assert blind["miou"] < 0
     assert (tmp_path / "cmp/report.html").is_file()
     with pytest.raises(UserError, match="cmp exists"):
@@ -225,19 +225,19 @@ def candidates(scatter: float, shift: float, seeds: int = 3, images: int = 40) -
             matrices = np.zeros((images, 2, 2), np.int64)
             matrices[:, 0, 0], matrices[:, 1, 1], matrices[:, 1, 0] = 1600, right, 400 - right
             stems = [f"i{i}" for i in range(images)]
-            found = Evaluation(("a", "b"), stems, [None] * images, list(stems), {"confusion": matrices}, {}, [])
-            made.append(Candidate(f"{method}-{seed}", found, {"model": method, "seed": seed, "name": "x"}))
+            evaluation = Evaluation(("a", "b"), stems, [None] * images, list(stems), {"confusion": matrices}, {}, [])
+            made.append(Candidate(f"{method}-{seed}", evaluation, {"model": method, "seed": seed, "name": "x"}))
     return made
 
 
 def test_the_report_shows_the_worst_images_first_up_to_a_number(monkeypatch):
-    (found, _) = (one.evaluation for one in candidates(0.0, 0.1, seeds=1))
+    (evaluation, _) = (one.evaluation for one in candidates(0.0, 0.1, seeds=1))
     monkeypatch.setattr("engine.reporting.report.MOST_IMAGES", 7)
     monkeypatch.setattr(
         Album, "open", lambda self, stem: (np.zeros((4, 4, 3), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2)
     )
-    shown = list(Album([], Encoding(("a", "b"), (0, 1), ((0, 0, 0), (9, 9, 9))), None, None, None).pictures(found))
-    right = found.counts["confusion"][:, 1, 1]  # the more are right, the better
+    shown = list(Album([], Encoding(("a", "b"), (0, 1), ((0, 0, 0), (9, 9, 9))), None, None, None).pictures(evaluation))
+    right = evaluation.counts["confusion"][:, 1, 1]  # the more are right, the better
     scores = [right[int(picture.stem[1:])] for picture in shown]
     assert scores == sorted(right)[:7] and scores[0] < scores[-1]
 
@@ -255,13 +255,13 @@ def test_methods_are_compared_from_three_seeds_each():
 def test_images_are_matched_by_name_whatever_their_order():
     first, second = candidates(0.0, 0.1, seeds=1)
     order = np.random.default_rng(0).permutation(40)
-    found = second.evaluation
+    evaluation = second.evaluation
     shuffled = Evaluation(
-        found.names,
-        [found.stems[i] for i in order],
-        found.groups,
-        [found.truths[i] for i in order],
-        {"confusion": found.counts["confusion"][order]},
+        evaluation.names,
+        [evaluation.stems[i] for i in order],
+        evaluation.groups,
+        [evaluation.truths[i] for i in order],
+        {"confusion": evaluation.counts["confusion"][order]},
         {},
         [],
     )
@@ -281,12 +281,12 @@ def test_folds_are_pooled(tmp_path):
     data = make_folder(tmp_path / "data", 20)
     runs = [make_run(data, tmp_path / "runs", f"f{i}", shift=-1.2 - i, folds=4, fold=i) for i in range(4)]
     evaluate(EvaluateConfig(runs=tuple(runs), out=tmp_path / "pooled"))
-    found = metrics(tmp_path / "pooled")
+    results = metrics(tmp_path / "pooled")
     parts = [Evaluation.load(run / "evaluation/test") for run in runs]
     together = pool(parts)
-    assert found["num_images"] == 20 == len(set(together.stems))
+    assert results["num_images"] == 20 == len(set(together.stems))
     everything = sum(part.counts["confusion"].sum(0) for part in parts)
-    assert found["miou"] == pytest.approx(float(confusion.mean_iou(everything)))
+    assert results["miou"] == pytest.approx(float(confusion.mean_iou(everything)))
     page = (tmp_path / "pooled/report.html").read_text()
     assert all(stem in page for stem in together.stems)
     evaluate(EvaluateConfig(runs=tuple(runs), group_by=r"item\d(\d\d)", out=tmp_path / "grouped"))
@@ -305,11 +305,11 @@ def test_a_forecast_from_runs_of_fewer_masks(world, tmp_path, capsys):
         for count, shift in shifts.items()
     ]
     evaluate(EvaluateConfig(runs=tuple(runs), forecast=True, out=tmp_path / "fc"))
-    found = json.loads((tmp_path / "fc/forecast.json").read_text())
-    assert [row["masks"] for row in found["runs"]] == list(shifts)
-    low, high = found["forecast"]["miou_ci95"]
-    assert found["forecast"]["masks"] == 112 and low < found["forecast"]["miou"] < high
-    assert found["words"] in capsys.readouterr().out
+    results = json.loads((tmp_path / "fc/forecast.json").read_text())
+    assert [row["masks"] for row in results["runs"]] == list(shifts)
+    low, high = results["forecast"]["miou_ci95"]
+    assert results["forecast"]["masks"] == 112 and low < results["forecast"]["miou"] < high
+    assert results["words"] in capsys.readouterr().out
     with pytest.raises(UserError, match=r"--forecast: .*3"):
         evaluate(EvaluateConfig(runs=tuple(runs[:2]), forecast=True, out=tmp_path / "x"))
     other = make_run(world / "data", tmp_path, "other", train_count=20, steps=7)
@@ -331,10 +331,10 @@ def referee(tmp_path, encode=lambda mask: mask, **settings):
 def test_referee(tmp_path, value, capsys):
     """The same scores for any tool's masks, whether its foreground is 255 as in the truth, or 1."""
     evaluate(referee(tmp_path, lambda mask: mask * np.uint8(value)))
-    found = metrics(tmp_path / "out")
-    assert found["precision"]["foreground"] == 1.0
-    assert found["recall"]["foreground"] == pytest.approx(9 / 10, abs=0.005)
-    assert found["baselines"].keys() == {"all_background", "majority_class"} and found["ece"] is None
+    results = metrics(tmp_path / "out")
+    assert results["precision"]["foreground"] == 1.0
+    assert results["recall"]["foreground"] == pytest.approx(9 / 10, abs=0.005)
+    assert results["baselines"].keys() == {"all_background", "majority_class"} and results["ece"] is None
     assert ("holds class indices 0…1" in capsys.readouterr().out) == (value == 1)
     assert (tmp_path / "out/report.html").is_file()
 
@@ -364,8 +364,8 @@ def test_the_human_ceiling(tmp_path, capsys):
         save(tmp_path / f"second/item{i:02d}.png", shapes(i)[1])
         save(tmp_path / f"images/item{i:02d}.jpg", shapes(i)[0])
     evaluate(config)
-    found = metrics(tmp_path / "out")["ceiling"]["second_annotator"]
-    assert found["miou"] == 1.0 and found["lead"]["miou"] < 0
+    results = metrics(tmp_path / "out")["ceiling"]["second_annotator"]
+    assert results["miou"] == 1.0 and results["lead"]["miou"] < 0
     assert "against second annotator (1.000)" in capsys.readouterr().out
 
 
@@ -412,13 +412,13 @@ def test_a_damaged_evaluation_is_named(tmp_path, world):
 
 def test_what_is_kept_reads_back(world):
     evaluate(EvaluateConfig(runs=(world / "runs/weak",)))
-    found = Evaluation.load(world / "runs/weak/evaluation/test")
-    assert len(found.stems) == 12 and found.groups == [None] * 12
+    evaluation = Evaluation.load(world / "runs/weak/evaluation/test")
+    assert len(evaluation.stems) == 12 and evaluation.groups == [None] * 12
     kept = {path.stem for path in (world / "runs/weak/evaluation/test/predictions").iterdir()}
-    assert set(found.stems) == kept
-    truth = np.array(Image.open(world / f"data/masks/{found.stems[0]}.png"))
-    guess = np.array(Image.open(world / f"runs/weak/evaluation/test/predictions/{found.stems[0]}.png"))
-    np.testing.assert_array_equal(found.counts["confusion"][0], confusion.confusion_matrix(truth, guess, 2))
+    assert set(evaluation.stems) == kept
+    truth = np.array(Image.open(world / f"data/masks/{evaluation.stems[0]}.png"))
+    guess = np.array(Image.open(world / f"runs/weak/evaluation/test/predictions/{evaluation.stems[0]}.png"))
+    np.testing.assert_array_equal(evaluation.counts["confusion"][0], confusion.confusion_matrix(truth, guess, 2))
 
 
 @pytest.mark.parametrize(
@@ -469,11 +469,11 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
 def test_images_that_depend_on_their_neighbours_are_said_to(world, capsys):
     """Frames of a film score alike; images in any order do not."""
-    found = candidates(0.0, 0.0, images=60)[0].evaluation
-    assert neighbours_alike(found) is None
-    order = np.argsort(confusion.mean_iou(found.counts["confusion"]))
+    evaluation = candidates(0.0, 0.0, images=60)[0].evaluation
+    assert neighbours_alike(evaluation) is None
+    order = np.argsort(confusion.mean_iou(evaluation.counts["confusion"]))
     film = replace(
-        found, stems=[f"f{i:02d}" for i in range(60)], counts={"confusion": found.counts["confusion"][order]}
+        evaluation, stems=[f"f{i:02d}" for i in range(60)], counts={"confusion": evaluation.counts["confusion"][order]}
     )
     correlation = neighbours_alike(film)
     assert correlation > 0.5
@@ -509,10 +509,10 @@ def test_frames_of_a_film_are_not_compared_as_if_they_were_independent():
     of_film = [
         replace(one, evaluation=replace(one.evaluation, stems=[f"f{i:02d}" for i in range(40)])) for one in films(plain)
     ]
-    found = compare(of_film)
-    assert found["differences"]["other-0"]["p"] is None
-    assert "as frames of a film do" in found["differences"]["other-0"]["miou_ci95_note"]
-    assert "is not to be compared with unet-0" in headline(found)
+    results = compare(of_film)
+    assert results["differences"]["other-0"]["p"] is None
+    assert "as frames of a film do" in results["differences"]["other-0"]["miou_ci95_note"]
+    assert "is not to be compared with unet-0" in headline(results)
     grouped = on_the_same_images(of_film, r"^f\d")
     assert compare(grouped)["num_units"] == 4 and compare(grouped)["unit"] == "group"
     other = [of_film[0], replace(of_film[1], evaluation=replace(of_film[1].evaluation, groups=["a"] * 40))]
@@ -547,9 +547,9 @@ def test_an_evaluation_of_older_masks_is_made_anew(world, tmp_path, capsys):
         save(path, 1 - np.array(Image.open(path)))
         os.utime(path, (time.time() + 5,) * 2)
     evaluate(EvaluateConfig(runs=runs, compare=True, out=tmp_path / "cmp"))
-    found = json.loads((tmp_path / "cmp/compare.json").read_text())
-    assert found["networks"]["a"]["miou"] != before
-    assert "a and b" not in headline(found), "equal networks are not told apart"
+    results = json.loads((tmp_path / "cmp/compare.json").read_text())
+    assert results["networks"]["a"]["miou"] != before
+    assert "a and b" not in headline(results), "equal networks are not told apart"
 
 
 def test_test_time_augmentation_is_another_method(world, tmp_path):
@@ -558,9 +558,9 @@ def test_test_time_augmentation_is_another_method(world, tmp_path):
     evaluate(EvaluateConfig(runs=(run,), tta="flips"))
     both = (run / "evaluation/test", run / "evaluation/test-flips")
     evaluate(EvaluateConfig(runs=both, compare=True, out=tmp_path / "cmp"))
-    found = json.loads((tmp_path / "cmp/compare.json").read_text())
-    assert list(found["networks"]) == ["weak/test", "weak/test-flips"]
-    assert set(found["methods"]["seeds"]) == {"tta none", "tta flips"}
+    results = json.loads((tmp_path / "cmp/compare.json").read_text())
+    assert list(results["networks"]) == ["weak/test", "weak/test-flips"]
+    assert set(results["methods"]["seeds"]) == {"tta none", "tta flips"}
     with pytest.raises(UserError, match="the same folder twice"):
         evaluate(EvaluateConfig(runs=(run, run.parent / ".." / "runs" / "weak"), compare=True, out=tmp_path / "x"))
 
@@ -574,8 +574,8 @@ def test_images_without_any_label_end_in_words(tmp_path, capsys):
     for row in json.loads((run / "split.json").read_text())["test"]:
         save(data / row["mask"], np.full((32, 32), 9, np.uint8))
     evaluate(EvaluateConfig(runs=(run, other), compare=True, out=tmp_path / "cmp"))
-    said = capsys.readouterr().out
-    assert "Nothing to score" in said and "cannot be said" in said
+    printed = capsys.readouterr().out
+    assert "Nothing to score" in printed and "cannot be said" in printed
     assert metrics(run / "evaluation/test")["miou"] is None
 
 
@@ -619,5 +619,5 @@ def test_a_suspected_label_is_decoded_once(tmp_path):
     )
     write_mask(tmp_path / "a.png", image[..., 0], encoding.colors)
     doubt = Doubt("a", 0, 0, 8, 8, 0, 1, 64, 0.9, 1.0)
-    found = Evaluation(encoding.names, ["a"], [None], [""], {}, {}, [doubt])
-    assert len(list(album.crops(found))) == len(read) == 1
+    evaluation = Evaluation(encoding.names, ["a"], [None], [""], {}, {}, [doubt])
+    assert len(list(album.crops(evaluation))) == len(read) == 1

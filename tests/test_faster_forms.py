@@ -49,7 +49,7 @@ def float64():
 
 def test_shared_statistics_change_nothing(float64, monkeypatch):
     images = np.random.default_rng(1).uniform(0, 255, (2, 33, 40, 3))
-    found = {}
+    outputs = {}
     for form in ("plain", "shared"):
         whole = small(form, monkeypatch)
         model = keras.Model(whole.input, whole.get_layer("up1_concat").output)  # the logits are float32
@@ -58,10 +58,10 @@ def test_shared_statistics_change_nothing(float64, monkeypatch):
             loss = tf.reduce_mean(tf.sin(3 * maps))
         gradients = tape.gradient(loss, model.trainable_variables)
         after = model(images, training=False)  # by the moving averages, which one step has moved
-        found[form] = [maps, *gradients, after, *model.non_trainable_variables]
+        outputs[form] = [maps, *gradients, after, *model.non_trainable_variables]
         names = [(weight.path, weight.shape) for weight in model.weights]
-        assert found.setdefault("names", names) == names
-    for one, other in zip(found["plain"], found["shared"], strict=True):
+        assert outputs.setdefault("names", names) == names
+    for one, other in zip(outputs["plain"], outputs["shared"], strict=True):
         assert one.dtype == tf.float64 or one.dtype == "float64"
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-11)
 

@@ -25,23 +25,23 @@ def power_law(counts, top=0.9, loss=0.5, power=0.5):
 
 
 def test_an_exact_power_law_is_followed():
-    found = forecast(COUNTS, power_law(COUNTS))
+    curve = forecast(COUNTS, power_law(COUNTS))
     # By hand: 0.9 − 0.5/√32 = 0.8116 at 224, and 0.9 − 0.5/4 = 0.775 at 112.
-    assert found.at == 224 and found.largest == 112
-    assert found.value == pytest.approx(0.8116, abs=0.005)
-    assert found.gain == pytest.approx(0.0366, abs=0.005)
-    assert found.interval[0] < 0.8116 < found.interval[1] < found.interval[0] + 0.15
-    assert found.gain_interval[0] < 0.0366 < found.gain_interval[1]
+    assert curve.at == 224 and curve.largest == 112
+    assert curve.value == pytest.approx(0.8116, abs=0.005)
+    assert curve.gain == pytest.approx(0.0366, abs=0.005)
+    assert curve.interval[0] < 0.8116 < curve.interval[1] < curve.interval[0] + 0.15
+    assert curve.gain_interval[0] < 0.0366 < curve.gain_interval[1]
 
 
 def test_the_curve_runs_from_the_smallest_count_to_the_one_asked_for():
-    found = forecast(COUNTS, power_law(COUNTS), at=448)
-    np.testing.assert_allclose(found.counts[[0, -1]], [7, 448])
-    np.testing.assert_allclose(np.diff(np.log(found.counts)), np.log(64) / (len(found.counts) - 1))
-    np.testing.assert_allclose(found.middle, power_law(found.counts), atol=0.01)
-    assert found.low.shape == found.middle.shape == found.high.shape == found.counts.shape
-    assert found.interval == (found.low[-1], found.high[-1])
-    assert (found.low < found.middle).all() and (found.middle < found.high).all()
+    curve = forecast(COUNTS, power_law(COUNTS), at=448)
+    np.testing.assert_allclose(curve.counts[[0, -1]], [7, 448])
+    np.testing.assert_allclose(np.diff(np.log(curve.counts)), np.log(64) / (len(curve.counts) - 1))
+    np.testing.assert_allclose(curve.middle, power_law(curve.counts), atol=0.01)
+    assert curve.low.shape == curve.middle.shape == curve.high.shape == curve.counts.shape
+    assert curve.interval == (curve.low[-1], curve.high[-1])
+    assert (curve.low < curve.middle).all() and (curve.middle < curve.high).all()
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_the_curve_drifts_beyond_what_was_tried_by_hand(monkeypatch):
 def test_the_gain_is_of_the_curve_and_not_of_one_run():
     """Of runs that scatter by 0.05, many: the curve is known well, a new run is not."""
     counts = np.repeat(COUNTS, 12)
-    found = forecast(counts, power_law(counts) + np.random.default_rng(0).normal(0, 0.05, len(counts)))
-    assert np.ptp(found.interval) > 4 * 0.04
-    assert np.ptp(found.gain_interval) < np.ptp(found.interval) / 2
+    curve = forecast(counts, power_law(counts) + np.random.default_rng(0).normal(0, 0.05, len(counts)))
+    assert np.ptp(curve.interval) > 4 * 0.04
+    assert np.ptp(curve.gain_interval) < np.ptp(curve.interval) / 2
 
 
 def test_runs_on_the_same_masks_share_their_luck():
@@ -104,15 +104,15 @@ def test_scattered_runs_make_it_less_certain_and_more_of_them_more_certain():
 
 
 def test_runs_that_fall_promise_no_gain():
-    found = forecast(COUNTS, [0.7, 0.68, 0.69, 0.66, 0.65])
-    assert found.gain < 0.01 and 0 <= found.interval[0] < 0.65 < found.interval[1]
+    curve = forecast(COUNTS, [0.7, 0.68, 0.69, 0.66, 0.65])
+    assert curve.gain < 0.01 and 0 <= curve.interval[0] < 0.65 < curve.interval[1]
 
 
 @pytest.mark.parametrize("score", [0, 1])
 def test_scores_at_the_ends_stay_scores(score):
-    found = forecast(COUNTS, [score] * 5)
-    assert found.value == pytest.approx(score, abs=0.02)
-    assert found.low.min() >= 0 and found.high.max() <= 1
+    curve = forecast(COUNTS, [score] * 5)
+    assert curve.value == pytest.approx(score, abs=0.02)
+    assert curve.low.min() >= 0 and curve.high.max() <= 1
 
 
 runs = st.lists(st.tuples(st.sampled_from([5, 10, 20, 40, 80]), st.floats(0, 1)), min_size=3, max_size=8).filter(
@@ -147,8 +147,8 @@ def test_intervals_are_as_wide_as_they_say():
         counts = np.repeat(COUNTS, 2)
         scores = power_law(counts, 0.8, 0.8 - start, power) + noise * rng.standard_normal(10)
         truth = power_law(224, 0.8, 0.8 - start, power) + noise * rng.standard_normal()
-        found = forecast(counts, scores)
-        distances.append((truth - found.value) / (found.interval[1] - found.interval[0]) * 2)
+        curve = forecast(counts, scores)
+        distances.append((truth - curve.value) / (curve.interval[1] - curve.interval[0]) * 2)
     distances = np.abs(distances)  # 1: at the end of the interval
     assert np.mean(distances < 1) >= 0.9
     # 0.34 for an interval with no room for curves of other forms and for a noise that is not known.
@@ -174,10 +174,10 @@ def test_weights_and_losses_against_sums_over_a_fine_grid():
 
 def test_probabilities_far_out_keep_their_digits():
     low, high = np.array([-1.96, 20, -21, 3]), np.array([1.96, 21, -20, 3])
-    found = log_probability(low, high)
-    assert np.exp(found[0]) == pytest.approx(0.95, abs=1e-4)
-    assert found[1] == found[2] == pytest.approx(-203.917, abs=1e-3)  # log Φ(−20), as printed in tables
-    assert np.isfinite(found[3])
+    log_p = log_probability(low, high)
+    assert np.exp(log_p[0]) == pytest.approx(0.95, abs=1e-4)
+    assert log_p[1] == log_p[2] == pytest.approx(-203.917, abs=1e-3)  # log Φ(−20), as printed in tables
+    assert np.isfinite(log_p[3])
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def random_matrices(seed, *shape, skill=400):
 
 def test_an_interval_by_hand():
     """Ten units, nine with 5 right of 10 and one with 9: one unit carries nearly all of the variance."""
-    found = interval(right_of_ten(5, 5, 5, 5, 5, 5, 5, 5, 5, 9), share)
+    ends = interval(right_of_ten(5, 5, 5, 5, 5, 5, 5, 5, 5, 9), share)
     without = [49 / 90] * 9 + [45 / 90]
     logits = [np.log(one / (1 - one)) for one in without]
     mean = sum(logits) / 10
@@ -57,7 +57,7 @@ def test_an_interval_by_hand():
     centre, bias = np.log(0.54 / 0.46), 9 * (mean - np.log(0.54 / 0.46))
     reach = stats.t.ppf(0.975, df) * error
     low, high = centre - reach - max(bias, 0), centre + reach - min(bias, 0)
-    assert (found.low, found.high) == pytest.approx((1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))))
+    assert (ends.low, ends.high) == pytest.approx((1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))))
 
 
 def test_the_fewer_units_carry_the_variance_the_fewer_degrees_of_freedom():
@@ -72,22 +72,22 @@ def test_the_fewer_units_carry_the_variance_the_fewer_degrees_of_freedom():
 @settings(deadline=None, max_examples=100)
 @given(matrices, st.randoms(use_true_random=False), st.integers(2, 1000))
 def test_order_and_scale_do_not_matter_and_the_score_lies_inside(counts, random, scale):
-    found = interval(counts, mean_iou)
+    ends = interval(counts, mean_iou)
     shuffled = random.sample(range(len(counts)), len(counts))
     for other in (interval(counts[shuffled], mean_iou), interval(counts * scale, mean_iou)):
-        assert other.note == found.note
-        assert (other.low, other.high) == pytest.approx((found.low, found.high))
-    if found.low is not None:
-        assert 0 <= found.low < mean_iou(counts.sum(0)) < found.high <= 1
+        assert other.note == ends.note
+        assert (other.low, other.high) == pytest.approx((ends.low, ends.high))
+    if ends.low is not None:
+        assert 0 <= ends.low < mean_iou(counts.sum(0)) < ends.high <= 1
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 10), min_size=5, max_size=12))
 def test_what_is_wrong_has_the_mirrored_interval(right):
-    found = interval(right_of_ten(*right), share)
+    ends = interval(right_of_ten(*right), share)
     mirrored = interval(right_of_ten(*right), lambda sums: 1 - share(sums))
-    assume(found.low is not None)
-    assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low), abs=1e-9)
+    assume(ends.low is not None)
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - ends.high, 1 - ends.low), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_groups_are_summed():
 
 def test_copies_of_images_tell_nothing_new_if_they_are_one_group():
     counts = random_matrices(0, 12)
-    found = interval(counts, mean_iou)
+    ends = interval(counts, mean_iou)
     copies = np.repeat(counts, 10, axis=0)
     grouped = interval(by_group(copies, [str(i // 10) for i in range(120)]), mean_iou)
-    assert (grouped.low, grouped.high) == pytest.approx((found.low, found.high))
+    assert (grouped.low, grouped.high) == pytest.approx((ends.low, ends.high))
     apart = interval(copies, mean_iou)
-    assert apart.high - apart.low < (found.high - found.low) / 2
+    assert apart.high - apart.low < (ends.high - ends.low) / 2
 
 
 def all_swaps(first, second, statistic):
@@ -160,57 +160,59 @@ def all_swaps(first, second, statistic):
 @pytest.mark.parametrize("seed", range(6))
 def test_the_paired_test_agrees_with_all_swaps(seed):
     first, second = random_matrices(seed, 8), random_matrices(seed + 100, 8, skill=430)
-    found = difference(first, second, mean_iou)
-    assert found.value == pytest.approx(mean_iou(second.sum(0)) - mean_iou(first.sum(0)))
-    assert found.p == pytest.approx(all_swaps(first, second, mean_iou), abs=0.015)  # 3 standard errors of the draws
+    result = difference(first, second, mean_iou)
+    assert result.value == pytest.approx(mean_iou(second.sum(0)) - mean_iou(first.sum(0)))
+    assert result.p == pytest.approx(all_swaps(first, second, mean_iou), abs=0.015)  # 3 standard errors of the draws
 
 
 @settings(deadline=None, max_examples=25)
 @given(pairs, st.randoms(use_true_random=False))
 def test_neither_the_order_of_units_nor_that_of_networks_matters(counts, random):
     first, second = counts
-    found, other = difference(first, second, mean_iou), difference(second, first, mean_iou)
+    result, other = difference(first, second, mean_iou), difference(second, first, mean_iou)
     order = random.sample(range(len(first)), len(first))
     shuffled = difference(first[order], second[order], mean_iou)
-    assert found.note == other.note == shuffled.note
-    assert shuffled.value == pytest.approx(found.value, abs=1e-12, nan_ok=True)
-    assert other.value == pytest.approx(-found.value, abs=1e-12, nan_ok=True)
-    assume(found.p is not None)
-    assert found.p == pytest.approx(other.p, abs=0.015)  # units whose counts tie may come in another order
-    assert found.p == pytest.approx(shuffled.p, abs=0.015)
-    assert found.low <= found.value <= found.high
-    assert (found.p <= 0.05) == (not found.low <= 0 <= found.high)
+    assert result.note == other.note == shuffled.note
+    assert shuffled.value == pytest.approx(result.value, abs=1e-12, nan_ok=True)
+    assert other.value == pytest.approx(-result.value, abs=1e-12, nan_ok=True)
+    assume(result.p is not None)
+    assert result.p == pytest.approx(other.p, abs=0.015)  # units whose counts tie may come in another order
+    assert result.p == pytest.approx(shuffled.p, abs=0.015)
+    assert result.low <= result.value <= result.high
+    assert (result.p <= 0.05) == (not result.low <= 0 <= result.high)
 
 
 def test_the_same_p_in_any_order():
     first, second = random_matrices(0, 30), random_matrices(1, 30, skill=410)
-    found = difference(first, second, mean_iou)
-    assert 0.05 < found.p < 0.95
-    assert difference(first[::-1], second[::-1], mean_iou).p == difference(second, first, mean_iou).p == found.p
+    result = difference(first, second, mean_iou)
+    assert 0.05 < result.p < 0.95
+    assert difference(first[::-1], second[::-1], mean_iou).p == difference(second, first, mean_iou).p == result.p
 
 
 def test_an_interval_leaves_out_zero_where_p_is_small():
-    found = [difference(random_matrices(i, 12), random_matrices(i + 200, 12, skill=430), mean_iou) for i in range(120)]
-    assert all((one.p <= 0.05) == (one.low > 0 or one.high < 0) for one in found)
-    assert {one.p <= 0.05 for one in found if 0.042 < one.p < 0.058} == {False, True}  # it was near
+    results = [
+        difference(random_matrices(i, 12), random_matrices(i + 200, 12, skill=430), mean_iou) for i in range(120)
+    ]
+    assert all((one.p <= 0.05) == (one.low > 0 or one.high < 0) for one in results)
+    assert {one.p <= 0.05 for one in results if 0.042 < one.p < 0.058} == {False, True}  # it was near
 
 
 def test_a_lead_on_every_image_is_found():
     first = random_matrices(0, 30)
     second = first + np.random.default_rng(1).integers(10, 60, (30, 1, 1)) * np.eye(3, dtype=int)
-    found = difference(first, second, mean_iou)
-    assert 0 < found.low < found.value < found.high
-    assert found.p == 0.0001  # none of the swaps comes near
+    result = difference(first, second, mean_iou)
+    assert 0 < result.low < result.value < result.high
+    assert result.p == 0.0001  # none of the swaps comes near
 
 
 def test_the_interval_of_a_large_lead_is_not_that_of_swapped_networks():
     """30 images of equal size on which the second finds twice as much."""
     rng = np.random.default_rng(0)
     first, second = (np.stack([rng.integers(low, low + 100, 30), np.full(30, 1000)], 1) for low in (250, 550))
-    found = difference(first, second, share)
+    result = difference(first, second, share)
     lead = (second - first)[:, 0] / 1000
     reach = stats.t.ppf(0.975, 29) * lead.std(ddof=1) / np.sqrt(30)
-    assert (found.low, found.high) == pytest.approx((lead.mean() - reach, lead.mean() + reach), abs=0.002)
+    assert (result.low, result.high) == pytest.approx((lead.mean() - reach, lead.mean() + reach), abs=0.002)
 
 
 def test_five_units_never_show_a_difference():
@@ -223,8 +225,8 @@ def test_one_unit_never_shows_a_difference():
     first = random_matrices(0, 40)
     second = first.copy()
     second[7] = 1000 * np.eye(3)
-    found = difference(first, second, mean_iou)
-    assert found.value > 0 and found.p == 1 and found.low <= 0
+    result = difference(first, second, mean_iou)
+    assert result.value > 0 and result.p == 1 and result.low <= 0
 
 
 def test_pairs_without_an_interval_say_why():
@@ -247,7 +249,7 @@ def test_pairs_without_an_interval_say_why():
 def test_methods_by_hand():
     """Two methods of 3 and 4 seeds: Welch's degrees of freedom, with the images' variance as a third part."""
     first, second = random_matrices(0, 3, 20), random_matrices(1, 4, 20, skill=420)
-    found = difference_of_methods(first, second, mean_iou)
+    result = difference_of_methods(first, second, mean_iou)
     scores = [[mean_iou(run.sum(0)) for run in runs] for runs in (first, second)]
     value = np.mean(scores[1]) - np.mean(scores[0])
     without = [
@@ -262,8 +264,8 @@ def test_methods_by_hand():
     variance = images + sum(seeds)
     freedom = variance**2 / (images**2 / df + seeds[0] ** 2 / 2 + seeds[1] ** 2 / 3)
     reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
-    assert (found.value, found.low, found.high) == pytest.approx((value, value - reach, value + reach))
-    assert found.p == pytest.approx(2 * stats.t.cdf(-abs(value) / np.sqrt(variance), freedom))
+    assert (result.value, result.low, result.high) == pytest.approx((value, value - reach, value + reach))
+    assert result.p == pytest.approx(2 * stats.t.cdf(-abs(value) / np.sqrt(variance), freedom))
 
 
 def test_seeds_that_differ_widen_the_interval():
@@ -322,10 +324,10 @@ def rough_truth(monkeypatch):
 
 
 def test_intervals_of_simulated_sets_hold_the_truth(rough_truth):
-    found = coverage.miou_coverage("11 classes", 300)
-    assert 0.91 <= np.mean(found["ours"]) <= 0.99
-    assert np.mean(found["ours"]) > np.mean(found["bootstrap"]) + 0.03
-    assert np.median(found["width"]) < 0.16
+    covered = coverage.miou_coverage("11 classes", 300)
+    assert 0.91 <= np.mean(covered["ours"]) <= 0.99
+    assert np.mean(covered["ours"]) > np.mean(covered["bootstrap"]) + 0.03
+    assert np.median(covered["width"]) < 0.16
 
 
 def test_equal_networks_are_rarely_told_apart_and_better_ones_often(rough_truth):

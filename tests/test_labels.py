@@ -87,10 +87,10 @@ def test_damaged_and_odd_images_are_named(tmp_path):
     broken = folder / "cat/cat1.png"
     broken.write_bytes(broken.read_bytes()[:60])
     save(folder / "dog/deep.png", np.full((8, 8), 40000, np.uint16))
-    found = errors(folder)
-    assert len(found) == 2
-    assert str(broken) in found[0] and "not a readable picture" in found[0]
-    assert str(folder / "dog/deep.png") in found[1] and "not 3 channels of uint8 as the others" in found[1]
+    messages = errors(folder)
+    assert len(messages) == 2
+    assert str(broken) in messages[0] and "not a readable picture" in messages[0]
+    assert str(folder / "dog/deep.png") in messages[1] and "not 3 channels of uint8 as the others" in messages[1]
 
 
 def test_one_name_twice_in_a_class(tmp_path):
@@ -115,8 +115,8 @@ def test_copies_never_stand_on_both_sides_of_a_split_that_is_made(tmp_path):
     assert {photo.stem for photo in data.photos} == {"cat/cat0", "cat/cat1", "cat/cat3"} | {
         f"dog/dog{i}" for i in range(4)
     }
-    (said,) = [finding for finding in data.findings if finding.kind == "copies"]
-    assert {Path(name).name for name in said.files} == {"z.png", "cat2.png", "x.png"} and said.level == "warning"
+    (copies,) = [finding for finding in data.findings if finding.kind == "copies"]
+    assert {Path(name).name for name in copies.files} == {"z.png", "cat2.png", "x.png"} and copies.level == "warning"
     assert len(find_photos(folder, to_train=False).photos) == 10  # scored as they are
     for index in range(3):
         shutil.copy(folder / "dog/dog0.png", folder / f"dog/dog{index + 1}.png")
@@ -128,8 +128,8 @@ def test_images_that_lie_where_none_is_looked_for_are_named(tmp_path):
     save(folder / "stray.png", shapes(7)[0])
     data = find_photos(folder)
     assert len(data.photos) == 4
-    (said,) = data.findings
-    assert said.level == "warning" and set(said.files) == {str(folder / "stray.png"), str(folder / "dog/old")}
+    (finding,) = data.findings
+    assert finding.level == "warning" and set(finding.files) == {str(folder / "stray.png"), str(folder / "dog/old")}
 
 
 @pytest.mark.parametrize("folders", [["images", "train"], []])

@@ -72,9 +72,9 @@ def test_compiled_as_a_keras_user_would():
     theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
     for loss in (ours, theirs):
         model.compile(loss=loss, metrics=[MeanIoU(2)])
-        found = model.evaluate(LOGITS, LABELS[..., None], verbose=0, return_dict=True)
-        assert found["loss"] == pytest.approx(CROSS_ENTROPY, abs=1e-5)
-        assert found["miou"] == pytest.approx(0.25)  # both are called 0: IoU 1/2 and 0
+        scores = model.evaluate(LOGITS, LABELS[..., None], verbose=0, return_dict=True)
+        assert scores["loss"] == pytest.approx(CROSS_ENTROPY, abs=1e-5)
+        assert scores["miou"] == pytest.approx(0.25)  # both are called 0: IoU 1/2 and 0
 
 
 def test_what_keras_users_must_know_stands_in_the_readme():

@@ -331,12 +331,12 @@ def differences(names):
 
 
 def check_two_devices(names):
-    found = differences(names)
+    measured = differences(names)
     for name in names:
-        assert max(found[name]) < 1e-5, (name, found)
-        weights, *logged = found[f"{name} apart"]
+        assert max(measured[name]) < 1e-5, (name, measured)
+        weights, *logged = measured[f"{name} apart"]
         assert weights > 1e-3 and max(logged) > 1e-3, "sums of each device alone would show"
-    shared, *halves = found["lovasz"]
+    shared, *halves = measured["lovasz"]
     assert shared == pytest.approx(np.mean(halves), abs=1e-6), "as its docstring says"
 
 

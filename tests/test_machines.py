@@ -17,10 +17,10 @@ SCRIPTS = sorted([*ROOT.glob("docker/*.sh"), *ROOT.glob("azure/*.sh")])
 
 def tool(name: str) -> str:
     """A linter beside Python, or on the PATH."""
-    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if not found:
+    path = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not path:
         pytest.skip(f"needs {name}, which requirements-dev.txt has for Linux on x86-64")
-    return found
+    return path
 
 
 def read(name: str) -> dict:

@@ -214,8 +214,8 @@ def read_back(form, mask, classes, folder):
 @given(st.lists(st.integers(-5, 300), min_size=1, max_size=50), st.integers(0, 127))
 def test_values_go_to_the_nearest_class_within_the_tolerance(values, tolerance):
     encoding = Encoding(("a", "b"), (0, 255), COLORS[:2], (128,), tolerance=tolerance)
-    found = encoding.classes_of(np.array(values))
-    for value, label in zip(values, found.tolist(), strict=True):
+    classes = encoding.classes_of(np.array(values))
+    for value, label in zip(values, classes.tolist(), strict=True):
         distance = {0: abs(value), VOID: abs(value - 128), 1: abs(value - 255)}
         near = min(distance.values())
         if near > tolerance:

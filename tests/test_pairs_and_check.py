@@ -338,8 +338,8 @@ def test_folders_that_are_left_out_are_said(tmp_path):
     save(tmp_path / "train/images/older/x.png", shapes(0)[0])
     pairs, findings = find_pairs(tmp_path)
     assert len(pairs) == 6
-    said = " ".join(map(str, findings))
-    assert "evaluation holds images and masks too, but is left out" in said and "older" in said
+    messages = " ".join(map(str, findings))
+    assert "evaluation holds images and masks too, but is left out" in messages and "older" in messages
 
 
 def test_masks_of_one_class_alone_are_not_trained_on(tmp_path):

@@ -110,16 +110,16 @@ def test_settings_of_matplotlib_are_left_alone():
 
 @pytest.mark.parametrize("kind", ["confusion", "forest"])
 def test_names_are_never_markup_or_mathematics(kind, recwarn):
-    found = ALL[kind]()
-    assert set(READABLE) <= set(texts(found))
+    figure = ALL[kind]()
+    assert set(READABLE) <= set(texts(figure))
     assert not list(recwarn), "letters that matplotlib's own font lacks are the browser's business"
 
 
 def test_curves_tell_training_from_validation():
-    found = plots.curves(ROWS)
-    assert {"loss", "mIoU", "step (batches)", "training (augmented)", "validation"} <= set(texts(found))
+    figure = plots.curves(ROWS)
+    assert {"loss", "mIoU", "step (batches)", "training (augmented)", "validation"} <= set(texts(figure))
     solid, dashed = (
-        [path for path in drawn(found, f"stroke: {color.lower()}") if path.get("clip-path")]
+        [path for path in drawn(figure, f"stroke: {color.lower()}") if path.get("clip-path")]
         for color in (plots.BLUE, plots.ORANGE)
     )
     assert len(solid) == len(dashed) == 2
@@ -132,9 +132,9 @@ def test_curves_bear_missing_numbers():
 
 
 def test_confusion_shows_shares_of_the_true_class():
-    found = plots.confusion(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 999]]), ["a", "b", "c"])
-    assert [text for text in texts(found) if text not in "abc" and "class" not in text] == [".75", ".25", "–", "1"]
-    opacities = [float(re.search(r"opacity: ([\d.]+)", path.get("style"))[1]) for path in drawn(found, "#0072b2")]
+    figure = plots.confusion(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 999]]), ["a", "b", "c"])
+    assert [text for text in texts(figure) if text not in "abc" and "class" not in text] == [".75", ".25", "–", "1"]
+    opacities = [float(re.search(r"opacity: ([\d.]+)", path.get("style"))[1]) for path in drawn(figure, "#0072b2")]
     np.testing.assert_allclose(opacities, 0.8 * np.array([0.75, 0.25, 0.001, 0.999]), atol=1e-6)
 
 
@@ -145,10 +145,10 @@ def test_confusion_refuses_another_shape():
 
 def test_confusion_of_twenty_classes_has_every_name_and_small_cells():
     names = [f"class {i}" for i in range(19)] + ["a name that is far too long for any axis of a plot"]
-    found = plots.confusion(np.eye(20, dtype=int), names)
-    assert all(texts(found).count(name) == 2 for name in names[:19])
-    assert texts(found).count("a name that is far too long…") == 2
-    assert 600 < float(parse(found).get("viewBox").split()[2]) < 720
+    figure = plots.confusion(np.eye(20, dtype=int), names)
+    assert all(texts(figure).count(name) == 2 for name in names[:19])
+    assert texts(figure).count("a name that is far too long…") == 2
+    assert 600 < float(parse(figure).get("viewBox").split()[2]) < 720
 
 
 @pytest.mark.parametrize(
@@ -195,18 +195,18 @@ def test_words_are_read_on_every_ground(theme, color):
 
 
 def test_reliability_leaves_empty_bins_out():
-    found = plots.reliability(BINS)
-    markers = [use for use in parse(found).iter(f"{SVG}use") if "#0072b2" in use.get("style")]
+    figure = plots.reliability(BINS)
+    markers = [use for use in parse(figure).iter(f"{SVG}use") if "#0072b2" in use.get("style")]
     assert len(markers) == 2 + 1, "two bins, and the legend"
-    assert any("confidence" in text for text in texts(found)) and any("accuracy" in text for text in texts(found))
+    assert any("confidence" in text for text in texts(figure)) and any("accuracy" in text for text in texts(figure))
 
 
 def test_forest_puts_the_first_on_top_and_bears_missing_intervals():
-    found = plots.forest(["one", "two", "three"], [0.1, 0.3, None], [0.0, None, None], [0.2, None, None], None, "mIoU")
-    height = {text.text: float(text.get("y")) for text in parse(found).iter(f"{SVG}text") if text.get("y")}
+    figure = plots.forest(["one", "two", "three"], [0.1, 0.3, None], [0.0, None, None], [0.2, None, None], None, "mIoU")
+    height = {text.text: float(text.get("y")) for text in parse(figure).iter(f"{SVG}text") if text.get("y")}
     assert height["one"] < height["two"] < height["three"]
-    assert len(drawn(found, "stroke-opacity: 0.55")) == 1, "one interval"
-    assert len([use for use in parse(found).iter(f"{SVG}use") if "#0072b2" in use.get("style")]) == 2
+    assert len(drawn(figure, "stroke-opacity: 0.55")) == 1, "one interval"
+    assert len([use for use in parse(figure).iter(f"{SVG}use") if "#0072b2" in use.get("style")]) == 2
 
 
 def test_forest_marks_zero():
@@ -215,8 +215,8 @@ def test_forest_marks_zero():
 
 
 def test_learning_curve_labels_the_counts_that_were_tried():
-    found = texts(ALL["learning_curve"]())
-    assert {"10", "30", "100", "200", "forecast at 200", "runs", "mIoU"} <= set(found)
+    words = texts(ALL["learning_curve"]())
+    assert {"10", "30", "100", "200", "forecast at 200", "runs", "mIoU"} <= set(words)
     alone = texts(plots.learning_curve([10, 30, 100], [0.5, 0.55, 0.6], None))
     assert "200" not in alone and not any("forecast" in text for text in alone)
 
@@ -226,5 +226,5 @@ def test_learning_curve_of_one_count():
 
 
 def test_close_counts_are_not_written_over_each_other():
-    found = texts(plots.learning_curve([10, 99, 100, 1000], [0.5] * 4, None))
-    assert "100" in found and "99" not in found
+    figure = texts(plots.learning_curve([10, 99, 100, 1000], [0.5] * 4, None))
+    assert "100" in figure and "99" not in figure

@@ -189,8 +189,8 @@ def test_a_bit_that_flipped_on_disk_is_noticed(tmp_path, capsys):
     stored[len(stored) // 2] ^= 1
     newest.write_bytes(stored)
     network = [keras.Variable(np.zeros(1000, int))]
-    found = newest_state(tmp_path, network, ["step"])
-    assert found.rows == [{"step": 1}] and (found.network[0] == 1).all() and found.optimizer == []
+    state = newest_state(tmp_path, network, ["step"])
+    assert state.rows == [{"step": 1}] and (state.network[0] == 1).all() and state.optimizer == []
     assert f"{newest}: damaged" in capsys.readouterr().out
     save_state(tmp_path, [{"step": 3}], network, [])
     assert [path.name for path in states(tmp_path)] == ["000000003.npz", "000000002.npz"], "two are kept"
@@ -373,9 +373,9 @@ def test_another_environment_is_told_in_a_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("engine.run.device", lambda devices: "CPU, 5 threads")
     monkeypatch.setattr("engine.run.version", lambda package: "1.0" if package == "keras" else version(package))
     note_changes(run.changes_of_environment(), deterministic=True)
-    said = capsys.readouterr().out
-    assert "threads; now CPU, 5 threads)" in said and "keras (" in said and "numpy" not in said
-    assert said.count("\n") == 1 and "may end otherwise" in said
+    printed = capsys.readouterr().out
+    assert "threads; now CPU, 5 threads)" in printed and "keras (" in printed and "numpy" not in printed
+    assert printed.count("\n") == 1 and "may end otherwise" in printed
 
 
 @pytest.mark.parametrize(("asked", "threads"), [("9", 9), ("0", None), ("abc", None), ("-3", None)])

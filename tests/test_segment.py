@@ -30,7 +30,7 @@ def test_an_unknown_name_ends_with_the_list(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         segment.main()
     assert end.value.code == 2
-    assert "trian: there is no such command" in (said := capsys.readouterr().err) and "classify" in said
+    assert "trian: there is no such command" in (printed := capsys.readouterr().err) and "classify" in printed
 
 
 @pytest.mark.parametrize(

@@ -77,10 +77,10 @@ def trained(folder):
 
 
 def test_it_learns_and_says_so(trained):
-    folder, said, scored = trained
-    assert "plan: 28 images, 2 classes; 16 / 12 / 0 for training / validation / test" in said
-    assert "training: blue 8, green 8; from scratch, 60 steps of 16 images of 32×32" in said
-    assert "Next: python evaluate.py runs/scratch --split val" in said.splitlines()[-1]
+    folder, training, scored = trained
+    assert "plan: 28 images, 2 classes; 16 / 12 / 0 for training / validation / test" in training
+    assert "training: blue 8, green 8; from scratch, 60 steps of 16 images of 32×32" in training
+    assert "Next: python evaluate.py runs/scratch --split val" in training.splitlines()[-1]
     assert "Report: runs/scratch/evaluation/val/report.html" in scored.splitlines()[-1]
     metrics = json.loads((folder / "runs/scratch/evaluation/val/metrics.json").read_text())
     assert metrics["accuracy"] >= 0.9 and set(metrics["baselines"]) == {"majority_class", "color_forest"}
@@ -161,8 +161,8 @@ def test_other_data_with_the_same_classes(trained, tmp_path):
     make_colors(tmp_path / "other", {"": 3})
     done = run_script("evaluate.py", "runs/scratch", "--data", tmp_path / "other", cwd=folder)
     assert done.returncode == 0, done.stderr
-    found = json.loads((folder / "runs/scratch/evaluation/other-all/metrics.json").read_text())
-    assert found["num_images"] == 6 and found["trained_on"] == 0
+    results = json.loads((folder / "runs/scratch/evaluation/other-all/metrics.json").read_text())
+    assert results["num_images"] == 6 and results["trained_on"] == 0
     shutil.copytree(tmp_path / "other/blue", tmp_path / "other/red")
     done = run_script("evaluate.py", "runs/scratch", "--data", tmp_path / "other", cwd=folder)
     assert done.returncode == 1 and "the run does not know the classes red; blue, green are" in done.stderr
@@ -244,11 +244,11 @@ def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder
     config = settings(folder, "every", strategy="all", steps=4)
     interrupted(config, monkeypatch, after=3)  # in frozen
     train(ClassifierConfig(resume=folder / "runs/every"))
-    said = capsys.readouterr().out
-    assert "every/scratch is trained already" in said
-    assert "--compare --split val --out" in said.splitlines()[-1]
-    found = {name: json.loads((folder / f"runs/every/{name}/cost.json").read_text()) for name in ("scratch", "frozen")}
-    assert found["scratch"]["trainable_parameters"] > 4_000_000 and found["frozen"]["trainable_parameters"] == 2 * 513
+    printed = capsys.readouterr().out
+    assert "every/scratch is trained already" in printed
+    assert "--compare --split val --out" in printed.splitlines()[-1]
+    costs = {name: json.loads((folder / f"runs/every/{name}/cost.json").read_text()) for name in ("scratch", "frozen")}
+    assert costs["scratch"]["trainable_parameters"] > 4_000_000 and costs["frozen"]["trainable_parameters"] == 2 * 513
     runs = [f"runs/every/{name}" for name in ("scratch", "frozen", "finetune")]
     done = run_script("evaluate.py", *runs, "--compare", "--split", "val", "--out", "compared", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -383,8 +383,8 @@ def test_a_label_read_off_a_predicted_mask_by_hand(tmp_path, rule, tile, expecte
     truth[0, :3], truth[0, 7], truth[1:3, :3] = 2, 1, 2
     truth[3] = VOID  # what is said there does not count
     car[:3, :3], car[0, 7], tree[0, 0], tree[3] = 2, 1, 1, 2
-    said = {"a": car, "b": tree, "none": np.zeros((4, 8), np.uint8)}
-    for name, mask in said.items():
+    predicted = {"a": car, "b": tree, "none": np.zeros((4, 8), np.uint8)}
+    for name, mask in predicted.items():
         write_mask(folder / f"predictions/{name}.png", mask, encoding.colors)
     names, stems, truths = (encoding.names[1:], ["a", "b", "none"], [1, 1, 1])
     if tile:
@@ -393,8 +393,8 @@ def test_a_label_read_off_a_predicted_mask_by_hand(tmp_path, rule, tile, expecte
     for place, label in enumerate(truths):
         counts["confusion"][place, label, label] = 1
     classifier = Candidate("c", Evaluation(names, stems, [None] * len(stems), stems, counts, {}, []), {})
-    matrices = {"confusion": np.stack([confusion_matrix(truth, mask, 3) for mask in said.values()])}
-    seen = Evaluation(encoding.names, list(said), [None] * 3, list(said), matrices, {}, [])
+    matrices = {"confusion": np.stack([confusion_matrix(truth, mask, 3) for mask in predicted.values()])}
+    seen = Evaluation(encoding.names, list(predicted), [None] * 3, list(predicted), matrices, {}, [])
     labels = as_labels(Candidate("masks", seen, {"model": "unet"}), classifier, rule, tile, folder)
     assert labels.matrices.sum(1).argmax(1).tolist() == expected
     assert labels.matrices.sum(2).argmax(1).tolist() == truths
@@ -411,9 +411,9 @@ def test_curves_hold_every_run_of_a_method():
     def candidate(name, strategy, count, right, seed=0):
         matrices = np.zeros((4, 2, 2), np.int32)
         matrices[:right, 0, 0] = matrices[right:, 0, 1] = 1
-        found = Evaluation(("a", "b"), list("wxyz"), [None] * 4, list("wxyz"), {"confusion": matrices}, {}, [])
+        evaluation = Evaluation(("a", "b"), list("wxyz"), [None] * 4, list("wxyz"), {"confusion": matrices}, {}, [])
         settings = {"strategy": strategy, "train_count": count, "data": str(count), "seed": seed, "name": name}
-        return Candidate(name, found, settings)
+        return Candidate(name, evaluation, settings)
 
     runs = [
         candidate("a", "scratch", 9, 1),

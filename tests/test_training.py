@@ -234,9 +234,9 @@ def test_a_collapsed_network_is_told_aloud(capsys):
         recorder = recorder_of(rows, NINE_EPOCHS)
         rows += history
         recorder.report(np.array([[5, 1], [1, 5]]))
-    said = capsys.readouterr().out.splitlines()
-    assert [line[:7] for line in said] == ["epoch 1", "WARNING", "epoch 1", "epoch 1"]
-    assert "told no two classes apart" in said[1]
+    printed = capsys.readouterr().out.splitlines()
+    assert [line[:7] for line in printed] == ["epoch 1", "WARNING", "epoch 1", "epoch 1"]
+    assert "told no two classes apart" in printed[1]
 
 
 TWO_DEVICES = """
