@@ -8,6 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,16 +85,21 @@ def quick_forest():
 
 @pytest.fixture(scope="module")
 def narrow_networks():
-    """U-Nets of 4 channels wherever this process trains one, for what does not depend on the width."""
+    """Narrow U-Nets and a shallow FC-DenseNet wherever this process trains, for what does not depend on the width."""
     from models import build_model
+    from models.classifier import ENCODERS, Encoder, unet_encoder
+    from models.fc_densenet import fc_densenet
 
     def narrow(name, *arguments, **options):
+        if name == "fc_densenet56":
+            return fc_densenet(*arguments, growth_rate=4, block_layers=(1,) * 11, name=name, **options)
         if name in ("unet", "unet_original", "unet_blog"):
             options = {"width": 4} | options
         return build_model(name, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("engine.training.segmenter.build_model", narrow)
+        patched.setitem(ENCODERS, "unet_encoder", Encoder(partial(unet_encoder, width=4), min_size=16))
         yield
 
 

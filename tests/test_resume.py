@@ -52,8 +52,22 @@ FLAGS = [
 pytestmark = pytest.mark.usefixtures("quick_forest")
 
 
-def start(folder: Path, *arguments) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
+SMALL = {"width": 4, "dropout": 0.2}
+OF_SMALL = f"""
+import runpy, sys
+from functools import partial
+import engine.scoring.baselines, engine.training.segmenter, models
+engine.training.segmenter.build_model = partial(models.build_model, **{SMALL})
+engine.scoring.baselines.SAMPLED_PIXELS = 2000
+del sys.argv[0]  # -c
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def start(folder: Path, *arguments, small: bool = False) -> subprocess.Popen:
+    """train.py in a process of its own; small: with the network of ``small``."""
+    script = str(ROOT / "train.py")
+    command = [sys.executable, *(["-c", OF_SMALL, script] if small else [script]), *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -110,7 +124,7 @@ def whole(tmp_path_factory):
 def small(tmp_path_factory):
     """The same with a narrow U-Net with dropout; every later training within this process has it too."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("engine.training.segmenter.build_model", partial(build_model, width=4, dropout=0.2))
+        patched.setattr("engine.training.segmenter.build_model", partial(build_model, **SMALL))
         folder = tmp_path_factory.mktemp("small")
         make_folder(folder / "d", 10, size=40)
         train(settings(folder, "whole"))
@@ -144,9 +158,24 @@ def kill_at_random_moments(folder: Path, name: str, flags: list, seed: int, mome
     return killed
 
 
-def test_killed_at_two_random_moments_it_ends_as_if_nothing_had_been(whole):
-    """The real train.py, kill −9, and the weights byte for byte."""
-    assert kill_at_random_moments(whole, "killed", FLAGS, seed=0, moments=2, spread=6) == 2
+def test_killed_twice_it_ends_as_if_nothing_had_been(small):
+    """The real train.py, kill −9 shortly after it wrote a state, and the weights byte for byte."""
+    run, arguments, known = small / "runs/killed", ["--data", "d", *FLAGS, "--name", "killed"], set()
+    for pause in (0, 0.1):
+        process = start(small, *arguments, small=True)
+        wait_for(lambda: set(states(run / "resume")) - known or process.poll() is not None)  # noqa: B023
+        time.sleep(pause)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        arguments, known = ["--resume", run], set(states(run / "resume"))
+    train(TrainConfig(resume=run))
+    same_as_whole(small, "killed")
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(whole):
+    assert kill_at_random_moments(whole, "killed", FLAGS, seed=0, moments=2, spread=6)
     same_as_whole(whole, "killed")
 
 
@@ -294,8 +323,15 @@ def halve_the_mask(pair):
     Image.open(pair.mask).resize((20, 20), Image.Resampling.NEAREST).save(pair.mask)
 
 
-@pytest.mark.parametrize(("damage", "words"), [(unlink, "cannot be read"), (halve_the_mask, "20×20 pixels, its image")])
-@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize(
+    ("damage", "words", "part"),
+    [
+        (unlink, "cannot be read", "train"),
+        (halve_the_mask, "20×20 pixels, its image", "val"),
+        pytest.param(unlink, "cannot be read", "val", marks=pytest.mark.slow),
+        pytest.param(halve_the_mask, "20×20 pixels, its image", "train", marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_that_is_lost_while_training_is_named_with_how_to_go_on(
     small, tmp_path, monkeypatch, damage, words, part
 ):

@@ -31,7 +31,7 @@ from engine.training.resume import save_state
 from models import build_classifier, build_model
 from train_classifier import train
 
-pytestmark = pytest.mark.usefixtures("quick_forest")
+pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")
 TINY = {"steps": 4, "steps_per_epoch": 2, "batch_size": 4}
 
 
@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
     make_colors(folder / "d", {"train": 8, "validation": 6})
     keras.utils.set_random_seed(0)
-    build_model("unet", 2).save(folder / "unet.keras")
+    build_model("unet", 2, width=4).save(folder / "unet.keras")
     return folder
 
 
@@ -248,7 +248,7 @@ def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder
     assert "every/scratch is trained already" in printed
     assert "--compare --split val --out" in printed.splitlines()[-1]
     costs = {name: json.loads((folder / f"runs/every/{name}/cost.json").read_text()) for name in ("scratch", "frozen")}
-    assert costs["scratch"]["trainable_parameters"] > 4_000_000 and costs["frozen"]["trainable_parameters"] == 2 * 513
+    assert costs["scratch"]["trainable_parameters"] > 70_000 and costs["frozen"]["trainable_parameters"] == 2 * 65
     runs = [f"runs/every/{name}" for name in ("scratch", "frozen", "finetune")]
     done = run_script("evaluate.py", *runs, "--compare", "--split", "val", "--out", "compared", cwd=folder)
     assert done.returncode == 0, done.stderr
