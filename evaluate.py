@@ -83,7 +83,7 @@ def evaluate_classifier(run, config: EvaluateConfig) -> None:
 
 
 def choose_photos(run, config: EvaluateConfig):
-    """The run (at its data's new place, if that is what --data says), the evaluation's name, the photos looked at."""
+    """The run (at its data's new place, if that is what --data says), the evaluation's name, and its photos."""
     from data_pipeline.findings import print_findings, refuse_errors
     from data_pipeline.labels import find_photos, group_photos
 
@@ -144,7 +144,7 @@ def note_opening(config: EvaluateConfig, name: str, runs: list) -> int | None:
 
 
 def opened_words(times: int) -> str:
-    """Say how often the test part was looked at, and what that means."""
+    """Say how often the test part was scored, and what that means."""
     if times == 1:
         return "the test part was opened for the first time"
     return f"the test part was opened {times} times: if settings were chosen by it, its score flatters"
@@ -229,7 +229,7 @@ def own_part(run, config: EvaluateConfig):
 
 
 def choose_images(run, config: EvaluateConfig):
-    """The run (at its data's new place, if that is what --data says), the evaluation's name, the images looked at."""
+    """The run (at its data's new place, if that is what --data says), the evaluation's name, and its images."""
     from data_pipeline.dataset import open_dataset
     from data_pipeline.findings import print_findings, refuse_errors
     from data_pipeline.inspection import inspect

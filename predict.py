@@ -54,7 +54,7 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
 
     with journal_of(run, config.out) as journal:
         refuse_collisions(images, config, journal.begun)
-        read_ranking(config.out / RANKING)  # another file of that name is told before the work
+        read_ranking(config.out / RANKING)  # another file of that name is reported before the work
         predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
         doubts, faults = {}, []
         for path in tqdm(images, "predicting", unit="image", disable=None):

@@ -15,7 +15,7 @@ from engine.config import TrainConfig, recipe_named
 
 GOLFSCAPE = Path("data/golfscape")
 
-# Functions import what is heavy, so that --help answers at once and a fault of the data is told before TensorFlow
+# Functions import what is heavy, so that --help answers at once and a fault of the data is reported before TensorFlow
 # is loaded.
 
 
@@ -51,7 +51,7 @@ def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
-        open_data(config.replace(fold=0))  # a mistake is told before there is a folder
+        open_data(config.replace(fold=0))  # a mistake is reported before there is a folder
         folder = new_members(config, FOLDS_FILE)
     runs = train_members(folder, {f"fold-{i}": config.replace(fold=i) for i in range(config.folds)}, train_one)
     out = shlex.quote(str(folder / "evaluation"))

@@ -47,7 +47,7 @@ def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
-        config = refuse_mistakes(config)  # told before there is a folder
+        config = refuse_mistakes(config)  # reported before there is a folder
         folder = new_members(config, STRATEGIES_FILE)
     runs = train_members(folder, {strategy: of_strategy(config, strategy) for strategy in STRATEGIES}, train_one)
     part = "" if runs[0].split.test else " --split val"
@@ -56,7 +56,7 @@ def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
 
 
 def refuse_mistakes(config: ClassifierConfig) -> ClassifierConfig:
-    """The settings with nothing left open, if data, weights and block are what every strategy wants."""
+    """The settings with every default resolved, if data, weights and block fit every strategy."""
     dataset = open_data(config)
 
     from engine.defaults import decided_for_labels

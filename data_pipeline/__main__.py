@@ -22,12 +22,12 @@ PresetName = Literal["none", "light", "standard", "strong", "unet2015", "tiramis
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Source):
-    """Read every image and mask; say what they hold, and find what would train wrongly."""
+    """Read every image and mask, show what they hold, and find faults that would spoil a training."""
 
     data: Positional[Path | None] = None
     """Folder with images and masks, or a CSV."""
     json: Path | None = None
-    """Write everything that was found to this file, for programs."""
+    """Write every finding to this JSON file, for programs."""
     groups: Path | None = None
     """Write the pairs to this CSV, with nearly equal images in groups."""
     sheet: Path | None = None

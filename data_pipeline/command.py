@@ -23,13 +23,13 @@ SMALLEST = 1e-30  # nearer to zero, float32 soon has nothing left
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the message says what came, what was wanted and what to do."""
+    """A mistake that the user can fix: the message names what came, what was wanted and what to do."""
 
 
 def run_command(main: Callable, config_type, description: str, default=None) -> None:
     """Read the flags of ``config_type`` from the command line, call ``main(config)``, and exit.
 
-    default: an instance of ``config_type`` whose values stand where no flag says otherwise.
+    default: an instance of ``config_type`` whose values are the flags' defaults.
 
     Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
     Heavy imports belong inside ``main``, so that ``--help`` answers at once.

@@ -1,6 +1,6 @@
 """Encodings of masks: which value or colour on disk is which class. Stated in classes.json, or inferred.
 
-What is ambiguous is an error that says what to write, never a guess.
+If masks are ambiguous, an error says what to write; nothing is guessed.
 """
 
 import colorsys
@@ -67,7 +67,7 @@ class Encoding:
     tolerance: int = 0
     files: tuple[str, ...] = ()
     above_zero: int | None = None  # index of the class that every value above 0 belongs to, unless it is listed
-    note: str = field(default="", compare=False)  # what was inferred, to be said aloud
+    note: str = field(default="", compare=False)  # what was inferred, for the user to read
 
     @property
     def num_classes(self) -> int:

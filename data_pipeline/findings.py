@@ -10,7 +10,7 @@ NAMED = 5  # findings in one message, files in one finding
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: an error would train wrongly, a warning wants a look, a note is handled but said."""
+    """One error (it would train wrongly), warning (look at it) or note (handled, but you should know)."""
 
     level: str  # one of LEVELS
     kind: str  # a short name for programs: "orphan-mask"

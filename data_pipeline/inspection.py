@@ -56,7 +56,7 @@ STRAY = 0.01  # share of the masks that may hold an inferred class before it cou
 
 @dataclass(frozen=True)
 class Inspection:
-    """A data set that was read through: the pairs that could be read, and what was found."""
+    """A data set that was read through: the facts of the pairs that could be read, and the findings."""
 
     encoding: Encoding
     facts: list[Facts]
@@ -126,7 +126,7 @@ def inspect(
         void: values on disk that never count.
         encoding: an encoding to hold the masks to, in place of inference; a classes.json beside them
             may give its classes other values.
-        meaning: what the user says the values are.
+        meaning: of the values, as the user gives it.
 
     Raises:
         UserError: if no pair can be read, or the masks' encoding cannot be known.
@@ -366,7 +366,7 @@ def layout_of(facts: list[Facts]):
 
 
 def void_of_layout(facts: list[Facts], is_color: bool) -> tuple[int, ...]:
-    """The values that the data set's convention says are unlabelled, as far as they occur."""
+    """The values that are unlabelled by the data set's convention, as far as they occur."""
     layout, held = layout_of(facts), set().union(*(record.values for record in facts))
     return tuple(value for value in layout.void if value in held) if layout and not is_color else ()
 

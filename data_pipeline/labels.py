@@ -124,7 +124,7 @@ def find_photos(root: Path, group_by: str | None = None, to_train: bool = True) 
 
 
 def left_out(above: list[Path], of_classes: list[Path]) -> list[Finding]:
-    """Images that lie where none is looked for: beside the folders of the classes, or in folders within them."""
+    """Images that lie where none is read: beside the folders of the classes, or in folders within them."""
     strays = [path for folder in above for path in list_images(folder)]
     inner = [path for folder in of_classes for path in sorted(folder.iterdir())]
     strays += [path for path in inner if path.is_dir() and not path.name.startswith(".") and list_images(path)]

@@ -49,7 +49,7 @@ class Pair:
     group: str | None = None  # images of one group never straddle a split
     class_masks: tuple[Path, ...] = ()  # where each class has a file of its own: all of them, ``mask`` first
     scene: str | None = None  # the sub-folder that images and masks share
-    layout: str = ""  # the row of the table of layouts that it was found by
+    layout: str = ""  # the row of the table of layouts that matched
 
     @property
     def files(self) -> tuple[Path, ...]:

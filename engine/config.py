@@ -49,7 +49,7 @@ class TrainConfig(Source):
     norm: Literal["batch", "group", "none", "batch_statistics"] | None = None
     """Normalisation. Default: the network's own. batch_statistics: those of the batch at all times (Tiramisu)."""
     weights: str | None = None
-    """Of a pretrained encoder (unet_mobilenet_v2, unet_resnet50): imagenet (the default: downloads them), none, or a
+    """Pretrained encoder weights (unet_mobilenet_v2, unet_resnet50): imagenet (default, downloaded), none, or a
     file."""
     one_logit: bool = False
     """Two classes as one sigmoid logit in place of a softmax over two."""
@@ -73,7 +73,7 @@ class TrainConfig(Source):
     """Train on N×N crops, at native resolution or after --size. Default: whole images up to 320×320 pixels' area,
     where all have one size; crops of 256 otherwise."""
     augment: Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"] = "light"
-    """How far training images are varied; or exactly as the papers say."""
+    """Strength of the augmentation; unet2015 and tiramisu: as in the papers."""
     symmetry: Literal["auto", "none", "horizontal", "d4"] = "auto"
     """Flips and turns that leave the task as it is: horizontal (street scenes), d4 (tiles from above,
     slides). auto: horizontal; d4 for golfscape."""
@@ -90,7 +90,7 @@ class TrainConfig(Source):
     learning_rate: float = 1e-3
     """Learning rate at the start."""
     momentum: float = 0.9
-    """Of sgd."""
+    """Momentum of sgd."""
     weight_decay: float | None = None
     """Decoupled weight decay, on kernels alone (no bias, no normalisation). Default: 0.01 for adamw, else none."""
     clip_norm: float | None = None
@@ -206,7 +206,7 @@ class ClassifierConfig(Source):
     backbone: BackboneName = "mobilenet_v2"
     """Encoder: of keras.applications, U-Net's contracting path, or a small one of our own."""
     weights: str | None = None
-    """Of the encoder, unless it is trained from scratch: imagenet (the default: downloads them), or a file; for
+    """Pretrained encoder weights, unless trained from scratch: imagenet (default, downloaded), or a file; for
     unet_encoder the model.keras of a U-Net."""
     name: str | None = None
     """Name of the run's folder. Default: data set, encoder and strategy, numbered where that is taken."""
@@ -228,7 +228,7 @@ class ClassifierConfig(Source):
     """HxW that images are resized to, whatever their shape. Default: their own where they all have one, of at most
     320×320 pixels' area; else 224x224."""
     augment: Literal["none", "light", "standard", "strong"] = "light"
-    """How far training images are varied."""
+    """Strength of the augmentation."""
     symmetry: Literal["none", "horizontal", "d4"] = "horizontal"
     """Flips and turns that leave an image's label as it is."""
     cache_features: bool = False
@@ -236,8 +236,8 @@ class ClassifierConfig(Source):
     sees no augmentation."""
 
     learning_rate: float | None = None
-    """Of Adam, at the start; to zero along a half cosine. Default: 0.001 from scratch, 0.003 of the last layer
-    alone."""
+    """Adam's learning rate at the start; to zero along a half cosine. Default: 0.001 from scratch, 0.003 of the last
+    layer alone."""
     finetune_rate: float = 1e-4
     """The same, for the second stage of finetune."""
     unfreeze: str = "all"
@@ -329,11 +329,11 @@ class ClassifierConfig(Source):
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Source):
     runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN…")]] = ()
-    """Folder of a run. Several: the folds of one cross-validation, pooled; or what a flag below says."""
+    """Folder of a run. Several: the folds of one cross-validation, pooled; or as a flag below asks."""
     split: Literal["test", "val", "train", "all"] | None = None
     """Which images to score. Default: test; of another data set, all."""
     data: Path | None = None
-    """Score another data set with the same classes; or say where the run's own has moved to."""
+    """Score another data set with the same classes; or the run's own, if it has moved."""
     mask_suffix: str = ""
     """With --data: what a mask's name has after its image's name. Referee: what a prediction's name has after that of
     its true mask."""

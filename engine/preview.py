@@ -32,7 +32,7 @@ def preview(config: TrainConfig, out: Path, *, count: int = 4, variations: int =
     refuse_to_replace("--out", out, overwrite, [file for pair in dataset.pairs for file in pair.files])
     print_findings(dataset.findings)
 
-    from .defaults import decided  # loads TensorFlow: a fault of the data is told before
+    from .defaults import decided  # loads TensorFlow: a fault of the data is reported before
     from .training.segmenter import frames
 
     config = decided(config, dataset)

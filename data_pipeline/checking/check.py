@@ -1,4 +1,4 @@
-"""The check command: everything that can be said about a data set before training on it."""
+"""The check command: every error, warning and note about a data set, before training on it."""
 
 import shlex
 from dataclasses import asdict, replace
@@ -29,7 +29,7 @@ FILES_SHOWN = 10
 def survey(source: Source) -> tuple[DataSet, list[Sketch]]:
     """Look at a data set as deeply as its faults allow; every mistake becomes a finding, the gravest first.
 
-    Also returns the images' sketches, which near copies are found by, if it came that far.
+    Also returns the images' sketches, by which near copies are found, if the images could be read.
     """
     dataset, sketches = DataSet(source, [], []), []
     try:
@@ -147,7 +147,7 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def show_worst(dataset: DataSet, sheet: Path | None, overwrite: bool = False) -> None:
-    """Draw the sheet of thumbnails, or say how to have one."""
+    """Draw the sheet of thumbnails, or print how to get one."""
     if sheet is None:
         if any(finding.files for finding in dataset.findings if finding.level != "note"):
             print("note: --sheet FILE.png draws the worst of these files")

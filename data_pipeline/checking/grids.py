@@ -1,4 +1,4 @@
-"""Pictures of a data set in a grid: pairs with their masks marked, and the worst of what was found."""
+"""Pictures of a data set in a grid: pairs with their masks marked, and the worst findings."""
 
 from pathlib import Path
 

@@ -38,7 +38,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Annotations:
-    """All that a data set's JSON files say."""
+    """The content of a data set's annotation files."""
 
     root: Path  # the folder that holds every image
     names: list[str]  # of the classes, background first
@@ -146,7 +146,7 @@ def locate(where: str, name: str, folders: list[Path], root: Path) -> list[Path]
 
 
 def only(where: str, images: list[Path]) -> Path:
-    """The one image that was found.
+    """The image, if there is exactly one.
 
     Raises:
         UserError: if there are several, or if the other commands would not see it as an image.

@@ -57,7 +57,7 @@ def convert(source: Path, destination: Path, form: str) -> None:
 
 
 def write(annotations: Annotations, folder: Path) -> list[str]:
-    """Fill the folder; what was found on the way, in words."""
+    """Fill the folder and return notes for the user."""
     colors = [default_color(i) for i in range(len(annotations.names))]
     drawings = annotations.drawings
     named = unique_stems(

@@ -210,10 +210,10 @@ def total_size(files: Iterable[File]) -> int:
 
 
 def collect(dataset: Dataset, missing: dict[str, File], staging: Path, source: Path | None) -> None:
-    """Write what is right into the staging folder; take what was found, right or wrong, out of ``missing``.
+    """Write what is right into the staging folder; take the files that were there, right or wrong, out of ``missing``.
 
     Raises:
-        UserError: naming the files that are wrong or were not found.
+        UserError: naming the files that are wrong or missing.
     """
     wanted, size, faults = len(missing), total_size(missing.values()), []
     try:

@@ -49,7 +49,7 @@ def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:
 
 
 def same_decision(candidates: list[Candidate], folders: dict[str, Path]) -> list[Candidate]:
-    """Segmenters beside classifiers: what each says of the same images' labels.
+    """Segmenters beside classifiers: each one's answer for the same images' labels.
 
     A segmenter's label is read off the mask that it predicted, by the rule that the classifiers' labels were read off
     the true masks. Where it finds no foreground it has no answer, and is counted as wrong.

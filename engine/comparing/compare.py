@@ -129,7 +129,7 @@ def regroup(evaluation: Evaluation, group_by: str) -> Evaluation:
 
 
 def compare(candidates: list[Candidate], task: Task = MASKS) -> dict:
-    """compare.json: each network's score, each one's difference from the first, and what can be said of methods."""
+    """compare.json: each network's score, each one's difference from the first, and the comparison of methods."""
     groups, unit = candidates[0].evaluation.groups, unit_of(candidates[0].evaluation.groups)
     units = [by_group(candidate.matrices, groups) for candidate in candidates]
     scores = [task.of(counts.sum(0)) for counts in units]

@@ -15,7 +15,7 @@ from engine.scoring.confusion import confusion_matrix, mean_iou
 
 from .formats import Network
 
-MOST_IMAGES = 100  # of a validation part; more would say no more of equality
+MOST_IMAGES = 100  # of a validation part; more would prove no more
 # How far logits may differ, as a share of the largest, and the least share of equal pixels. Rounding alone: sums in
 # another order; for runs of 16 bits, the run's own rounding, which the float32 twin does not have.
 TOLERANCES = {"float32": (1e-3, 0.999), "mixed_float16": (2e-2, 0.99), "mixed_bfloat16": (1e-1, 0.97)}

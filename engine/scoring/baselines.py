@@ -21,7 +21,7 @@ BLURS = (1.0, 2.0, 4.0, 8.0)  # σ in pixels
 def fit_baselines(run: Run) -> dict:
     """Name → function of an image (H, W, C) to class indices uint8 (H, W), fitted on a run's training part.
 
-    The forest works at the network's resolution, or at LONGEST_SIDE where that is less. It is left out, aloud,
+    The forest works at the network's resolution, or at LONGEST_SIDE where that is less. It is left out, with a note,
     where the training images are gone.
     """
     share = run.dataset["class_frequencies"]

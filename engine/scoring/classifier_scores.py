@@ -134,7 +134,7 @@ def top(evaluation: Evaluation) -> dict[str, float]:
 
 
 def certainty(evaluation: Evaluation) -> dict:
-    """Calibration: whether the classifier is right as often as it says."""
+    """Calibration of the probabilities: reliability curve and expected calibration error."""
     labels = evaluation.counts["confusion"].sum(2).argmax(1)
     counts = calibration.decision_counts(evaluation.counts["probabilities"], labels)
     return {
@@ -197,7 +197,7 @@ def activation_maps(run: Run, photos: list[Photo], classes: list[int]):
 
     Args:
         run: of a classifier.
-        photos: to look at.
+        photos: to explain.
         classes: of each, the class that is asked about.
     """
     import keras

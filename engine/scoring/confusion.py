@@ -49,7 +49,7 @@ def precision(confusion: np.ndarray) -> np.ndarray:
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
-    """Share of a class's true pixels that are found, float64 (…, C); NaN where the truth lacks it."""
+    """Share of a class's true pixels that are predicted, float64 (…, C); NaN where the truth lacks it."""
     return ratio(hits(confusion), confusion.sum(-1))
 
 

@@ -1,4 +1,4 @@
-"""An evaluation: every image looked at once, what was counted, and the folder that keeps it."""
+"""An evaluation: every image is read once, its counts are kept in a folder."""
 
 import hashlib
 import json
@@ -172,13 +172,13 @@ def evaluate_images(
     folder: Path,
     split_touching: bool = False,
 ) -> Evaluation:
-    """Look at every image once; write the predicted masks and overlays into ``folder``.
+    """Score every image once; write the predicted masks and overlays into ``folder``.
 
     Args:
         read: a pair → its image (H, W, C), or None where there is none, and its true mask uint8 (H, W).
         answer: a pair and its image → what is to be scored.
         beside: kind → name → another way to a mask (H, W).
-        pairs: what to look at.
+        pairs: to score.
         encoding: of the masks.
         pixel_range: of the images, for the pictures.
         folder: where to write.
@@ -257,12 +257,11 @@ def results_of(evaluation: Evaluation, encoding: Encoding, about: dict) -> dict:
 def neighbours_alike(evaluation: Evaluation) -> float | None:
     """Return the correlation of the scores of images of neighbouring names, where they go together beyond chance.
 
-    Frames of a film do. Images that depend on each other tell less than their number says, and error bars over them
-    are too narrow. None where there are groups, which allow for that, or too few images to tell.
+    Frames of a film do. Images that depend on each other tell less than as many independent ones, and error bars over
+    them are too narrow. None where there are groups, which allow for that, or too few images to tell.
     """
-    return (
-        None if any(evaluation.groups) else alike(evaluation.stems, confusion.mean_iou(evaluation.counts["confusion"]))
-    )
+    scores = confusion.mean_iou(evaluation.counts["confusion"])
+    return None if any(evaluation.groups) else alike(evaluation.stems, scores)
 
 
 def alike(stems: list[str], values: np.ndarray, labels: np.ndarray | None = None) -> float | None:

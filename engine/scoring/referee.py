@@ -82,7 +82,7 @@ def open_case(
         void: values that never count.
         group_by: a regular expression, see ``pairs.find_pairs``.
         mask_suffix: what a prediction's name has after that of its true mask.
-        meaning: what the user says the true masks' values are.
+        meaning: of the true masks' values, as the user gives it.
 
     Raises:
         UserError: for masks that are missing on one side, unreadable or of values that are no class.

@@ -17,7 +17,7 @@ BASELINES = {  # what the verdict calls them
 @dataclass(frozen=True)
 class Verdict:
     text: str
-    loud: bool  # the network is not worth having, or cannot be told from what is
+    loud: bool  # the network is no better than a baseline, or cannot be told from one
 
 
 def verdict(results: dict) -> Verdict:

@@ -106,7 +106,7 @@ def from_block(block: str | None, network) -> keras.Model:
 
 
 def cached(stage: Stage, model, loader: PhotoLoader, held_out: PhotoLoader, settings: dict) -> Stage:
-    """The same stage on what the frozen encoder says of each image once, so without augmentation."""
+    """The same stage on features that the frozen encoder computes once for each image, so without augmentation."""
     known = {id(photos): features_of(model, photos, settings["batch_size"]) for photos in (loader, held_out)}
     labels = {id(photos): np.array([photo.label for photo in photos.pairs], np.int32) for photos in (loader, held_out)}
 

@@ -22,7 +22,7 @@ from .resume import Hopeless, newest_state, restore, save_state, undisturbed
 
 Config = TrainConfig | ClassifierConfig
 COMPILED_FROM = 3000  # steps of a stage; what XLA saves in fewer does not pay for compiling (benchmarks/README.md)
-ADVICE = {  # where the network says one class everywhere
+ADVICE = {  # where the network predicts one class everywhere
     "masks": "look at the masks (python -m data_pipeline preview), weigh rare classes up (--class-weights "
     "median_frequency, --loss ce+dice), or try another --learning-rate or --seed",
     "labels": "look at the images of each class, or try another --learning-rate or --seed",

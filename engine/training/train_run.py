@@ -27,7 +27,7 @@ def train_run(config: TrainConfig | ClassifierConfig, task: Task, dataset: DataS
     Args:
         config: the settings, with nothing left open (engine/defaults.py).
         task: what the network is for.
-        dataset: opened as the settings say.
+        dataset: opened with these settings.
         run: to go on with; None: a new one.
     """
     work = WORK[task.name]
