@@ -38,7 +38,7 @@ def cells_of_arms(arms: dict[str, dict], settings: Settings, seed: int) -> dict[
 
 pointing = partial(cells_of_arms, POINTING)
 
-DECOYS, COUNTS = (0, 8), (16, 64, 256)
+DECOYS, COUNTS = (0, 8), (64, 256)
 LEARNERS = {"masks": {"arm": "S"}, "classifier": {"arm": "E"}}
 
 learners = partial(cells_of_arms, LEARNERS)

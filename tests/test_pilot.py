@@ -87,7 +87,7 @@ def test_a_committed_plan_is_the_one_that_its_pilot_gives(tmp_path):
 def test_difficulty_changes_decoys_and_images_alone():
     settings = PRESETS["difficulty"].base
     cells, tuned = difficulty(settings, 60), learners(settings, 60)
-    assert len(cells) == 12 and {spec.count for spec in cells.values()} == {16, 64, 256}
+    assert len(cells) == 8 and {spec.count for spec in cells.values()} == {64, 256}
     assert tuned["masks"].knobs.decoys == 3 and tuned["masks"].count == 64
     other = cells["classifier, 8 decoys, 256 images"]
     assert other == replace(tuned["classifier"], count=256, knobs=replace(tuned["classifier"].knobs, decoys=8))
