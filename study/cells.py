@@ -277,23 +277,31 @@ def cost(spec: Spec) -> float:
 
 
 def seconds_of(specs: Iterable[Spec], folder: Path) -> float:
-    """How long one process takes over these cells, from ten steps of a training like the first of them.
+    """How long one process takes over these cells, from some steps of a training like the first of them.
 
-    The best of three tries, since a busy machine only ever adds time.
+    They become more until they take as long as all else in a training, since a busy machine adds time to either; the
+    best of three tries, since it only ever adds.
     """
     specs = list(specs)
     if not specs:
         return 0.0
     first = replace(specs[0], start=None, frozen=False)  # no parent has to be trained for it
-    few, many = (replace(first, steps=steps, tests=first.knobs.num_classes) for steps in (1, 11))
+    few = replace(first, steps=1, tests=first.knobs.num_classes)
     train(few, folder)  # compiles
-    times = {few: [], many: []}
-    for trial in (few, many) * 3:
+    rest, steps = quickest(few, folder), 10
+    while (took := quickest(replace(few, steps=1 + steps), folder)) < 2 * rest:
+        steps *= 2
+    return sum(map(cost, specs)) * (took - rest) / (cost(replace(few, steps=1 + steps)) - cost(few))
+
+
+def quickest(spec: Spec, folder: Path, tries: int = 3) -> float:
+    """Seconds of a training, the best of some."""
+    times = []
+    for _ in range(tries):
         started = time.perf_counter()
-        train(trial, folder)
-        times[trial].append(time.perf_counter() - started)
-    ten_steps = max(min(times[many]) - min(times[few]), 0.0)
-    return sum(map(cost, specs)) * ten_steps / (cost(many) - cost(few))
+        train(spec, folder)
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def begin_work() -> None:

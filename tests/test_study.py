@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT, processor_seconds, run_process, run_script
 from test_pilot import planted
@@ -150,6 +151,20 @@ def test_smoke_ends_in_four_minutes_and_goes_on_where_it_was_killed(tmp_path):
     ours, theirs = (json.loads((folder / "study.json").read_text()) for folder in (killed, tmp_path / "whole"))
     assert ours | {"sittings": 0} == theirs | {"sittings": 0}
     assert [one["jobs"] for one in theirs["sittings"]] == [2]
+
+
+def test_a_busy_machine_does_not_make_the_forecast_nothing(tmp_path, monkeypatch):
+    """By hand: a step takes 0.1 s, all else 5 s, and other work adds up to 3 s: ten steps drown in that."""
+    clock, rng = [0.0], np.random.default_rng(0)
+
+    def train(spec, folder):
+        clock[0] += 5 + 0.1 * spec.steps + rng.uniform(0, 3)
+
+    monkeypatch.setattr("study.cells.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr("study.cells.train", train)
+    specs = list(cells_of(replace(PRESETS["smoke"].base, steps=800), 0).values())[:1]
+    forecasts = [seconds_of(specs, tmp_path) for _ in range(20)]
+    assert 50 < min(forecasts) < max(forecasts) < 120
 
 
 @pytest.mark.slow
