@@ -1,6 +1,7 @@
 """Small data sets made on the spot, and the scripts called as a user would call them."""
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -112,6 +113,40 @@ def no_weights(monkeypatch):
         return keras.ops.zeros(shape, dtype)
 
     monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
+
+
+def weights(run: Path) -> list[bytes]:
+    """The weights of a run's network, byte for byte."""
+    import keras
+
+    return [array.tobytes() for array in keras.models.load_model(run / "model.keras", compile=False).get_weights()]
+
+
+def history(run: Path) -> list[dict]:
+    """history.csv without the seconds."""
+    with open(run / "history.csv", newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def interrupted(train, config, monkeypatch, after: int) -> Path:
+    """The folder of a run that is interrupted when it has written ``after`` states."""
+    from engine.training.resume import save_state
+
+    written = []
+
+    def interrupting(folder, *arguments):
+        save_state(folder, *arguments)
+        written.append(folder)
+        if len(written) == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.training.fit.save_state", interrupting)
+        with pytest.raises(
+            KeyboardInterrupt, match=f"{Path(train.__code__.co_filename).name} --resume .*{config.name}"
+        ):
+            train(config)
+    return config.runs_dir / config.name
 
 
 def run_script(*arguments, cwd: Path) -> subprocess.CompletedProcess:

@@ -1,7 +1,6 @@
 """A training that is killed, interrupted, out of room or damaged, and goes on as if nothing had been."""
 
 import contextlib
-import csv
 import json
 import os
 import random
@@ -17,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, make_folder, run_process, run_script
+from conftest import ROOT, history, interrupted, make_folder, run_process, run_script, weights
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
@@ -80,35 +79,8 @@ def wait_for(condition, seconds: float = 180) -> None:
     assert condition()
 
 
-def weights(run: Path) -> list[bytes]:
-    return [array.tobytes() for array in keras.models.load_model(run / "model.keras", compile=False).get_weights()]
-
-
-def history(run: Path) -> list[dict]:
-    """history.csv without the seconds."""
-    with open(run / "history.csv", newline="", encoding="utf-8") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-
-
 def settings(folder: Path, name: str, **changes) -> TrainConfig:
     return TrainConfig(**SETTINGS | {"data": folder / "d", "runs_dir": folder / "runs", "name": name} | changes)
-
-
-def interrupted(config: TrainConfig, monkeypatch, after: int) -> Path:
-    """The folder of a run that is interrupted when it has written ``after`` states."""
-    written = []
-
-    def interrupting(folder, *arguments):
-        save_state(folder, *arguments)
-        written.append(folder)
-        if len(written) == after:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("engine.training.fit.save_state", interrupting)
-        with pytest.raises(KeyboardInterrupt, match=f"--resume .*{config.name}$"):
-            train(config)
-    return config.runs_dir / config.name
 
 
 @pytest.fixture(scope="module")
@@ -194,14 +166,14 @@ def test_killed_with_dropout_and_batch_normalisation(whole, seed):
 @pytest.mark.parametrize("after", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_interrupted_after_any_validation(small, monkeypatch, after):
     """In the first stage and at its end; the folds below are interrupted too."""
-    run = interrupted(settings(small, f"after{after}"), monkeypatch, after)
+    run = interrupted(train, settings(small, f"after{after}"), monkeypatch, after)
     assert len(history(run)) == after
     train(TrainConfig(resume=run))
     same_as_whole(small, run.name)
 
 
 def test_a_truncated_state_falls_back_to_the_one_before(small, monkeypatch, capsys):
-    run = interrupted(settings(small, "truncated"), monkeypatch, after=3)
+    run = interrupted(train, settings(small, "truncated"), monkeypatch, after=3)
     newest = states(run / "resume")[0]
     newest.write_bytes(newest.read_bytes()[:-1000])
     (run / "resume" / f".99.{newest.name}").write_bytes(b"half")
@@ -243,7 +215,7 @@ def files_of_at_most(size: int):
 @pytest.mark.parametrize("name", ["state", "model"])
 def test_a_full_disk_stops_the_run_and_loses_nothing(small, monkeypatch, name):
     """The state does not fit, or the network itself does not."""
-    run = interrupted(settings(small, f"full_{name}"), monkeypatch, after=1)
+    run = interrupted(train, settings(small, f"full_{name}"), monkeypatch, after=1)
     kept = [path.read_bytes() for path in (run / "model.keras", *states(run / "resume"))]
     with files_of_at_most({"state": len(kept[1]), "model": len(kept[0])}[name] * 2 // 3):
         done = run_script("train.py", "--resume", run, cwd=small)
@@ -308,7 +280,7 @@ def test_a_signal_waits_until_the_files_are_written():
 
 def test_a_changed_data_set_is_not_gone_on_with(small, tmp_path, monkeypatch):
     make_folder(tmp_path / "d", 10, size=40)
-    run = interrupted(settings(tmp_path, "r"), monkeypatch, after=1)
+    run = interrupted(train, settings(tmp_path, "r"), monkeypatch, after=1)
     mask = next((tmp_path / "d/masks").iterdir())
     Image.open(mask).transpose(Image.Transpose.ROTATE_90).save(mask)
     with pytest.raises(UserError, match=r"the data set in .* is no longer the one that it began with"):
@@ -367,7 +339,7 @@ def test_what_cannot_be_gone_on_with(small, tmp_path):
 
 def test_all_folds_by_one_command_and_the_rest_after_an_interruption(small, monkeypatch, capsys):
     config = settings(small, "cv", folds=3, steps=4, finetune_steps=0, ema=None)
-    interrupted(config, monkeypatch, after=3)  # in the second fold
+    interrupted(train, config, monkeypatch, after=3)  # in the second fold
     assert (small / "runs/cv/fold-1/resume").exists() and not (small / "runs/cv/fold-2").exists()
     train(TrainConfig(resume=small / "runs/cv"))
     printed = capsys.readouterr().out

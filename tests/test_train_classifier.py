@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import make_folder, run_script, save, shapes
+from conftest import history, interrupted, make_folder, run_script, save, shapes, weights
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
@@ -27,7 +27,6 @@ from engine.scoring.confusion import confusion_matrix
 from engine.scoring.evaluation import Evaluation
 from engine.training import classifier
 from engine.training.cost import forget_peak, peak_memory
-from engine.training.resume import save_state
 from models import build_classifier, build_model
 from train_classifier import train
 
@@ -44,15 +43,6 @@ def make_colors(folder: Path, parts: dict[str, int], size: int = 32) -> Path:
                 image[..., 2 - label] = np.minimum(image[..., 2 - label], 60)
                 save(folder / part / name / f"{name}{index}.png", image)
     return folder
-
-
-def weights(run: Path) -> list[bytes]:
-    return [array.tobytes() for array in keras.models.load_model(run / "model.keras", compile=False).get_weights()]
-
-
-def history(run: Path) -> list[dict]:
-    with open(run / "history.csv", newline="", encoding="utf-8") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +126,7 @@ def test_a_tile_keeps_the_centre_that_names_it(monkeypatch):
 
 
 def test_train_py_does_not_go_on_with_a_classifier(folder, monkeypatch):
-    run = interrupted(settings(folder, "mine", strategy="frozen"), monkeypatch, 1)
+    run = interrupted(train, settings(folder, "mine", strategy="frozen"), monkeypatch, 1)
     done = run_script("train.py", "--resume", run, cwd=folder)
     assert done.returncode == 1 and "a classifier; python train_classifier.py --resume" in done.stderr
 
@@ -198,27 +188,10 @@ def whole(folder):
     return folder
 
 
-def interrupted(config: ClassifierConfig, monkeypatch, after: int) -> Path:
-    """The folder of a run that is interrupted when it has written ``after`` states."""
-    written = []
-
-    def interrupting(folder, *arguments):
-        save_state(folder, *arguments)
-        written.append(folder)
-        if len(written) == after:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("engine.training.fit.save_state", interrupting)
-        with pytest.raises(KeyboardInterrupt, match=f"train_classifier.py --resume .*{config.name}"):
-            train(config)
-    return config.runs_dir / config.name
-
-
 @pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_goes_on_as_if_nothing_had_been(whole, monkeypatch, after):
     """With the head alone, between the stages, and with the encoder: byte for byte."""
-    run = interrupted(settings(whole, f"after{after}"), monkeypatch, after)
+    run = interrupted(train, settings(whole, f"after{after}"), monkeypatch, after)
     train(ClassifierConfig(resume=run))
     assert history(run) == history(whole / "runs/whole") and len(history(run)) == 4
     assert weights(run) == weights(whole / "runs/whole")
@@ -242,7 +215,7 @@ def test_cached_features_train_the_same_head(folder, monkeypatch):
 
 def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder, monkeypatch, capsys):
     config = settings(folder, "every", strategy="all", steps=4)
-    interrupted(config, monkeypatch, after=3)  # in frozen
+    interrupted(train, config, monkeypatch, after=3)  # in frozen
     train(ClassifierConfig(resume=folder / "runs/every"))
     printed = capsys.readouterr().out
     assert "every/scratch is trained already" in printed
