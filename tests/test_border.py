@@ -38,7 +38,8 @@ from evaluate import evaluate
 from models import ENCODERS, MODELS, build_classifier, build_model
 from predict import predict
 
-DAMAGES = int(os.environ.get("BORDER_DAMAGES", "150"))
+DAMAGES = int(os.environ.get("BORDER_DAMAGES", "60"))
+SLOW_DAMAGES = max(15, DAMAGES // 10)  # of networks and states, which take longer
 SEED = int(os.environ.get("BORDER_SEED", "0"))
 FILES = ("config.json", "dataset.json", "split.json", "environment.json")
 OWN = "small_data_segmentation>CropLike"
@@ -248,14 +249,14 @@ def test_damaged_networks(tmp_path):
     path.parent.mkdir()
     small_network().save(path)
     whole, before = path.read_bytes(), outside(tmp_path, path)
-    for case in range(DAMAGES // 10):
+    for case in range(SLOW_DAMAGES):
         damage = rng.choice((damaged_bytes, rezipped, rezipped))
         path.write_bytes(damage(whole, rng))
         found[damage.__name__, outcome(load_network, path, "unet", (None, None, 3), 2, False)] += 1
         assert outside(tmp_path, path) == before, case
         keras.backend.clear_session()
     report(found)
-    assert sum(found.values()) == DAMAGES // 10
+    assert sum(found.values()) == SLOW_DAMAGES
 
 
 def resealed(whole: bytes, rng: random.Random) -> bytes:
@@ -294,7 +295,7 @@ def test_damaged_states(tmp_path):
     save_state(tmp_path, [dict.fromkeys(COLUMNS, 1)], network.variables, optimizer.variables)
     path = states(tmp_path)[0]
     whole = path.read_bytes()
-    for _ in range(DAMAGES // 10):
+    for _ in range(SLOW_DAMAGES):
         damage = rng.choice((damaged_bytes, resealed))
         path.write_bytes(damage(whole, rng))
         same = path.read_bytes() == whole
