@@ -103,34 +103,34 @@ def as_graph(sample, policy, like):
     return apply
 
 
-def validation_tiles(load: Loader, tile: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """(index, top, left) of the tiles (H, W) that hold every pixel of every pair once."""
-    tiles = []
+def validation_windows(load: Loader, size: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """(index, top, left) of the windows (H, W) that hold every pixel of every pair once."""
+    windows = []
     for index in range(len(load.pairs)):
         height, width = load(index)[1].shape
-        tiles += [(index, top, left) for top in range(0, height, tile[0]) for left in range(0, width, tile[1])]
-    return tiles
+        windows += [(index, top, left) for top in range(0, height, size[0]) for left in range(0, width, size[1])]
+    return windows
 
 
 def validation_batches(
     load: Loader,
     places: list[tuple[int, int, int]],
-    tile: tuple[int, int],
+    size: tuple[int, int],
     weigh: Weigh,
     *,
     margin: int = 0,
     batch_size: int,
 ) -> tf.data.Dataset:
-    """The tiles at the places (index, top, left), the same on every pass; padding weighs nothing."""
-    height, width = tile
+    """The windows at the places (index, top, left), the same on every pass; padding weighs nothing."""
+    height, width = size
 
-    def tiles() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def windows() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for index, top, left in places:
             image, mask = load(index)
-            part = np.full(tile, VOID, np.uint8)
+            part = np.full(size, VOID, np.uint8)
             inside = mask[top : top + height, left : left + width]
             part[: inside.shape[0], : inside.shape[1]] = inside
-            yield window(image, top, left, tile, margin), part, weigh(part)
+            yield window(image, top, left, size, margin), part, weigh(part)
 
     like = load(0)[0]
     signature = (
@@ -138,6 +138,6 @@ def validation_batches(
         tf.TensorSpec((height, width), tf.uint8),
         tf.TensorSpec((height, width), tf.float32),
     )
-    dataset = tf.data.Dataset.from_generator(tiles, output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(windows, output_signature=signature)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(places)))
     return dataset.batch(batch_size).prefetch(2)

@@ -10,7 +10,14 @@ import pytest
 from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
-from data_pipeline.batches import SHUFFLE, named_files, place_of, training_batches, validation_batches, validation_tiles
+from data_pipeline.batches import (
+    SHUFFLE,
+    named_files,
+    place_of,
+    training_batches,
+    validation_batches,
+    validation_windows,
+)
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from data_pipeline.inspection import inspect
@@ -87,9 +94,9 @@ def test_weights(tmp_path):
 
 
 @pytest.mark.parametrize(("tile", "margin"), [((16, 16), 0), ((40, 48), 0), ((13, 11), 6)])
-def test_validation_tiles_cover_every_pixel_once(tmp_path, tile, margin):
+def test_validation_windows_cover_every_pixel_once(tmp_path, tile, margin):
     load = loader(make_folder(tmp_path, 3))
-    places = validation_tiles(load, tile)
+    places = validation_windows(load, tile)
     batches = take(validation_batches(load, places, tile, ONES, margin=margin, batch_size=4), 99)
     masks = np.concatenate([batch[1] for batch in batches])
     images = np.concatenate([batch[0] for batch in batches])

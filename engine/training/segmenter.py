@@ -6,7 +6,7 @@ from functools import partial
 import keras
 
 from data_pipeline.augment import Policy, preset
-from data_pipeline.batches import names_of_samples, training_batches, validation_batches, validation_tiles
+from data_pipeline.batches import names_of_samples, training_batches, validation_batches, validation_windows
 from data_pipeline.command import UserError
 from data_pipeline.dataset import DataSet
 from data_pipeline.findings import print_findings
@@ -30,7 +30,7 @@ from .optimizers import learning_rate, make_optimizer
 
 __all__ = ["dataset_json", "first_score", "frames", "label_bits", "network", "print_plan", "stages"]
 
-VALIDATION_TILES = 500
+VALIDATION_WINDOWS = 500
 
 
 def frames(config: TrainConfig, dataset: DataSet) -> list[Frame]:
@@ -111,18 +111,18 @@ def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: li
 
 
 def held_out(config: TrainConfig, dataset: DataSet, frame: Frame, weigh):
-    """The validation images in tiles of the frame, the same on every pass."""
+    """The validation images in windows of the frame, the same on every pass."""
     loader = Loader(dataset.split.val, dataset.encoding, frame.size)
-    tiles = thin_out(validation_tiles(loader, frame.tile))
-    return validation_batches(loader, tiles, frame.tile, weigh, margin=frame.margin, batch_size=config.batch_size)
+    windows = thin_out(validation_windows(loader, frame.tile))
+    return validation_batches(loader, windows, frame.tile, weigh, margin=frame.margin, batch_size=config.batch_size)
 
 
-def thin_out(tiles: list) -> list:
-    """At most VALIDATION_TILES of them, always the same: a validation must not take longer than training."""
-    if len(tiles) <= VALIDATION_TILES:
-        return tiles
-    print(f"note: validated on {VALIDATION_TILES} of {len(tiles)} tiles; the scores at the end are on all of them")
-    return sorted(random.Random(0).sample(tiles, VALIDATION_TILES))
+def thin_out(windows: list) -> list:
+    """At most VALIDATION_WINDOWS of them, always the same: a validation must not take longer than training."""
+    if len(windows) <= VALIDATION_WINDOWS:
+        return windows
+    print(f"note: validated on {VALIDATION_WINDOWS} of {len(windows)} windows; the scores at the end are on all")
+    return sorted(random.Random(0).sample(windows, VALIDATION_WINDOWS))
 
 
 def print_plan(config: TrainConfig, dataset: DataSet, frames: list[Frame]) -> None:
