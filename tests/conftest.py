@@ -84,6 +84,10 @@ def quick_forest():
         yield
 
 
+# Most of a short training is TensorFlow's tracing of the network, layer by layer.
+NARROW = {"unet": {"width": 4, "depth": 2}, "unet_original": {"width": 4}, "unet_blog": {"width": 4}}
+
+
 @pytest.fixture(scope="module")
 def narrow_networks():
     """Narrow U-Nets and a shallow FC-DenseNet wherever this process trains, for what does not depend on the width."""
@@ -94,13 +98,13 @@ def narrow_networks():
     def narrow(name, *arguments, **options):
         if name == "fc_densenet56":
             return fc_densenet(*arguments, growth_rate=4, block_layers=(1,) * 11, name=name, **options)
-        if name in ("unet", "unet_original", "unet_blog"):
-            options = {"width": 4} | options
+        if name in NARROW:
+            options = NARROW[name] | options
         return build_model(name, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("engine.training.segmenter.build_model", narrow)
-        patched.setitem(ENCODERS, "unet_encoder", Encoder(partial(unet_encoder, width=4), min_size=16))
+        patched.setitem(ENCODERS, "unet_encoder", Encoder(partial(unet_encoder, **NARROW["unet"]), min_size=16))
         yield
 
 

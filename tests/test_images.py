@@ -244,7 +244,7 @@ def test_sixteen_bits_do_not_overflow_half_precision():
     """float16 ends at 65,504: pixels are scaled in float32 before they are halved."""
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = models.build_model("unet", 2, (32, 32, 1), width=8, depth=2, pixel_range=[1 / 65535], offset=[0.0])
+        model = models.build_model("unet", 2, (32, 32, 1), width=8, depth=2, scale=[1 / 65535], offset=[0.0])
     finally:
         keras.config.set_dtype_policy("float32")
     logits = keras.ops.convert_to_numpy(model(np.full((1, 32, 32, 1), 65535, np.float32)))

@@ -51,7 +51,7 @@ FLAGS = [
 pytestmark = pytest.mark.usefixtures("quick_forest")
 
 
-SMALL = {"width": 4, "dropout": 0.2}
+SMALL = {"width": 4, "depth": 2, "dropout": 0.2}
 OF_SMALL = f"""
 import runpy, sys
 from functools import partial

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import history, interrupted, make_folder, run_script, save, shapes, weights
+from conftest import NARROW, history, interrupted, make_folder, run_script, save, shapes, weights
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
     make_colors(folder / "d", {"train": 8, "validation": 6})
     keras.utils.set_random_seed(0)
-    build_model("unet", 2, width=4).save(folder / "unet.keras")
+    build_model("unet", 2, **NARROW["unet"]).save(folder / "unet.keras")
     return folder
 
 
@@ -221,7 +221,7 @@ def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder
     assert "every/scratch is trained already" in printed
     assert "--compare --split val --out" in printed.splitlines()[-1]
     costs = {name: json.loads((folder / f"runs/every/{name}/cost.json").read_text()) for name in ("scratch", "frozen")}
-    assert costs["scratch"]["trainable_parameters"] > 70_000 and costs["frozen"]["trainable_parameters"] == 2 * 65
+    assert costs["scratch"]["trainable_parameters"] > 4_500 and costs["frozen"]["trainable_parameters"] == 2 * 17
     runs = [f"runs/every/{name}" for name in ("scratch", "frozen", "finetune")]
     done = run_script("evaluate.py", *runs, "--compare", "--split", "val", "--out", "compared", cwd=folder)
     assert done.returncode == 0, done.stderr
