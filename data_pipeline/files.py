@@ -184,6 +184,14 @@ def load_array(path: Path) -> np.ndarray:
     return np.asarray(array)
 
 
+def shape_of(path: Path) -> tuple[int, ...]:
+    """The shape of a .npy file's array; () for what cannot be read."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError, EOFError):
+        return ()
+
+
 def read_deep_png(path: Path) -> Picture:
     """PNG of 16 bits per channel, which Pillow cuts to 8."""
     import imagecodecs

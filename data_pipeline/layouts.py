@@ -35,7 +35,8 @@ SPLIT_FOLDERS = {
     "ts": "test",
 }
 MASK_NAMES = (
-    "{}_mask|{}_masks|{}_label|{}_labels|{}_seg|{}_segmentation|{}_gt|{}_groundtruth|{}_annotation|{}_L|{}-mask|{}.mask"
+    "{}_mask|{}_masks|{}_label|{}_labels|{}_seg|{}_segmentation|{}_gt|{}_groundtruth|{}_annotation|{}_anno|{}_L|"
+    "{}-mask|{}.mask"
 )
 DEEPEST = 6  # folders below the data set's own that are looked into
 
@@ -114,6 +115,8 @@ LAYOUTS = (
            void=(255,), classes=VOC_CLASSES, called=r"VOC20\d\d|/20\d\d_\d{6}\."),
     Layout("Cityscapes", "leftImg8bit/{split}/{scene}", "gtFine/{split}/{scene}", "{}_leftImg8bit",
            "{}_gtFine_labelIds", void=CITYSCAPES_VOID, classes=CITYSCAPES_CLASSES),
+    Layout("India Driving Dataset", "leftImg8bit/{split}/{scene}", "gtFine/{split}/{scene}", "{}_leftImg8bit",
+           "{}_gtFine_labelids|{}_gtFine_labellevel3Ids", void=(255,)),
     Layout("BDD100K", "images/10k/{split}", "labels/sem_seg/masks/{split}", void=(255,)),
     Layout("Mapillary Vistas", "{split}/images", "{split}/v[12].[02]/labels"),
     Layout("DRIVE", "{split}/images", "{split}/1st_manual", "{}_*", "{}_manual1"),
@@ -135,6 +138,8 @@ LAYOUTS = (
     Layout("scenes of images and masks", "{scene}/{images}", "{scene}/{masks}"),
     Layout("image and mask side by side", "", "", mask_name=MASK_NAMES),
     Layout("image and mask side by side, in train, val, test", "{split}", "{split}", mask_name=MASK_NAMES),
+    Layout("Cellpose", "{split}", "{split}", "{}_img", "{}_masks"),
+    Layout("Cell Tracking Challenge", "{scene}", "{scene}_GT/SEG", "t{}", "man_seg{}"),
     Layout("DeepGlobe", "{split}", "{split}", "{}_sat", "{}_mask"),
     Layout("image and mask side by side, in folders", "{scene}", "{scene}", mask_name=MASK_NAMES),
 )  # fmt: skip

@@ -26,6 +26,7 @@ from .layouts import (
 )
 from .mask_files import base_of, class_of_file, name_of, owner_of
 from .passed_over import advice, brush, passed_over, what_is_there
+from .proposals import propose
 from .tables import original
 
 PAIRS_FILE = "pairs.csv"
@@ -143,13 +144,30 @@ def folder_below(root: Path, folder: Path) -> Path:
 def pairs_from_folder(source: Path, names: Names) -> tuple[list[Pair], list[Finding]]:
     root, layout, places = recognise(source, names)
     pairs, findings = [], []
-    for place in places:
-        more, words = pair_folder(root / place.images, [root / masks for masks in place.masks], layout, names)
+    read = with_masks(root, layout, places, names)
+    for place in read:
+        try:
+            more, words = pair_folder(root / place.images, [root / masks for masks in place.masks], layout, names)
+        except UserError as error:
+            others = advice(source) or propose(source, image_counts(source))
+            raise UserError(f"{error}{others and '; '}{others}") from None
         pairs += [replace(pair, split=place.split, scene=place.scene, layout=layout.name) for pair in more]
         findings += words
+    findings += [part_without_masks(root / place.images) for place in places if place not in read]
     pairs, words = split_by_lists(root / layout.lists, pairs) if layout.lists else (pairs, [])
     findings += words + left_out(source, root, layout, places)
     return unique_stems(pairs, source), [*findings, Finding("note", "layout", read_as(source, root, layout, pairs))]
+
+
+def with_masks(root: Path, layout: Layout, places: list[Place], names: Names) -> list[Place]:
+    """The places that hold masks, where image and mask lie side by side: a part may be without; else all."""
+    kept = [
+        place
+        for place in places
+        if place.images not in place.masks
+        or pairs_by_name(root / place.images, [root / place.images], layout, names)[2]
+    ]
+    return kept or places
 
 
 def recognise(source: Path, names: Names) -> tuple[Path, Layout, list[Place]]:
@@ -168,9 +186,8 @@ def recognise(source: Path, names: Names) -> tuple[Path, Layout, list[Place]]:
         return source, *scenes
     if folders := image_and_mask_folders(source):
         pair_folder(folders[0], [folders[1]], NAMED, names)  # says what is wrong with them
-    raise UserError(
-        f"{source}: no images with masks here ({what_is_there(source, counts)}); {advice(source) or WANTED}"
-    )
+    remedy = advice(source) or propose(source, counts) or WANTED
+    raise UserError(f"{source}: no images with masks here ({what_is_there(source, counts)}); {remedy}")
 
 
 def first_layout(root: Path, counts: dict[str, int], names: Names, scenes: bool) -> tuple[Layout, list[Place]] | None:
@@ -266,8 +283,8 @@ def left_out(source: Path, root: Path, layout: Layout, places: list[Place]) -> l
 
 def part_without_masks(folder: Path) -> Finding:
     if SPLIT_FOLDERS[folder.name.lower()] == "train":
-        raise UserError(f"{folder}: has no folder of images beside a folder of masks; {WANTED}")
-    message = f"{folder} has no folder of images beside a folder of masks, and is left out"
+        raise UserError(f"{folder}: has no masks beside its images; {WANTED}")
+    message = f"{folder} has no masks beside its images, and is left out"
     return Finding("note", "no-masks", message)
 
 
@@ -299,7 +316,7 @@ def pair_folder(
         )
     used = {path for paths in of_image.values() for path in paths}
     lacking = {name: path for name, path in images.items() if name not in of_image}
-    findings += orphans([path for path in masks if path not in used], len(masks), lacking)
+    findings += orphans([path for path in masks if path not in used], len(masks), lacking, list(of_image))
     several = len(mask_folders) > 1 or layout.united or any(len(paths) > 1 for paths in of_image.values())
     return [
         Pair(name_of(images[name]), images[name], paths[0], class_masks=tuple(paths) if several else ())
@@ -373,10 +390,21 @@ def masks_by_owner(masks: list[Path], images: dict[str, Path]) -> dict[str, list
     return dict(of_image)
 
 
-def orphans(masks: list[Path], count: int, images: dict[str, Path]) -> list[Finding]:
-    """Masks without their image (an error: something is missing) and images without a mask (left out)."""
+def orphans(masks: list[Path], count: int, images: dict[str, Path], paired: list[str]) -> list[Finding]:
+    """Masks without their image, or second ones (errors), and images without a mask (left out)."""
     findings = []
-    if masks:
+    ends = Counter(
+        rest
+        for path in masks
+        for name in paired
+        if (rest := name_of(path).removeprefix(name)) != name_of(path) and rest
+    )
+    if ends and ends.most_common(1)[0][1] == len(masks) > 1:
+        (end, number), folder = ends.most_common(1)[0], masks[0].parent
+        message = f"{folder}: {number} images have a second mask, whose name ends in {end!r}"
+        remedy = f"choose one kind: --mask-suffix={shlex.quote(end)}, or move the other kind elsewhere"
+        findings.append(Finding("error", "second-mask", message, remedy, tuple(map(str, masks))))
+    elif masks:
         message = f"{len(masks)} of {count} masks in {masks[0].parent} have no image of the same name: "
         message += some([name_of(path) for path in masks])
         passed = passed_over(masks[0].parent.parent)

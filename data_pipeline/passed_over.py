@@ -20,7 +20,8 @@ OTHER_KINDS = {  # ending → what to do
     ".npz": "save each array as .npy",
     ".h5": "save each image as .npy or TIFF",
     ".svs": "cut regions out as TIFF, with QuPath",
-    ".xml": "draw masks: export PNG or COCO where they were annotated",
+    ".xml": "outlines or boxes: export PNG masks or COCO where they were annotated",
+    ".geojson": "outlines: draw masks of them first",
     ".zip": "unpack",
     ".tar": "unpack",
     ".parquet": "save images and masks as PNG",
@@ -29,6 +30,7 @@ OTHER_KINDS = {  # ending → what to do
     ".xcf": "save as PNG",
     ".pdf": "save as PNG",
 }
+RUNS = re.compile(r",\"?\d+ \d+( \d+ \d+){2,}\"?[,\r\n]")  # start and length, start and length, …
 ROWS_OF_NUMBERS = re.compile(r"\s*\d+(\s+-?[\d.]+){6,}\s*(\n|$)")
 MOST_READ = 1 << 16  # bytes of a file that are looked at
 
@@ -95,9 +97,16 @@ def yolo(folder: Path, files: list[Path]) -> str:
 
 
 def json_forms(folder: Path, files: list[Path]) -> str:
-    """COCO, labelme, VIA, Supervisely and Label Studio, by the keys of their JSON files."""
-    for path in [path for path in files if path.suffix == ".json"][:50]:
+    """COCO, labelme, VIA, Supervisely, Label Studio, V7 and Labelbox, by the keys of their JSON files."""
+    for path in [path for path in files if path.suffix in (".json", ".ndjson")][:50]:
         text = beginning(path)
+        if '"data_row"' in text:
+            return (
+                f"{path.name} is Labelbox's form, whose masks lie on its server: save each as a PNG that is called "
+                "after its image"
+            )
+        if '"annotations"' in text and '"slots"' in text:
+            return f"{path.name} is V7's form: in V7, export as COCO, and {command(folder, 'coco')}"
         if '"annotations"' in text and ('"categories"' in text or '"images"' in text):
             return f"{path.name} is COCO's form; {command(folder, 'coco')}"
         if '"shapes"' in text and '"imagePath"' in text:
@@ -129,21 +138,34 @@ def brush(folder: Path, files: list[Path]) -> str:
     return ""
 
 
+def cvat(folder: Path, files: list[Path]) -> str:
+    for path in [path for path in files if path.suffix.lower() == ".xml"][:3]:
+        text = beginning(path)
+        if "<annotations>" in text and "<image " in text:
+            return f"{path.name} is CVAT's form: in CVAT, choose Export > Segmentation mask 1.1, which is read as it is"
+        if "<bndbox>" in text and "<polygon>" not in text:
+            return f"{path.name} holds boxes, not masks: a network for segmentation cannot learn from them"
+    return ""
+
+
 def run_lengths(folder: Path, files: list[Path]) -> str:
     for path in [path for path in files if path.suffix.lower() == ".csv"][:20]:
         header, _, rows = beginning(path).partition("\n")
-        if re.search(r"encodedpixels|rle", header, re.IGNORECASE) and rows.strip():
+        if RUNS.search(rows) or (re.search(r"encodedpixels|rle", header, re.IGNORECASE) and rows.strip()):
             return f"{path.name} holds run lengths; {command(folder, 'rle')}"
     return ""
 
 
 def stacks(folder: Path, files: list[Path]) -> str:
-    from .files import frames_of
+    from .files import frames_of, shape_of
 
     pictures = [path for path in files if path.suffix.lower() in (".tif", ".tiff")]
     if any(frames_of(path) > 1 for path in pictures[:4]):
         return f"these are stacks of slices; {command(folder, 'stack')}"
+    for path in [path for path in files if path.suffix.lower() == ".npy"][:4]:
+        if len(shape := shape_of(path)) == 4:
+            return f"{path.name} holds {shape[0]} pictures in one array: save each as a .npy of its own"
     return ""
 
 
-RECOGNISED: tuple[Callable[[Path, list[Path]], str], ...] = (yolo, json_forms, brush, run_lengths, stacks)
+RECOGNISED: tuple[Callable[[Path, list[Path]], str], ...] = (yolo, json_forms, brush, cvat, run_lengths, stacks)

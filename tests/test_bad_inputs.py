@@ -341,7 +341,11 @@ def exif(orientation):
 
 
 REFUSED = {
-    "no mask folder": (lambda f: (f / "masks").rename(f / "nothing"), {}, r"no images with masks here .*wanted one of"),
+    "no mask folder": (
+        lambda f: (f / "masks").rename(f / "nothing"),
+        {},
+        r"no images with masks here .*--images images --masks nothing \(12",
+    ),
     "empty folder": (lambda f: [p.unlink() for p in (f / "images").iterdir()], {}, r"images: holds no image files"),
     "names that do not pair": (rename_masks("{}_mask.png"), {}, r"none of the 12 images .*add --mask-suffix=_mask"),
     "a mask without image": (lambda f: image_file(f, 3).unlink(), {}, r"no image of the same name: item003; rename"),

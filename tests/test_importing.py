@@ -9,6 +9,7 @@ from conftest import save, shapes
 
 from data_pipeline.checking.check import survey
 from data_pipeline.command import UserError
+from data_pipeline.files import read_image
 from data_pipeline.importing.convert import convert
 from data_pipeline.importing.run_lengths import decode
 from data_pipeline.source import Source
@@ -66,11 +67,12 @@ def test_bad_yolo(tmp_path, row, words):
 
 
 def test_run_lengths_by_hand():
-    """2 3 of 3 rows × 2 columns: down the first column from its second pixel, and the first of the next."""
-    assert decode("x", "2 3", 3, 2).astype(int).tolist() == [[0, 1], [1, 0], [1, 0]]
+    """2 3 of 3 rows × 2 columns: from the second pixel of the first column into the next, or of the first row."""
+    assert decode("x", "2 3", 3, 2, rows=False).astype(int).tolist() == [[0, 1], [1, 0], [1, 0]]
+    assert decode("x", "2 3", 3, 2, rows=True).astype(int).tolist() == [[0, 1], [1, 1], [0, 0]]
     for code in ("0 1", "1", "6 2", "a b"):
         with pytest.raises(UserError):
-            decode("x", code, 3, 2)
+            decode("x", code, 3, 2, rows=False)
 
 
 def codes_of(mask: np.ndarray) -> str:
@@ -97,6 +99,21 @@ def test_run_lengths(tmp_path, columns):
     found = opened(tmp_path / "out")
     assert found.inspection.class_pixels(found.pairs)[1] == sum(int(shapes(i)[1].sum()) for i in range(6))
     assert found.names[1] == {"I": "object", "i": "leaf"}[columns[0]] if "Class" not in columns else "class_1"
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_the_order_of_run_lengths_is_told_by_the_outlines(tmp_path, capsys, rows):
+    lines = ["img,rle_mask"]
+    for i in range(6):
+        image, mask = (picture[:, :24] for picture in shapes(i))
+        save(tmp_path / f"in/p{i}.png", image)
+        lines.append(f"p{i}.png,{codes_of(mask.T if rows else mask)}")
+    (tmp_path / "in/masks.csv").write_text("\n".join(lines) + "\n")
+    convert(tmp_path / "in", tmp_path / "out", "rle")
+    for i in range(6):
+        assert (read_image(tmp_path / f"out/masks/p{i}.png")[..., 0] > 0).tolist() == (
+            shapes(i)[1][:, :24] > 0
+        ).tolist()
 
 
 @pytest.mark.parametrize(("names", "stacks"), [("{}-volume.tif {}-labels.tif", 1), ("images/{}.tif masks/{}.tif", 4)])

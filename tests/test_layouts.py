@@ -1,6 +1,8 @@
 """Folders as data sets and tools lay them out: each row of the table of layouts, with names of our own."""
 
 import json
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,18 @@ LAID = {
             encode=lambda mask: np.where(mask, 26, 7).astype(np.uint8),
         ),
         (6, 6, 0),
+    ),
+    "India Driving Dataset": (
+        lambda f: lay_parts(
+            f, "leftImg8bit/{part}/7/frame{}_leftImg8bit.jpg", "gtFine/{part}/7/frame{}_gtFine_labellevel3Ids.png",
+            encode=lambda mask: mask,
+        ),
+        (6, 6, 0),
+    ),
+    "Cellpose": (lambda f: lay_parts(f, "{part}/{}_img.png", "{part}/{}_masks.png", ("train", "test")), (6, 0, 6)),
+    "Cell Tracking Challenge": (
+        lambda f: [lay(f, f"Fluo/{seq}/t{{}}.tif", f"Fluo/{seq}_GT/SEG/man_seg{{}}.tif") for seq in ("01", "02")],
+        None,
     ),
     "BDD100K": (
         lambda f: lay_parts(
@@ -317,6 +331,11 @@ def test_what_cannot_be_read_is_said_with_what_is_there(tmp_path):
         ("photos/a.json", '{"shapes": [], "imagePath": "a.png"}', "labelme's form; .*--from labelme"),
         ("via.json", '{"a": {"regions": [{"shape_attributes": {}}]}}', "Export annotations .COCO format"),
         ("meta.json", '{"classes": [{"title": "x", "geometryType": "polygon"}]}', "Supervisely"),
+        ("p.json", '{"item": {"slots": []}, "annotations": []}', "V7's form: in V7, export as COCO"),
+        ("all.ndjson", '{"data_row": {"id": "1"}}', "Labelbox's form, whose masks lie on its server"),
+        ("a.xml", "<annotations><image id='0'><polygon/></image></annotations>", "CVAT's form.*Segmentation mask"),
+        ("a.xml", "<annotation><object><bndbox></bndbox></object></annotation>", "boxes, not masks"),
+        ("all.csv", "id,code\na,1 3 7 2 11 4\n", "run lengths; .*--from rle"),
         ("project.json", '[{"from_name": "a", "to_name": "b"}]', "Label Studio's own form"),
         ("train.csv", "id,EncodedPixels\na,1 3\n", "run lengths; .*--from rle"),
     ],
@@ -388,3 +407,82 @@ def test_names_are_patterns():
 def test_hidden_folders_are_not_counted(tmp_path):
     lay(tmp_path, "images/{}.png", "__MACOSX/images/{}.png")
     assert image_counts(tmp_path) == {"": 0, "images": COUNT}
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "flags"),
+    [
+        ("rgb/{}.png", "BW/{}.png", "--images rgb --masks BW (6 pairs)"),
+        ("2_Ortho/tile_{}_RGB.png", "5_Labels/tile_{}_label.png", "--image-name '{}_RGB' --mask-name '{}_label'"),
+        ("polyps/{}.png", "Truth of polyps/p{}.png", "--images polyps --masks 'Truth of polyps' --mask-name 'p{}'"),
+        ("{}_photo.png", "{}_fg.png", "--images . --masks . --image-name '{}_photo' --mask-name '{}_fg'"),
+        ("scans/{}.png", "scans/{}_hand.png", "--images scans --masks scans --mask-name '{}_hand'"),
+        ("frames9/t{}.jpg", "truth/SEG/man_{}.jpg", "--image-name 't{}' --mask-name 'man_{}'"),
+    ],
+)
+def test_folders_of_no_known_layout_are_proposed_and_what_is_proposed_reads_them(tmp_path, images, masks, flags):
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        image, mask = shapes(i)
+        save(tmp_path / images.format(i), np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8))
+        save(tmp_path / masks.format(i), mask * np.uint8(255))
+    with pytest.raises(UserError) as refusal:
+        find_pairs(tmp_path)
+    proposed = str(refusal.value).split("these pair by their names: ")[1]
+    assert flags in proposed and "; or " not in proposed
+    said = dict(zip(*[iter(shlex.split(proposed.rpartition(" (")[0]))] * 2, strict=True))
+    names = Names(
+        Path(said["--images"]), Path(said["--masks"]), said.get("--image-name", "{}"), said.get("--mask-name")
+    )
+    pairs, findings = find_pairs(tmp_path, names=names)
+    refuse_errors(findings)
+    assert {(p.image, p.mask) for p in pairs} == {
+        (tmp_path / images.format(i), tmp_path / masks.format(i)) for i in range(COUNT)
+    }
+
+
+def test_two_kinds_of_masks_are_both_proposed_but_photographs_are_not(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        image, mask = shapes(i)
+        noisy = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+        for folder, picture in {"rgb": noisy, "nir": 255 - noisy, "ah": mask * 255, "vk": mask * 200}.items():
+            save(tmp_path / folder / f"{i}.png", picture.astype(np.uint8))
+    with pytest.raises(UserError) as refusal:
+        find_pairs(tmp_path)
+    assert str(refusal.value).count(" --masks ") == 3
+    assert "--masks rgb" not in str(refusal.value) and "--masks nir" not in str(refusal.value)
+
+
+def test_names_that_fit_no_mask_are_answered_with_the_folder_that_fits(tmp_path):
+    lay(tmp_path, "images/{}.png", "manual1/{}.png")
+    lay(tmp_path, "elsewhere/{}.png", "mask/{}_fov.png")
+    with pytest.raises(UserError, match="--images images --masks manual1"):
+        find_pairs(tmp_path)
+
+
+def test_a_second_kind_of_masks_is_named_as_such(tmp_path):
+    lay(tmp_path, "images/{}.jpg", "annotations/{}.png")
+    lay(tmp_path, "images/{}.jpg", "annotations/{}_trainIds.png")
+    _, findings = find_pairs(tmp_path)
+    with pytest.raises(UserError, match="6 images have a second mask, whose name ends in '_trainIds'"):
+        refuse_errors(findings)
+    pairs, findings = find_pairs(tmp_path, mask_suffix="_trainIds")
+    refuse_errors(findings)
+    assert [pair.mask.name for pair in pairs] == [f"{i}_trainIds.png" for i in range(COUNT)]
+
+
+def test_a_part_without_masks_beside_its_images_is_left_out(tmp_path):
+    lay(tmp_path, "train/{}_sat.jpg", "train/{}_mask.png")
+    save(tmp_path / "valid/90_sat.jpg", shapes(0)[0])
+    pairs, findings = find_pairs(tmp_path)
+    assert len(pairs) == COUNT
+    assert "valid has no masks beside its images, and is left out" in str([f.message for f in findings])
+
+
+def test_an_array_of_many_pictures_is_named(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / f"{folder}.npy", np.zeros((5, 8, 9, 3), np.uint8))
+    with pytest.raises(UserError, match=r"images\.npy holds 5 pictures in one array"):
+        find_pairs(tmp_path)

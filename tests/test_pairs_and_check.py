@@ -262,9 +262,9 @@ def test_an_unlabelled_test_part_is_said(tmp_path):
         path.unlink()
     (tmp_path / "test/masks").rmdir()
     pairs, notes = find_pairs(tmp_path)
-    assert len(pairs) == 6 and "test has no folder of images beside a folder of masks" in str(notes[0])
+    assert len(pairs) == 6 and "test has no masks beside its images" in str(notes[0])
     (tmp_path / "train/masks").rename(tmp_path / "train/nothing")
-    with pytest.raises(UserError, match="train: has no folder of images beside"):
+    with pytest.raises(UserError, match="train: has no masks beside its images"):
         find_pairs(tmp_path)
 
 

@@ -1,4 +1,7 @@
-"""Kaggle's run lengths in a CSV → drawings: start and length, start and length, …, counted from 1 down the columns."""
+"""Kaggle's run lengths in a CSV → drawings: start and length, start and length, …, counted from 1.
+
+Most contests count down the columns, Carvana along the rows: the order that gives the smoother outlines is taken.
+"""
 
 import csv
 import re
@@ -18,8 +21,9 @@ from data_pipeline.layouts import image_counts
 
 from .annotations import Annotations, Drawing, brief, number_classes
 
-CODES = re.compile(r"encodedpixels|encoded_pixels|rle|rle_mask|segmentation", re.IGNORECASE)
+CODES = re.compile(r"encodedpixels|encoded_pixels|encoding|rle|rle_mask|mask_rle|segmentation", re.IGNORECASE)
 CLASSES = re.compile(r"class_?id|class|label|category(_?id)?", re.IGNORECASE)
+LOOKED_AT = 20  # images from which the order of the pixels is told
 NOTHING = ("", "nan", "-1", "1 0")
 
 
@@ -42,12 +46,13 @@ def read_run_lengths(source: Path) -> Annotations:
         codes[images[image]].append((where, name, code))
         names |= {name}
     listed, index = number_classes(path, sorted(names))
+    rows, order = along_rows(codes)
     drawings = []
     for image, parts in tqdm(codes.items(), "reading", unit="image", leave=False, disable=None):
         size = read_image(image).shape[:2]
-        drawings.append(Drawing(image, image.read_bytes, size, partial(regions_of_codes, parts, *size)))
+        drawings.append(Drawing(image, image.read_bytes, size, partial(regions_of_codes, parts, *size, rows)))
     rest = sorted({image.name for image in images.values() if image not in codes})
-    notes = [f"{path.name} is read; run lengths go down the columns, as in Kaggle's contests"]
+    notes = [f"{path.name} is read; {order}"]
     notes += [f"{len(rest)} images stand in no row, and are left out: {some(rest)}"] if rest else []
     return Annotations(root, listed, index, drawings, "the later row", notes)
 
@@ -88,14 +93,42 @@ def rows_of(path: Path) -> Iterator[tuple[str, str, str, str]]:
             yield f"{path}, line {line}", image, name, (row[code] or "").strip()
 
 
-def regions_of_codes(parts: list[tuple[str, str, str]], height: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
+def regions_of_codes(
+    parts: list[tuple[str, str, str]], height: int, width: int, rows: bool
+) -> Iterator[tuple[str, np.ndarray]]:
     for where, name, code in parts:
         if code.lower() not in NOTHING:
-            yield name, decode(where, code, height, width)
+            yield name, decode(where, code, height, width, rows)
 
 
-def decode(where: str, code: str, height: int, width: int) -> np.ndarray:
-    """A run-length code as bool (H, W)."""
+def along_rows(codes: dict[Path, list[tuple[str, str, str]]]) -> tuple[bool, str]:
+    """Whether runs go along the rows, and words for it: read in the wrong order, outlines are torn to stripes.
+
+    In square images both orders give smooth outlines (one is the other turned over), so they are not asked.
+    """
+    lengths = {False: 0, True: 0}
+    looked = 0
+    for image, parts in codes.items():
+        height, width = read_image(image).shape[:2]
+        if looked < LOOKED_AT and height != width and any(code.lower() not in NOTHING for *_, code in parts):
+            looked += 1
+            for rows in lengths:
+                lengths[rows] += sum(outline(mask) for _, mask in regions_of_codes(parts, height, width, rows))
+        if looked == LOOKED_AT:
+            break
+    if not looked:
+        return False, "run lengths are taken to go down the columns, as in most contests: the images are square"
+    rows = lengths[True] < lengths[False]
+    return rows, f"run lengths go {'along the rows' if rows else 'down the columns'}, by their smoother outlines"
+
+
+def outline(mask: np.ndarray) -> int:
+    """The length of a mask's outline: neighbouring pixels that differ."""
+    return int((mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum())
+
+
+def decode(where: str, code: str, height: int, width: int, rows: bool) -> np.ndarray:
+    """A run-length code as bool (H, W); ``rows``: it counts along the rows, not down the columns."""
     try:
         numbers = np.array([int(number) for number in code.split()], np.int64)
     except ValueError:
@@ -108,4 +141,5 @@ def decode(where: str, code: str, height: int, width: int) -> np.ndarray:
     steps = np.zeros(height * width + 1, np.int64)
     np.add.at(steps, starts, 1)
     np.add.at(steps, starts + lengths, -1)
-    return (steps[:-1].cumsum() > 0).reshape(width, height).T
+    inside = steps[:-1].cumsum() > 0
+    return inside.reshape(height, width) if rows else inside.reshape(width, height).T
