@@ -58,12 +58,10 @@ def same_decision(candidates: list[Candidate], folders: dict[str, Path]) -> list
         UserError: where the classifiers' labels come from no masks, or from different rules, or masks of other classes.
     """
     known = [candidate for candidate in candidates if classifies(candidate)]
-    for candidate in known:
-        if not candidate.settings:
-            raise UserError(
-                f"{candidate.name}: an evaluation outside of its run does not say where its labels come from"
-            )
-    rules = {(candidate.settings["label_from_masks"], candidate.settings["tile"]) for candidate in known}
+    for each in known:
+        if not each.settings:
+            raise UserError(f"{each.name}: an evaluation outside of its run does not say where its labels come from")
+    rules = {(each.settings["label_from_masks"], each.settings["tile"]) for each in known}
     if len(rules) > 1 or (None, None) in rules:
         raise UserError(
             "segmenters are compared with classifiers on labels from the same masks: train all classifiers with one "
@@ -127,19 +125,13 @@ def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> 
 def curves(candidates: list[Candidate], rows: list[dict], task: Task = LABELS) -> dict[str, list[dict]]:
     """Method → its runs with different numbers of training images: images, score. Empty without such numbers."""
     images = {row["name"]: row["images"] for row in rows}
-    known = [candidate for candidate in candidates if candidate.name in images]
-    if len({images[candidate.name] for candidate in known}) < 2:
+    known = [run for run in candidates if run.name in images]
+    if len({images[run.name] for run in known}) < 2:
         return {}
-    alike = [
-        replace(candidate, settings={k: v for k, v in candidate.settings.items() if k not in COUNTS})
-        for candidate in known
-    ]
+    alike = [replace(run, settings={k: v for k, v in run.settings.items() if k not in COUNTS}) for run in known]
     return {
         name: sorted(
-            (
-                {"images": images[candidate.name], "score": number(task.of(candidate.matrices.sum(0)))}
-                for candidate in members
-            ),
+            ({"images": images[run.name], "score": number(task.of(run.matrices.sum(0)))} for run in members),
             key=lambda point: point["images"],
         )
         for name, members in by_method(alike, every_run=True).items()

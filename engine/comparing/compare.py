@@ -20,7 +20,7 @@ from engine.scoring.intervals import (
     holm,
     interval,
 )
-from engine.scoring.scores import bounds, number, unit_of, with_range
+from engine.scoring.scores import bounds, by_class, number, unit_of, with_range
 from engine.scoring.task import LABELS, MASKS, TASKS, Task
 from engine.scoring.verdict import show
 
@@ -77,49 +77,43 @@ def on_the_same_images(candidates: list[Candidate], group_by: str | None = None)
         UserError: where they were not scored on the same images with the same masks, classes and groups.
     """
     if group_by:
-        candidates = [
-            replace(candidate, evaluation=regroup(candidate.evaluation, group_by)) for candidate in candidates
-        ]
-    first = candidates[0]
-    masks = dict(zip(first.evaluation.stems, first.evaluation.truths, strict=True))
-    aligned = []
-    for candidate in candidates:
-        if candidate.evaluation.names != first.evaluation.names:
-            raise UserError(
-                f"{first.name} knows the classes {', '.join(first.evaluation.names)}; "
-                f"{candidate.name} knows {', '.join(candidate.evaluation.names)}"
-            )
-        theirs = dict(zip(candidate.evaluation.stems, candidate.evaluation.truths, strict=True))
-        lacking = sorted(masks.keys() ^ theirs.keys())
-        if lacking:
-            raise UserError(
-                f"{first.name} and {candidate.name} were not scored on the same images (one lacks {some(lacking)}); "
-                "train them with one --split-seed, or score both on one folder with --data"
-            )
-        changed = [stem for stem in masks if masks[stem] != theirs[stem]]
-        if changed:
-            raise UserError(
-                f"{first.name} and {candidate.name} were scored against different masks of {some(changed)}; "
-                "remove the older evaluation's folder and evaluate it anew"
-            )
-        place = {stem: i for i, stem in enumerate(candidate.evaluation.stems)}
-        order = [place[stem] for stem in first.evaluation.stems]
-        counts = {name: array[order] for name, array in candidate.evaluation.counts.items()}
-        groups = [candidate.evaluation.groups[i] for i in order]
-        if groups != first.evaluation.groups:
-            raise UserError(
-                f"{first.name} and {candidate.name} were scored with different groups, which error bars need; "
-                "say with --group-by which are meant"
-            )
-        in_order = replace(
-            candidate.evaluation,
-            stems=first.evaluation.stems,
-            groups=groups,
-            truths=first.evaluation.truths,
-            counts=counts,
+        candidates = [replace(each, evaluation=regroup(each.evaluation, group_by)) for each in candidates]
+    first, *others = candidates
+    return [first, *(in_order_of(first, other) for other in others)]
+
+
+def in_order_of(first: Candidate, other: Candidate) -> Candidate:
+    """The other candidate with its images in the first one's order; the same errors as ``on_the_same_images``."""
+    ours, theirs, both = first.evaluation, other.evaluation, f"{first.name} and {other.name}"
+    if theirs.names != ours.names:
+        raise UserError(
+            f"{first.name} knows the classes {', '.join(ours.names)}; {other.name} knows {', '.join(theirs.names)}"
         )
-        aligned.append(replace(candidate, evaluation=in_order))
-    return aligned
+    our_masks, their_masks = (dict(zip(each.stems, each.truths, strict=True)) for each in (ours, theirs))
+    lacking = sorted(our_masks.keys() ^ their_masks.keys())
+    if lacking:
+        raise UserError(
+            f"{both} were not scored on the same images (one of them lacks {some(lacking)}); "
+            "train them with one --split-seed, or score both on one folder with --data"
+        )
+    changed = [stem for stem in our_masks if our_masks[stem] != their_masks[stem]]
+    if changed:
+        raise UserError(
+            f"{both} were scored against different masks of {some(changed)}; "
+            "remove the older evaluation's folder and evaluate it anew"
+        )
+    place = {stem: i for i, stem in enumerate(theirs.stems)}
+    order = [place[stem] for stem in ours.stems]
+    groups = [theirs.groups[i] for i in order]
+    if groups != ours.groups:
+        raise UserError(
+            f"{both} were scored with different groups, which error bars are drawn from; "
+            "say with --group-by which are meant"
+        )
+    counts = {name: array[order] for name, array in theirs.counts.items()}
+    return replace(
+        other, evaluation=replace(theirs, stems=ours.stems, groups=groups, truths=ours.truths, counts=counts)
+    )
 
 
 def regroup(evaluation: Evaluation, group_by: str) -> Evaluation:
@@ -152,11 +146,7 @@ def compare(candidates: list[Candidate], task: Task = MASKS) -> dict:
                 task.score: number(score),
                 f"{task.score}_ci95": bounds(ends),
                 f"{task.score}_ci95_note": ends.note or None,
-                task.class_score: dict(
-                    zip(
-                        candidate.evaluation.names, map(number, task.of_classes(candidate.matrices.sum(0))), strict=True
-                    )
-                ),
+                task.class_score: by_class(task.of_classes(candidate.matrices.sum(0)), candidate.evaluation.names),
             }
             for candidate, score, ends in zip(candidates, scores, ranges, strict=True)
         },
