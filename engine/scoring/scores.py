@@ -35,7 +35,7 @@ def score(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding) -> d
 
 
 def judge(model: np.ndarray, beside: Beside, groups: list[str | None], names: tuple[str, ...], task: Task) -> dict:
-    """A network's scores with their error bars, and those of what stands beside it with the network's lead over each.
+    """A network's scores with their error bars, and those of the other ways with the network's lead over each.
 
     Args:
         model: confusion matrices of the network, int64 (N, C, C).

@@ -16,7 +16,7 @@ class Task:
 
     name: of what is predicted, in words: "masks" or "labels".
     score, words: the headline score, as files call it and as people do.
-    class_score: the score of each class that stands beside it.
+    class_score: the score of each class that is shown with it.
     unit: what a confusion matrix counts.
     overall, by_class: name → a score of matrices (…, C, C): (…), or of each class (…, C).
     with_interval: those of by_class that have error bars.
