@@ -395,22 +395,22 @@ def squares(size: int, count: int):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "steps"), [("unet", 150), ("fc_densenet56", 200)])
-def test_overfits_four_images(name, steps):
+@pytest.mark.parametrize(("name", "options"), [("unet", {"width": 8}), ("fc_densenet56", {})])
+def test_overfits_four_images(name, options):
     from engine.scoring.confusion import confusion_matrix, mean_iou
     from engine.training.losses import PixelLoss
 
     keras.utils.set_random_seed(0)
-    images, labels = squares(64, 4)
-    model = build_model(name, 2)
+    images, labels = squares(32, 4)
+    model = build_model(name, 2, **options)
     model.compile(keras.optimizers.Adam(2e-3), PixelLoss("ce"))
-    model.fit(images, labels, batch_size=4, epochs=steps, verbose=0)
+    model.fit(images, labels, batch_size=4, epochs=120, verbose=0)
     predicted = model.predict(images, verbose=0).argmax(-1)
     assert mean_iou(confusion_matrix(labels, predicted, 2)) > 0.95
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["unet_original", "unet_blog", "fc_densenet67", "fc_densenet103"])
+@pytest.mark.parametrize("name", ["unet_original", "unet_blog", "fc_densenet103"])
 def test_loss_halves_in_twenty_steps(name):
     from engine.training.losses import PixelLoss
 
@@ -421,7 +421,7 @@ def test_loss_halves_in_twenty_steps(name):
     images[:, :, width // 2 :] += 150
     right = np.broadcast_to(np.arange(width) >= width // 2, (4, height, width)).astype(np.uint8)
     labels = right[:, spec.margin : height - spec.margin, spec.margin : width - spec.margin]
-    options = {"width": 16, "dropout": 0.0} if name.startswith("unet") else {"l2": 0, "dropout": 0.0}
+    options = {"width": 8, "dropout": 0.0} if name.startswith("unet") else {"l2": 0, "dropout": 0.0}
     model = build_model(name, 2, **options)
     model.compile(keras.optimizers.Adam(3e-4), PixelLoss("ce"))
     losses = model.fit(images, labels, batch_size=4, epochs=20, verbose=0).history["loss"]
