@@ -330,7 +330,6 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "few_of_many": f"{4 * settings.counts[-1]:,}",
         "many_of_few": f"{settings.count * knobs.size**2:,}",
         "weights_unet": f"{study.results[0]['S']['parameters'] / 1e6:.2f}",
-        "weights_classifier": f"{study.results[0]['E']['parameters'] / 1e6:.2f}",
         "weights_least": f"{study.results[0]['E width 4']['parameters'] / 1e6:.2f}",
         "weights_most": f"{study.results[0]['E width 16']['parameters'] / 1e6:.2f}",
         "masks_pc": percent(values("S")),
@@ -366,9 +365,6 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "fall_classifier": mean(fall(study, "E")),
         "fall_labels": mean(fall(study, "C")),
         "narrow_wide": of(values("S width 4") - values("E width 16")),
-        "points_first": f"{100 * (values('S') - values('E')).mean():.0f}",
-        "points_last": f"{100 * (values('S of 128') - values('E of 128')).mean():.0f}",
-        "least": settings.counts[0],
         "most": settings.counts[-1],
         "more_images": of(values(f"S 4 pixels of {settings.counts[-1]}") - values("S")),
         "sixteen_miou": mean(values("S 16 pixels", "miou")),
@@ -387,7 +383,6 @@ def numbers_of(study, pointing) -> dict[str, str]:
     }
     masks = {8: "S of 8", 16: "S", 32: "S of 32", 64: "S of 64", 128: "S of 128"}
     numbers |= {f"errors{n}": times_the_errors(values(cell), labels[n]) for n, cell in masks.items()}
-    numbers |= {"errors_first": numbers["errors16"], "errors_last": numbers["errors128"]}
     verdicts = {each.hypothesis.name: each.words for each in findings(study)}
     numbers |= {f"planned_{name}": verdicts[each] for name, each in PLANNED.items()}
     if pointing:

@@ -9,12 +9,10 @@ TITLE = """\
 ANSWER = """\
 ## The answer
 
-**In drawn scenes, a mask teaches more than a label, with {least} to {most} images.** Trained on
-{count} masks, a U-Net names the class of a new image correctly in {masks_pc}; the usual classifier (its encoder with
-global pooling), trained on labels, in {classifier_pc}. With {most} images, both near the ceiling, the lead falls from
-{points_first} points to {points_last}; in errors it grows from {errors_first} to {errors_last} times fewer.
-**Parameters
-are not the reason:** trained on labels, the same U-Net reaches {unet_labels_pc}. **Nor is the
+**In drawn scenes, a mask teaches more than a label.** Asked for the class of a new image, a U-Net that was trained on
+{count} masks is right in {masks_pc}; the usual classifier (its encoder with global pooling), trained on the {count}
+labels, in {classifier_pc}. With {most} images it is {masks_most_pc} against {classifier_most_pc}. **Parameters are not
+the reason:** the same U-Net, trained on the {count} labels, is right in {unet_labels_pc}. **Nor, it seems, is the
 number of labelled pixels**, for the class: {count} per image give {pixels16_pc}; outlines need more. {place}
 
 **How sure?** The scenes are drawn by a program, in {seeds} worlds; a *world* is one set of colours and textures with
@@ -28,8 +26,7 @@ decides the class. This is untested above {most} images and on photographs, and 
 
 *Share of new images whose class is named correctly. Points: means over {seeds} worlds (right: {right_seeds}).
 Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left: the lead of masks, in points, is largest with
-{count} images. Right: {count} images whose class stands in a small mark; what the mask covers decides how much it
-teaches.*
+{count} images. Right: {count} images whose class stands in a small mark, by what is labelled.*
 """
 
 UNPOINTED = """\
@@ -37,9 +34,9 @@ UNPOINTED = """\
 the whole object around it only {object_pc}, less than labels alone with the same U-Net ({mark_labels_pc})."""
 
 POINTED = """\
-**A mask must point at what decides the class.** With a small mark, a disc (round patch of labelled pixels) on
-the mark gives {p_mark}, the same disc at a random place {p_random_place}, masks of the object {p_object}; labels give
-{p_label} with the same U-Net, {p_label_classifier} with the classifier."""
+**It matters what the mask covers.** Where a small mark decides the class, a disc (round patch of labelled pixels) on
+the mark gives {p_mark}, the same disc at a random place {p_random_place}, masks of the whole object {p_object}. Labels
+give {p_label_classifier} there with the classifier, but {p_label} with the same U-Net: masks do not always lead."""
 
 SURE_UNPOINTED = """\
 One comparison was planned for accuracy and asked of fresh worlds: how much further the same U-Net falls for
@@ -136,12 +133,12 @@ NOWHERE = """\
 - **The mask is not on the evidence.** Where the class stood in a mark inside the object, masks of the object minus
   labels, both with the same U-Net, was {object_labels}; with the mark {far} pixels beside the object
   {object_labels_far}. Of the mask's pixels {mask_away} lay more than 3 pixels from the decisive mark.
-- **There are more images, in points.** Masks minus the usual classifier: {lead8} with 8 images, {lead16} with 16,
-  {lead32} with 32, {lead64} with 64, {lead128} with 128, where both are near the ceiling. Masks led at every number
-  of images tried; in points most with {count}. In errors the lead grows: the classifier makes {errors8} times
-  as many with 8 images, {errors16}
-  with 16, {errors32} with 32, {errors64} with 64, {errors128} with 128. The next number that was trained is {fresh}
-  images, each seen once: {lead_ideal}. So "a few hundred" itself is untested.
+- **With more images the lead shrinks, in points.** Masks minus the usual classifier: {lead8} with 8 images, {lead16}
+  with 16, {lead32} with 32, {lead64} with 64, {lead128} with 128, where both are near the ceiling. Masks led at every
+  number of images tried; in points most with {count}. In errors the lead grows: the classifier makes {errors8} times
+  as many as the U-Net on masks with 8 images, {errors16} with 16, {errors32} with 32, {errors64} with 64, {errors128}
+  with 128. The next number that was trained is {fresh} images, each seen once: {lead_ideal}. So "a few hundred" itself
+  is untested.
 - **The task is easy.** In a first trial the scenes held one large striped target and nothing like it beside: the
   U-Net on labels was near its ceiling from the smallest sets on, so there was nothing to lead. Such scenes were
   then made harder until the classifier had room to improve ([how](why-method.md#how-the-world-was-chosen)); the
