@@ -58,7 +58,8 @@ def propose(root: Path, counts: dict[str, int]) -> str:
 
 
 def pair_folders(root: Path, names: dict[str, list[str]], images: str, masks: str) -> Proposal | None:
-    """How two folders' files pair, if they do, and if the second one's look like masks beside the first one's."""
+    """Return how two folders' files pair, if they do, and if the second one's look like masks beside the first
+    one's."""
     common = {pair: shared(names[images], names[masks], *pair) for pair in patterns(names, images, masks)}
     smaller = min(len(names[images]), len(names[masks])) / (2 if images == masks else 1)
     most = max(map(len, common.values()), default=0)
@@ -76,7 +77,7 @@ def pair_folders(root: Path, names: dict[str, list[str]], images: str, masks: st
 
 
 def shared(images: list[str], masks: list[str], image_name: str, mask_name: str) -> set[str]:
-    """What the names of images and of masks have in common at {}."""
+    """Return what the names of images and of masks have in common at {}."""
     parts = [
         {common_part(pattern, name) for name in side} for pattern, side in ((image_name, images), (mask_name, masks))
     ]
@@ -93,7 +94,8 @@ def patterns(names: dict[str, list[str]], images: str, masks: str) -> set[tuple[
 
 
 def fits_both(image: str, mask: str) -> bool:
-    """Whether two patterns differ at one end alone: at both ends, what is common would be too little to go by."""
+    """Return whether two patterns differ at one end alone: at both ends, what is common would be too little to go
+    by."""
     return image.startswith("{}") == mask.startswith("{}")
 
 

@@ -1,1 +1,1 @@
-"""Why are a few hundred masks enough? An experiment."""
+"""An experiment: why are a few hundred masks enough?"""

@@ -1,4 +1,4 @@
-"""Why are a few hundred masks enough? An experiment on drawn scenes, or on your own folder.
+"""An experiment on drawn scenes, or on your own folder: why are a few hundred masks enough?
 
     python -m study run --preset smoke --out DIR              # minutes, to see it work: not inferential
     python -m study plan --preset small --out DIR             # what would be trained, and how long that takes
@@ -193,7 +193,7 @@ def weights_of(config: Images) -> str:
 
 
 def describe(reading, plan) -> list[str]:
-    """What the study understood of a user's images, for the terminal."""
+    """Describe for the terminal how the study reads a user's images."""
     own, settings = reading.own, plan.settings
     kinds = ", ".join(f"{name} {count}" for name, count in reading.classes.items())
     lines = [

@@ -1,4 +1,4 @@
-"""Of a user's own images: is it worth drawing masks, how many, from scratch or from a pretrained encoder?
+"""Advice on a user's own images: is it worth drawing masks, how many, from scratch or from a pretrained encoder?
 
 One table, one figure, one sentence of advice.
 """
@@ -36,7 +36,7 @@ def best_start(study: Study) -> str:
 
 
 def sure(study: Study) -> bool:
-    """Whether there are seeds that an interval can be made of."""
+    """Return whether there are seeds that an interval can be made of."""
     return study.plan.inferential
 
 
@@ -69,7 +69,7 @@ def on_masks(study: Study, start: str) -> str:
 
 
 def on_start(study: Study) -> str:
-    """What the pretrained encoder brings masks."""
+    """Advice on what the pretrained encoder brings to masks."""
     if len(starts(study)) < 2:
         return ""
     gain = study.values("masks pretrained") - study.values("masks")
@@ -89,7 +89,7 @@ def told(made: Effect) -> str:
 
 
 def worth_of(study: Study, start: str) -> Worth | None:
-    """How many labels one mask is worth, at N* images."""
+    """Return how many labels one mask is worth, at N* images."""
     cells = {count: f"labels{start} of {count}" for count in study.plan.settings.counts}
     labels = {count: study.values(cell) for count, cell in (cells | {study.count: f"labels{start}"}).items()}
     return worth(study.values(f"masks{start}"), labels, study.count, study.plan.overlap)
@@ -143,7 +143,7 @@ def score(study: Study, cell: str, measure: str) -> Cell | None:
 
 
 def by_group(study: Study) -> list[Table]:
-    """Of few groups, where no interval can be had: each that was tested."""
+    """Rows of each group that was tested, where they are too few for an interval."""
     if not study.plan.settings.knobs.one_out:
         return []
     cells = [way + start for start in starts(study) for way in WAYS]

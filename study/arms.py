@@ -167,12 +167,13 @@ def contracting(model: keras.Model) -> list[keras.Layer]:
 
 
 def encoder_weights(model: keras.Model) -> list[list[np.ndarray]]:
-    """Of each layer of the contracting path: what ``trained`` begins another arm with."""
+    """Return each layer's weights in the contracting path: another arm's start, for ``trained``."""
     return [layer.get_weights() for layer in contracting(model)]
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Of one image's forward pass, in convolutions and dense layers: each tap of a kernel, wherever it is laid."""
+    """Count the multiply-adds of one image's forward pass, in convolutions and dense layers: each tap of a kernel,
+    wherever it is laid."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -197,7 +198,8 @@ def batches(train: Images, seed: int, batch: int, symmetry: str = "d4") -> Itera
 
 
 def class_weights(masks: np.ndarray, num_classes: int) -> np.ndarray:
-    """Of each class, so that all weigh alike over these masks and the labelled pixels 1 on average; absent: 0."""
+    """Return each class's weight, so that all weigh alike over these masks and the labelled pixels 1 on average;
+    absent: 0."""
     pixels = np.bincount(masks[masks != VOID], minlength=num_classes)[:num_classes]
     present = pixels > 0
     return np.where(present, pixels.sum() / (present.sum() * np.maximum(pixels, 1)), 0.0)
@@ -249,7 +251,7 @@ def clicks(train: Images, on: int, off: int | None, seed: int) -> np.ndarray:
 
 
 def score_on(arm: str, model: keras.Model, test: Images) -> dict:
-    """How well the images' classes are told, and the pixels'.
+    """Score how well the images' classes are told, and the pixels'.
 
     Returns:
         accuracy: balanced over the images' classes. likelihood: the geometric mean of the probability that was given

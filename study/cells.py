@@ -101,7 +101,7 @@ def path_of(folder: Path, spec: Spec) -> Path:
 
 
 def result_of(folder: Path, spec: Spec) -> dict | None:
-    """What a cell found; None where it is missing or damaged."""
+    """Read a cell's result; None where it is missing or damaged."""
     try:
         found = json.loads(path_of(folder, spec).read_text(encoding="utf-8"))
         return found["result"] if found["spec"] == json.loads(json.dumps(spec.told())) else None
@@ -207,7 +207,7 @@ def draw(spec: Spec, part: int, count: int, rho: float, folder: Path = Path()):
 
 @lru_cache(maxsize=5)
 def drawn(seed: int, part: int, count: int, knobs: Knobs) -> tuple[np.ndarray, ...]:
-    """Of each scene: image, mask, key and label."""
+    """Draw each scene: image, mask, key and label."""
     scenes = [scene(seed, part, i, knobs, label=i % knobs.num_classes) for i in range(count)]
     return tuple(np.array([getattr(one, name) for one in scenes]) for name in ("image", "mask", "key", "label"))
 
@@ -269,7 +269,7 @@ def progress(specs: list[Spec]) -> Iterator[Callable[[Spec], None]]:
 
 
 def cost(spec: Spec) -> float:
-    """What a cell takes, in steps of U-Net with width 8 at 48 × 48 pixels: measured on a CPU, roughly."""
+    """Estimate a cell's cost, in steps of U-Net with width 8 at 48 × 48 pixels: measured on a CPU, roughly."""
     arm = {"E": 0.5, "S pretrained": 6.0, "E pretrained": 3.0}.get(spec.arm, 1.0)
     step = (spec.width / 8) ** 1.5 * (spec.knobs.size / 48) ** 2 * arm
     drawn = 0.05 * spec.tests * (3 if spec.knobs.rho else 1) + (0.5 * spec.steps if spec.count == 0 else 0)
@@ -277,7 +277,7 @@ def cost(spec: Spec) -> float:
 
 
 def seconds_of(specs: Iterable[Spec], folder: Path) -> float:
-    """How long one process takes over these cells, from some steps of a training like the first of them.
+    """Estimate how long one process takes over these cells, from ten steps of a training like the first of them.
 
     They become more until they take as long as all else in a training, since a busy machine adds time to either; the
     best of three tries, since it only ever adds.

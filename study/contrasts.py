@@ -63,7 +63,8 @@ CLICKS = {"1 click": (1, 0), "16 clicks": (8, 8)}  # labelled pixels of the imag
 
 
 def cells_of_own(settings: Settings, seed: int) -> dict[str, Spec]:
-    """Of a user's images: labels, clicks and masks, from scratch and, with a weights file, from a pretrained encoder.
+    """List the cells of a user's images: labels, clicks and masks, from scratch and, with a weights file, from a
+    pretrained encoder.
 
     Labels with every number of images, so that it can be read off how many of them a mask is worth; masks too where
     ``settings.pixels`` asks for it.

@@ -24,7 +24,7 @@ class Effect:
 
     @property
     def word(self) -> str:
-        """Whether an effect that matters is there: sure and large enough, surely smaller, or neither."""
+        """Say whether an effect that matters is there: sure and large enough, surely smaller, or neither."""
         if self.low > 0 and self.value >= SMALLEST:
             return YES
         return NO if self.high < SMALLEST else UNSETTLED
@@ -44,7 +44,7 @@ def effect(each: np.ndarray, overlap: float = 0.0) -> Effect:
 
 @dataclass(frozen=True)
 class Worth:
-    """How many labels reach what one mask reaches.
+    """The number of labels that reach what one mask reaches.
 
     bound: "at least " or "at most " where the curve of the labels does not reach that far; low, high: 95%, None for
     one seed; low_bound, high_bound: likewise.

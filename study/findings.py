@@ -71,7 +71,7 @@ def load(folder: Path) -> Study:
 
 
 def study_from(kept: dict, path: Path) -> Study:
-    """Of study.json."""
+    """Read a study from study.json."""
     plan = plan_from(kept["plan"], path)
     return Study(plan, [kept["results"][str(seed)] for seed in plan.seeds])
 
@@ -131,7 +131,8 @@ def finding(study: Study, one: Hypothesis, numbers: np.ndarray, verdict: Verdict
 
 
 def no_place(study: Study, one: Hypothesis) -> list[str]:
-    """Of a user's own: masks of one class each hold no more than the label, so that no lead is one of masks."""
+    """Return True for a user's own masks of one class each, which hold no more than the label: no lead is one of
+    masks."""
     knobs = study.plan.settings.knobs
     if isinstance(knobs, Own) and knobs.located < LEAST_LOCATED:
         return [f"{1 - knobs.located:.0%} of the masks are of one class alone, and say no more than the image's label"]
@@ -228,7 +229,7 @@ def point(values: np.ndarray) -> Point:
 
 
 def curves(study: Study) -> dict[str, dict[int, Point]]:
-    """Of each arm: its accuracy by training images; 0 for the ideal world."""
+    """Return each arm's accuracy by training images; 0 for the ideal world."""
     settings = study.plan.settings
     cells = {count: f" of {count}" for count in settings.counts} | {settings.count: "", 0: " ideal"}
     return {
@@ -240,7 +241,7 @@ def curves(study: Study) -> dict[str, dict[int, Point]]:
 
 
 def pixel_rows(study: Study) -> list[dict]:
-    """Of S by labelled pixels and images: accuracy and mIoU; None for all pixels."""
+    """Rows of S by labelled pixels and images: accuracy and mIoU; None for all pixels."""
     settings = study.plan.settings
     cells = [(settings.count, k, f"S {k} pixels") for k in settings.pixels] + [(settings.count, None, "S")]
     cells += [(least, 64, f"S 64 pixels of {least}") for least in settings.counts[:1]]
@@ -254,7 +255,8 @@ def pixel_rows(study: Study) -> list[dict]:
 
 
 def collapse(study: Study, mask_bits: float) -> dict[str, float]:
-    """How well one number orders S's errors over images and labelled pixels: R² of a falling curve through the points.
+    """Return how well one number orders S's errors over images and labelled pixels: R² of a falling curve through the
+    points.
 
     Of N images with k labelled pixels: N; N·k; N·bits, what the labels say at most; N·k_eff, with k_eff = k/(1+(k−1)ρ)
     and ρ the correlation within an image of its pixels' classes, half of them the target's.
@@ -277,7 +279,8 @@ def collapse(study: Study, mask_bits: float) -> dict[str, float]:
 
 
 def bits_of_pixel(num_classes: int) -> float:
-    """Of one labelled pixel, at most, where half of them lie on the target: that or background, then which class."""
+    """Return the most bits of one labelled pixel, where half of them lie on the target: that or background, then which
+    class."""
     return 1 + np.log2(num_classes) / 2
 
 
@@ -352,7 +355,7 @@ def share(study: Study, arm: str, cell: str) -> float:
 
 
 def worth_of_masks(study: Study) -> Worth | None:
-    """How many labels reach with E what the study's masks reach, for each mask."""
+    """Return how many labels reach with E what the study's masks reach, for each mask."""
     cells = {count: f"E of {count}" for count in study.plan.settings.counts} | {study.count: "E"}
     return worth(
         study.values("S"), {n: study.values(cell) for n, cell in cells.items() if study.has(cell)}, study.count
@@ -360,7 +363,8 @@ def worth_of_masks(study: Study) -> Worth | None:
 
 
 def parity(study: Study) -> list[dict]:
-    """What the arms share and what not: steps, rate, parameters, multiply-adds, the loss that training ended with."""
+    """Table of what the arms share and what not: steps, rate, parameters, multiply-adds, the loss that training ended
+    with."""
     settings = study.plan.settings
     return [
         {

@@ -33,7 +33,7 @@ SECOND = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cells share. rates, and of S whether its classes are balanced: tuned on seeds of their own.
+    """Settings that all cells share. rates, and of S whether its classes are balanced: tuned on seeds of their own.
 
     rates: of "S", "C", "E", and of "S" and "E" where they begin with another's encoder, "S moved" and "E moved".
     count: images at which the hypotheses are put, N*. counts, widths, pixels: what is tried beside.
@@ -106,7 +106,7 @@ def keyed(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:
 
 
 def moved(settings: Settings, cell: Callable[..., Spec]) -> dict[str, Spec]:
-    """What begins with an encoder: that of a classifier of the sibling world's fresh images, or its own.
+    """Cells that begin with an encoder: that of a classifier of the sibling world's fresh images, or its own.
 
     The second is the control of Yosinski et al. 2014 (arXiv 1411.1792), "selffer": the same images once more, with
     all but the encoder drawn anew.
@@ -164,7 +164,7 @@ class Hypothesis:
 
     @property
     def cells(self) -> set[str]:
-        """What its verdict needs; the guard of twice the steps takes more."""
+        """List the cells that a verdict needs; the guard of twice the steps takes more."""
         return {column.cell for column in self.columns}
 
     def numbers(self, seeds: Iterable[dict[str, dict]], num_classes: int, second: bool = False) -> np.ndarray:
@@ -217,12 +217,13 @@ def difference(numbers: np.ndarray) -> float:
 
 
 def fall_with_distance(numbers: np.ndarray) -> float:
-    """How far the lead of masks falls as the key goes away; the last column is chance."""
+    """Return how far the lead of masks falls as the key goes away; the last column is chance."""
     return further_fall(numbers[:, :4])
 
 
 def key_unfit(numbers: np.ndarray, supported: bool) -> str:
-    """Why the key's cells answer nothing: labels teach nothing there, or the change is theirs and not the masks'."""
+    """Say why the key's cells answer nothing: labels teach nothing there, or the change is theirs and not the
+    masks'."""
     s_near, s_far, c_near, c_far, chance = numbers.mean(axis=0)
     if min(c_near, c_far) < chance + OFF_THE_FLOOR:
         return f"labels alone are at chance: {c_near:.2f} near, {c_far:.2f} far"
@@ -232,7 +233,8 @@ def key_unfit(numbers: np.ndarray, supported: bool) -> str:
 
 
 def transfer_unfit(numbers: np.ndarray, supported: bool) -> str:
-    """Why transfer's cells answer nothing: no error was left to take away, or none was taken from the classifier."""
+    """Say why transfer's cells answer nothing: no error was left to take away, or none was taken from the
+    classifier."""
     e_after, e_before, _, s_before = numbers.mean(axis=0)
     if min(1 - e_before, 1 - s_before) < LEFT:
         return f"training from scratch leaves too little error: E {1 - e_before:.2f}, S {1 - s_before:.2f}"

@@ -51,7 +51,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read of a folder, for people: own, and what it is made of.
+    """The reading of a folder, for people: own, and what it is made of.
 
     classes, left_out: of the images' labels, with the number of images. background: the class that is none.
     unlabelled: images without a foreground class. groups: with the number of images.

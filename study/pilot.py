@@ -71,7 +71,8 @@ def run_pilot(folder: Path, settings: Settings, jobs: int = 1, seeds: tuple[int,
 
 
 def grid(settings: Settings, name: str) -> dict[str, Settings]:
-    """What is tried of an arm: each rate, and of S from scratch also whether the classes of its pixels weigh alike."""
+    """List what is tried of an arm: each rate, and of S from scratch also whether the classes of its pixels weigh
+    alike."""
     tried = {f"{name} {rate:g}": replace(settings, rates=settings.rates | {name: rate}) for rate in RATES}
     if name != "S":
         return tried
@@ -125,7 +126,7 @@ def tried(settings: Settings, cells: Cells, rate: float, seeds: tuple[int, ...])
 
 
 def grid_plan(settings: Settings, cells: Cells, seeds: tuple[int, ...] = SEEDS) -> dict:
-    """What ``run_grid`` will try, fixed before it runs, with its hash."""
+    """Return what ``run_grid`` will try, fixed before it runs, with its hash."""
     ids = {f"{rate:g}": [spec.id for spec in tried(settings, cells, rate, seeds)] for rate in GRID}
     told = {"rule": RULE, "grid": GRID, "lower": LOWER, "higher": HIGHER, "seeds": seeds, "cells": ids}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))

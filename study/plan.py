@@ -35,7 +35,7 @@ PLANS = Path(__file__).parent / "plans"  # written before their cells were train
 
 @dataclass(frozen=True)
 class Preset:
-    """What a plan is made of.
+    """The ingredients of a plan.
 
     base: settings that a pilot tunes, or that need none. wide: whether all cells are wanted, or the primaries'.
     pilot: name of the pilot that comes with the code. cells: settings, seed → cells by name. first: seed.
@@ -162,7 +162,7 @@ class Plan:
         return hashlib.sha256(json.dumps(self.told(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def told(self) -> dict:
-        """What is fixed: the settings, the contrasts by their columns, the margins, and every cell."""
+        """Say what is fixed: the settings, the contrasts by their columns, the margins, and every cell."""
         contrasts = {one.name: [list(column) for column in one.columns] for one in self.hypotheses}
         cells = {str(seed): {name: spec.id for name, spec in each.items()} for seed, each in self.cells().items()}
         margins = {"enough": ENOUGH, "left": LEFT, "off_the_floor": OFF_THE_FLOOR, "shift": SHIFT}
@@ -245,7 +245,7 @@ def with_own(settings: Settings, own: Own) -> Settings:
 
 
 def plan_from(found: dict, path: Path) -> Plan:
-    """Of plan.json.
+    """Read a plan from plan.json.
 
     Raises:
         UserError: where it is none, or another version's.
@@ -289,13 +289,13 @@ def rates_of_own(folder: Path, base: Settings, own: Own) -> Settings:
 
 
 def write_grid_plan(folder: Path, preset: str) -> None:
-    """What the pilot of a contrast will try, before it does."""
+    """Write what the pilot of a contrast will try, before it does."""
     chosen = PRESETS[preset]
     write_json(Path(folder) / "pilot-plan.json", grid_plan(chosen.base, chosen.grid))
 
 
 def settings_of_pilot(folder: Path, preset: str) -> Settings:
-    """Of the folder's own pilot, else of the one that comes with the preset's world.
+    """Read the settings of the folder's own pilot, else of the one that comes with the preset's world.
 
     Raises:
         UserError: where there is none, or it was of another world or found it unfit.
@@ -322,7 +322,7 @@ def settings_of_pilot(folder: Path, preset: str) -> Settings:
 
 
 def settings_from(found: dict) -> Settings:
-    """Of what JSON made of them."""
+    """Make settings of what JSON made of them."""
     knobs = (Own if "fingerprint" in found["knobs"] else Knobs)(**tuples(found["knobs"]))
     return Settings(**tuples(found) | {"knobs": knobs})
 

@@ -109,13 +109,13 @@ def sitting(folder: Path, jobs: int, specs: list[Spec]) -> Iterator[None]:
 
 
 def sittings(folder: Path) -> list[dict]:
-    """What ``sitting`` added; a killed one is missing."""
+    """Read what ``sitting`` added; a killed one is missing."""
     path = Path(folder) / SITTINGS
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def told(study: Study, said: list[Finding], flips: float | None) -> dict:
-    """What study.json holds beside what trained it."""
+    """Return what study.json holds beside what trained it."""
     return {
         "plan": {"hash": study.plan.hash, **study.plan.told()},
         "verdicts": {
@@ -207,7 +207,7 @@ def curve_table(study: Study) -> Table:
 
 
 def curve_notes(study: Study) -> list[str]:
-    """Of arms that what is called their ideal world does not bring as far as fewer images do."""
+    """Notes on arms whose so-called ideal world does not bring them as far as fewer images do."""
     notes, every = [], "all images" if isinstance(study.plan.settings.knobs, Own) else "fresh ones in every step"
     for arm, curve in found.curves(study).items():
         words = ARM_WORDS[arm][0].upper() + ARM_WORDS[arm][1:]
@@ -234,7 +234,8 @@ def pixel_tables(study: Study) -> list[Table]:
 
 
 def ledger(study: Study) -> list[Table]:
-    """What labels say, in bits per image: an image's label, few pixels at most, a mask coded without loss, as PNG.
+    """Table of what labels say, in bits per image: an image's label, few pixels at most, a mask coded without loss, as
+    PNG.
 
     Below: which of these orders the errors best.
     """
@@ -296,7 +297,7 @@ def guard_tables(study: Study, said: list[Finding], flips: float | None) -> list
 
 
 def guard_notes(study: Study) -> list[str]:
-    """What the guards are, and what they did not look at."""
+    """Notes on what the guards are, and what they did not look at."""
     settings, ends = study.plan.settings, (RATES[0], RATES[-1])
     at_an_end = ", ".join(arm for arm in "SCE" if study.has(arm) and settings.rates[arm] in ends)
     unguarded = ", ".join([*(one.name for one in study.plan.hypotheses if not one.arms), "the ideal worlds"])

@@ -27,7 +27,7 @@ WORLD = 0x301D  # sets a world's stream apart from its scenes'
 
 @dataclass(frozen=True)
 class Knobs:
-    """What a scene looks like, and where its class stands."""
+    """Settings of a scene, and where its class stands."""
 
     size: int = 48  # pixels on each side
     num_classes: int = 4  # of targets, and of backgrounds
@@ -73,7 +73,7 @@ class Images(NamedTuple):
 
 
 def world(seed: int, knobs: Knobs = Knobs()) -> World:
-    """What the scenes of one seed have in common. The sibling's textures lie half way between the world's own."""
+    """Draw what the scenes of one seed have in common. The sibling's textures lie half way between the world's own."""
     num_classes = knobs.num_classes
     turn = np.random.default_rng([WORLD, seed, 0]).uniform()
     rng = np.random.default_rng([WORLD, seed, 1 + knobs.sibling])
@@ -201,14 +201,14 @@ def place_elsewhere(key: np.ndarray, seed: int, part: int, i: int) -> np.ndarray
 
 
 def inside(shape: tuple[int, int]) -> np.ndarray:
-    """Where a marker's middle may be so that all of it is in the image, bool (H, W)."""
+    """Mark where a marker's middle may be so that all of it is in the image, bool (H, W)."""
     places = np.zeros(shape, bool)
     places[BEYOND:-BEYOND, BEYOND:-BEYOND] = True
     return places
 
 
 def key_places(target: np.ndarray, knobs: Knobs) -> np.ndarray:
-    """Where the key's middle may be, bool (size, size).
+    """Mark where the key's middle may be, bool (size, size).
 
     Raises:
         ValueError: where there is no such place.

@@ -24,7 +24,7 @@ SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclu
 
 @dataclass(frozen=True)
 class Contrast:
-    """What a hypothesis predicts of the seeds' numbers.
+    """The prediction of a hypothesis for the seeds' numbers.
 
     statistic: numbers (n, m) of n seeds → one number.
     smallest: the effect from which on it matters, above 0.
@@ -134,7 +134,7 @@ def judge(contrasts: list[Contrast], numbers: dict[str, np.ndarray]) -> list[Ver
 
 
 def decide(contrasts: list[Contrast], numbers: dict[str, np.ndarray]) -> list[tuple[Estimate, float, float, str]]:
-    """Of each contrast: its estimate, adjusted p for and against, and the verdict in words.
+    """Return each contrast's estimate, adjusted p for and against, and the verdict in words.
 
     Supported: adjusted p_for below LEVEL, and an effect of interest (or, for ``equal``, none). Not supported: adjusted
     p_against below LEVEL. Else inconclusive.
@@ -167,7 +167,8 @@ def detectable_effect(deviation: float, seeds: int, family: int, smallest: float
 
 
 def power(effect: float, deviation: float, seeds: int, family: int, smallest: float = SMALLEST) -> float:
-    """How often an effect is found: its t is beyond the bound (noncentral t), and its estimate matters; the rarer."""
+    """Return how often an effect is found: its t is beyond the bound (noncentral t), and its estimate matters; the
+    rarer."""
     error = deviation / np.sqrt(seeds)
     sure = beyond(stdtrit(seeds - 1, 1 - LEVEL / family / 2), seeds - 1, effect / error)
     return min(sure, float(ndtr((effect - smallest) / error)))
@@ -184,7 +185,7 @@ def seeds_that_settle(contrast: Contrast, found: Estimate, family: int) -> int |
 
 
 def power_of_none(contrast: Contrast, deviation: float, seeds: int, family: int) -> float:
-    """How often no effect is told from the smallest of interest; of ``equal``, from it on either side."""
+    """Return how often no effect is told from the smallest of interest; of ``equal``, from it on either side."""
     bound = stdtrit(seeds - 1, 1 - LEVEL / family)
     one_side = beyond(bound, seeds - 1, contrast.smallest * np.sqrt(seeds) / deviation)
     return max(2 * one_side - 1, 0) if contrast.equal else one_side

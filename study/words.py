@@ -1,4 +1,4 @@
-"""What the study says in words: a sentence for each verdict, and the composed answer to the question it began with."""
+"""The study in words: a sentence for each verdict, and the composed answer to the question it began with."""
 
 from .effects import Worth
 from .findings import Finding, Study, leads, signed, worth_of_masks
@@ -190,7 +190,7 @@ def at_least(p: float) -> str:
 
 
 def settled_by(one: Finding) -> str:
-    """What an inconclusive verdict would take."""
+    """Say what an inconclusive verdict would take."""
     if one.words != INCONCLUSIVE or one.verdict is None:
         return ""
     needed = one.verdict.seeds_needed

@@ -102,7 +102,7 @@ def regions_of_codes(
 
 
 def along_rows(codes: dict[Path, list[tuple[str, str, str]]]) -> tuple[bool, str]:
-    """Whether runs go along the rows, and words for it: read in the wrong order, outlines are torn to stripes.
+    """Return whether runs go along the rows, and words for it: read in the wrong order, outlines are torn to stripes.
 
     In square images both orders give smooth outlines (one is the other turned over), so they are not asked.
     """

@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def on_track(self) -> bool:
-        """Whether the interval can be drawn on a track from 0 to 1."""
+        """Return whether the interval can be drawn on a track from 0 to 1."""
         return self.value is not None and self.interval is not None and 0 <= self.interval[0] <= self.interval[1] <= 1
 
 
@@ -183,7 +183,7 @@ def read_template(name: str) -> str:
 
 
 def digest(script: str) -> str:
-    """What the page's content security policy knows the script by: no other will run."""
+    """Return the hash by which the page's content security policy knows the script: no other will run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
@@ -202,12 +202,12 @@ def decimal(value: float, digits: int) -> str:
 
 
 def letter(index: int) -> str:
-    """Of a footnote: a … z, aa …"""
+    """Return the letter of a footnote: a … z, aa …"""
     return chr(ord("a") + index % 26) * (index // 26 + 1)
 
 
 def about(picture: Picture, gallery: Gallery) -> dict:
-    """What the page must know of a picture before it is drawn."""
+    """Return what the page must know of a picture before it is drawn."""
     arrays = [array for array in (picture.image, picture.truth, picture.prediction) if array is not None]
     sizes = {array.shape[:2] for array in arrays}
     if len(sizes) > 1:

@@ -142,7 +142,7 @@ def by_images(curves: dict[str, list[dict]], words: str) -> str:
 
 
 def reliability(bins: list[dict], units: str = "pixels") -> str:
-    """How often the network is right where it says how sure it is, over the shares of pixels it says so for.
+    """Draw how often the network is right at each confidence, over the shares of pixels that have it.
 
     bins: of ``confidence`` (its mean), ``accuracy`` and ``share`` (of all pixels), each 0…1; a bin without
     pixels has None or NaN for the first two, and is not drawn. ``units``: what they are, if not pixels.

@@ -196,7 +196,7 @@ def confusions(results: dict, found: Evaluation) -> Section:
 
 
 def calibration(results: dict) -> list[Section]:
-    """Whether the network is right as often as it says."""
+    """Section: is the network right as often as its probabilities claim?"""
     if not results["reliability"]:
         return []
     said = (
@@ -246,7 +246,7 @@ def uncertain(found: Evaluation) -> list[Section]:
 
 
 def labels_to_check(found: Evaluation, album: Album) -> list[Section]:
-    """Where the network is confident and the label disagrees."""
+    """Section on labels that a confident network disagrees with."""
     if not found.doubts:
         return []
     text = [
@@ -311,7 +311,7 @@ def write_comparison(path: Path, results: dict) -> None:
 
 
 def cost_section(rows: list[dict]) -> list[Section]:
-    """What each training took: masks and labels alike."""
+    """Section on the cost of each training, masks and labels alike."""
     if not rows:
         return []
     scores = [
