@@ -238,7 +238,7 @@ def with_own(settings: Settings, own: Own) -> Settings:
     if not able or able[0] > own.pool // 2:
         raise UserError(
             f"each split leaves {own.pool} training images, as many of one class as of another; at least twice "
-            f"{max(8, own.num_classes)} are wanted"
+            f"{max(8, own.num_classes)} are wanted: more images of the rarest class, or more groups"
         )
     count = max(n for n in able if n <= min(own.pool // 2, 32))
     return replace(settings, knobs=own, count=count, counts=tuple(n for n in able if n != count))

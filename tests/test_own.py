@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_split_is_refused(tmp_path):
     (films / "list.csv").write_text("\n".join(["image,mask,group", *rows]))
     with pytest.raises(UserError, match="lacks a class in one of them"):
         prepare(Source(data=films / "list.csv"), tmp_path, 32, tuple(range(12)))
-    with pytest.raises(UserError, match=r"each split leaves 12 training images.* at least twice 8 are wanted"):
+    with pytest.raises(UserError, match=r"each split leaves 12 training images.* twice 8 are wanted: more images"):
         with_own(SETTINGS, Own("abc", 32, 2, pool=12, groups=40, located=1.0))
     ten = with_own(SETTINGS, Own("abc", 32, 10, pool=40, groups=40, located=1.0))
     assert ten.count == 16 and ten.counts == (32,)
