@@ -5,21 +5,18 @@ mask   uint8 (B, H, W), classes 0…C−1, void 255
 weight float32 (B, H, W): 0 at void and at padding, else the weight of its class and of its place between objects
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 
 import cv2
 import numpy as np
 import tensorflow as tf
 
-from .augment import Policy, augment
+from .augment import Policy
 from .encoding import VOID
 from .loader import Loader, unreadable, window
-
-SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
-
-Weigh = Callable[[np.ndarray], np.ndarray]  # mask uint8 (H, W) → weight float32 (H, W)
+from .samples import MaskSamples, Weigh
 
 
 @contextmanager
@@ -37,31 +34,10 @@ def named_files() -> Iterator[None]:
         raise
 
 
-@lru_cache(maxsize=4)
-def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([SHUFFLE, seed, epoch]).permutation(count)
-
-
-def place_of(position: int, seed: int, count: int) -> tuple[int, int]:
-    """(epoch, index of the pair) of sample number ``position``, where there are ``count`` pairs."""
-    epoch, place = divmod(int(position), count)
-    return epoch, int(permutation(seed, epoch, count)[place])
-
-
-def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[str]:
-    """Names of the images of some samples, by the first one's number."""
-    count = len(loader.pairs)
-    return [loader.pairs[place_of(number, seed, count)[1]].image.name for number in range(first, first + many)]
-
-
 def training_batches(
-    load: Loader, policy: Policy, weigh: Weigh, *, seed: int, batch_size: int, start: int = 0
+    load: Loader, policy: Policy, weigh: Weigh, *, seed: int, batch_size: int, start: int = 0, workers: int = 0
 ) -> tf.data.Dataset:
     """Endless shuffled, augmented batches.
-
-    Sample number p is a pure function of (seed, p): epoch p // n, its place in that epoch's permutation, and
-    a draw of the augmentation of its own. So the stream can start anywhere, on any machine, with any number
-    of threads, and be the same.
 
     Args:
         load: the training pairs.
@@ -70,37 +46,34 @@ def training_batches(
         seed: of the run.
         batch_size: images in each batch.
         start: the first sample's number.
+        workers: processes that make them; 0: threads of this one. The batches are the same.
     """
+    return endless_batches(MaskSamples(load, policy, weigh, seed), batch_size, start, workers)
+
+
+def endless_batches(samples, batch_size: int, start: int, workers: int) -> tf.data.Dataset:
+    """Batches of the samples (samples.py) from number ``start`` on, in their order."""
+    signature = samples.signature()
+    if workers:
+        from .workers import process_batches  # on POSIX alone
+
+        specs = tuple(tf.TensorSpec((batch_size, *shape), dtype) for shape, dtype in signature)
+        batches = partial(process_batches, samples, batch_size, start, workers)
+        return tf.data.Dataset.from_generator(batches, output_signature=specs).prefetch(tf.data.AUTOTUNE)
     cv2.setNumThreads(0)  # the map below is parallel already
 
     def sample(position):
-        epoch, index = place_of(position, seed, len(load.pairs))
-        image, mask = augment(*load(index), (seed, epoch, index), policy)
-        return image, mask, weigh(mask)
+        arrays = tf.numpy_function(samples.__call__, [position], [dtype for _, dtype in signature])
+        for array, (shape, _) in zip(arrays, signature, strict=True):
+            array.set_shape(shape)
+        return tuple(arrays)
 
-    dataset = positions_from(start).map(
-        as_graph(sample, policy, load(0)[0]), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    dataset = positions_from(start).map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def positions_from(start: int) -> tf.data.Dataset:
     return tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-
-
-def as_graph(sample, policy, like):
-    """The Python function as a tf.data map with static shapes; images are of the type and channels of ``like``."""
-    height, width = policy.crop
-    margin = 2 * policy.margin
-
-    def apply(position):
-        image, mask, weight = tf.numpy_function(sample, [position], [like.dtype, tf.uint8, tf.float32])
-        image.set_shape((height + margin, width + margin, like.shape[-1]))
-        mask.set_shape((height, width))
-        weight.set_shape((height, width))
-        return image, mask, weight
-
-    return apply
 
 
 def validation_windows(load: Loader, size: tuple[int, int]) -> list[tuple[int, int, int]]:

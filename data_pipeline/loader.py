@@ -48,6 +48,26 @@ def choose_frame(
     return (height, width), True
 
 
+class Memory:
+    """Decoded pairs by number, as long as they fit in ``limit`` bytes."""
+
+    def __init__(self, limit: int):
+        self.limit, self.held, self.pairs, self.lock = limit, 0, {}, threading.Lock()
+
+    def __reduce__(self):
+        return Memory, (self.limit,)  # another process begins with an empty one
+
+    def get(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        return self.pairs.get(index)
+
+    def put(self, index: int, loaded: tuple[np.ndarray, np.ndarray]) -> None:
+        size = sum(array.nbytes for array in loaded)
+        with self.lock:
+            if self.held + size <= self.limit and index not in self.pairs:
+                self.pairs[index] = loaded
+                self.held += size
+
+
 @dataclass
 class Loader:
     """Decoded pairs by number, kept in memory as long as they fit in ``limit`` bytes.
@@ -59,10 +79,11 @@ class Loader:
     encoding: Encoding
     size: tuple[int, int] | None = None
     limit: int = CACHE_BYTES
-    cache: dict = field(default_factory=dict)
-    held: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    cache: Memory = field(init=False)
     kind: tuple | None = None  # type and channels of the images, as the first one has them
+
+    def __post_init__(self):
+        self.cache = Memory(self.limit)
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Image (H, W, C) and mask uint8 (H, W) of a pair.
@@ -71,19 +92,16 @@ class Loader:
             UserError: naming the file, also where it is no longer what it was when the data set was looked at. It
                 stands in ``unreadable`` too.
         """
-        if index in self.cache:
-            return self.cache[index]
+        kept = self.cache.get(index)
+        if kept is not None:
+            return kept
         try:
             loaded = self.read(index)
             self.refuse_changed(index, *loaded)
         except UserError as error:
             unreadable.append(error)
             raise
-        size = sum(array.nbytes for array in loaded)
-        with self.lock:
-            if self.held + size <= self.limit and index not in self.cache:
-                self.cache[index] = loaded
-                self.held += size
+        self.cache.put(index, loaded)
         return loaded
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,37 +7,23 @@ label  int32 (B,), classes 0…C−1
 import itertools
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
-from .augment import Policy, augment
-from .batches import place_of, positions_from
+from .augment import Policy
+from .batches import endless_batches
 from .loader import PhotoLoader
+from .samples import PhotoSamples, place_of
 
 
-def photo_batches(load: PhotoLoader, policy: Policy, *, seed: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
+def photo_batches(
+    load: PhotoLoader, policy: Policy, *, seed: int, batch_size: int, start: int = 0, workers: int = 0
+) -> tf.data.Dataset:
     """Endless shuffled, augmented batches of photos and their labels: image (B, H, W, C), int32 (B,).
 
-    Sample number p is the same pure function of (seed, p) as in ``training_batches``.
+    Sample number p is the same pure function of (seed, p) as in ``training_batches``; ``workers`` too.
     """
-    cv2.setNumThreads(0)  # the map below is parallel already
-
-    def sample(position):
-        epoch, index = place_of(position, seed, len(load.pairs))
-        image, _ = augment(*load(index), (seed, epoch, index), policy)
-        return image, np.int32(load.pairs[index].label)
-
-    like = load(0)[0]
-
-    def apply(position):
-        image, label = tf.numpy_function(sample, [position], [like.dtype, tf.int32])
-        image.set_shape((*policy.crop, like.shape[-1]))
-        label.set_shape(())
-        return image, label
-
-    dataset = positions_from(start).map(apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return endless_batches(PhotoSamples(load, policy, seed), batch_size, start, workers)
 
 
 def feature_batches(

@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 """
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,7 @@ ModelName = Literal[
     "fc_densenet103",
 ]
 MOST_AT_A_TIME = 4096  # images
+MOST_WORKERS = 256
 LOSS_TERMS = (
     *("ce", "focal"),
     *("dice", "jaccard", "tversky", "lovasz"),
@@ -111,6 +113,8 @@ class TrainConfig(Source):
     """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step; auto: on one GPU, for 3,000 steps or more."""
+    workers: int | Literal["auto"] = "auto"
+    """Processes that make the batches, which are the same with any number; 0: threads. auto: some beside a GPU."""
     devices: Literal["one", "all"] = "one"
     """all: every GPU of this machine, each taking a part of the batch."""
 
@@ -154,6 +158,7 @@ class TrainConfig(Source):
         if self.fold is not None and self.folds is None:
             raise UserError(f"--fold {self.fold}: say with --folds into how many parts the data set is split")
         check_batch_size(self)
+        check_workers(self.workers)
         check_seeds_and_name(self)
         parse_size(self.size)
         return self
@@ -247,6 +252,8 @@ class ClassifierConfig(Source):
     """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step; auto: on one GPU, for 3,000 steps or more."""
+    workers: int | Literal["auto"] = "auto"
+    """Processes that make the batches, which are the same with any number; 0: threads. auto: some beside a GPU."""
 
     train_count: int | None = None
     """Train on N of the training images only; smaller subsets lie inside larger ones, as those of train.py."""
@@ -305,6 +312,7 @@ class ClassifierConfig(Source):
             flag = of_masks[0].replace("_", "-")
             raise UserError(f"--{flag} belongs to --label-from-masks: other data sets have no masks")
         check_batch_size(self)
+        check_workers(self.workers)
         check_seeds_and_name(self)
         parse_size(self.size)
         return self
@@ -453,6 +461,13 @@ def check_batch_size(config) -> None:
     """Raise UserError for more images at a time than any device holds."""
     if config.batch_size > MOST_AT_A_TIME:
         raise UserError(f"--batch-size {config.batch_size}: at most {MOST_AT_A_TIME:,} is wanted")
+
+
+def check_workers(workers: int | str) -> None:
+    if workers != "auto" and not 0 <= workers <= MOST_WORKERS:
+        raise UserError(f"--workers {workers}: 0 to {MOST_WORKERS}, or auto, is wanted")
+    if workers != "auto" and workers and os.name != "posix":
+        raise UserError(f"--workers {workers}: processes that share memory need Linux or macOS; leave it out")
 
 
 def check_seeds_and_name(config) -> None:

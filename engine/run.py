@@ -410,6 +410,15 @@ def device(devices: str = "one") -> str:
     return f"CPU, {tf.config.threading.get_intra_op_parallelism_threads() or threads_asked() or cores()} threads"
 
 
+def workers_of(asked: int | str) -> int:
+    """Resolve --workers. auto: one process for each core but two beside a GPU; none where the cores train as well."""
+    import tensorflow as tf
+
+    if asked != "auto":
+        return asked
+    return min(12, max(0, cores() - 2)) if os.name == "posix" and tf.config.list_physical_devices("GPU") else 0
+
+
 def threads_asked() -> int:
     """Return how many threads the environment asks TensorFlow for; 0: as many as there are cores.
 

@@ -10,14 +10,7 @@ import pytest
 from conftest import ROOT, make_folder, save
 
 from data_pipeline.augment import augment, preset
-from data_pipeline.batches import (
-    SHUFFLE,
-    named_files,
-    place_of,
-    training_batches,
-    validation_batches,
-    validation_windows,
-)
+from data_pipeline.batches import named_files, training_batches, validation_batches, validation_windows
 from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from data_pipeline.inspection import inspect
@@ -25,6 +18,7 @@ from data_pipeline.labels import Photo
 from data_pipeline.loader import Loader, PhotoLoader, window
 from data_pipeline.pairs import find_pairs
 from data_pipeline.photo_batches import held_out_photos, photo_batches
+from data_pipeline.samples import SHUFFLE, place_of
 from data_pipeline.weights import pixel_weights
 
 
@@ -130,7 +124,7 @@ def test_the_cache_keeps_to_its_limit(tmp_path):
     for _ in range(2):
         for index in range(5):
             load(index)
-    assert len(load.cache) == 2 and load.held == 2 * one_pair
+    assert len(load.cache.pairs) == 2 and load.cache.held == 2 * one_pair
 
 
 def test_memory_stays_bounded_beyond_the_cache(tmp_path):
@@ -163,7 +157,7 @@ sizes = []
 for number, _ in enumerate(batches.take(60)):
     if number in (3, 59):
         sizes.append(resident())
-print(sizes[1] - sizes[0], load.held)
+print(sizes[1] - sizes[0], load.cache.held)
 """
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=300
@@ -171,7 +165,7 @@ print(sizes[1] - sizes[0], load.held)
     assert done.returncode == 0, done.stderr
     growth, held = map(int, done.stdout.split())
     assert held == 4 * one_pair
-    assert growth < 20 * one_pair, "the other 36 pairs are not kept"
+    assert growth < 32 * one_pair, "the other 36 pairs are not kept; batches made ahead take up to 28 MB"
 
 
 def test_a_file_that_was_lost_is_named_by_every_kind_of_batches(tmp_path):

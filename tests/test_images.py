@@ -15,7 +15,6 @@ from PIL import Image
 
 import models
 from data_pipeline.augment import PRESETS, Policy, augment, preset
-from data_pipeline.batches import place_of
 from data_pipeline.command import UserError
 from data_pipeline.dataset import open_dataset
 from data_pipeline.encoding import VOID
@@ -25,6 +24,7 @@ from data_pipeline.inspection import inspect
 from data_pipeline.loader import read_pair
 from data_pipeline.pairs import find_pairs
 from data_pipeline.pixel_range import PixelRange, measure_range
+from data_pipeline.samples import place_of
 from data_pipeline.source import Source
 from engine.config import TrainConfig
 from engine.defaults import decided

@@ -16,8 +16,8 @@ from conftest import ROOT, make_folder, processor_seconds, run_process, run_scri
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
-from data_pipeline.batches import place_of
 from data_pipeline.command import UserError
+from data_pipeline.samples import place_of
 from engine.config import EvaluateConfig, PredictConfig, TrainConfig
 from evaluate import evaluate
 from predict import predict

@@ -12,17 +12,17 @@ from keras.optimizers.schedules import CosineDecay
 from tqdm import tqdm
 
 from data_pipeline.augment import preset
-from data_pipeline.batches import names_of_samples
 from data_pipeline.command import UserError, parse_size
 from data_pipeline.dataset import DataSet
 from data_pipeline.findings import print_findings, some
 from data_pipeline.label_bits import class_bits
 from data_pipeline.loader import PhotoLoader
 from data_pipeline.photo_batches import feature_batches, held_out_photos, photo_batches
+from data_pipeline.samples import names_of_samples
 from data_pipeline.split import Split
 from engine.config import ClassifierConfig, TrainConfig
 from engine.framing import Frame
-from engine.run import Run, device, warn_of_unseen_gpu
+from engine.run import Run, device, warn_of_unseen_gpu, workers_of
 from engine.run import photos_json as dataset_json
 from engine.scoring.classifier_scores import evaluate_photos, results_of, table
 from engine.scoring.verdict import verdict
@@ -73,14 +73,14 @@ def stages(config: ClassifierConfig, dataset: DataSet, model: keras.Model, frame
     policy = preset(config.augment, config.symmetry, size, pixel_range=dataset.pixel_range)
     if config.tile:
         policy = replace(policy, shift=0.0, elastic=0.0)  # a tile's centre, which names it, stays where it is
-    settings = {"seed": config.seed, "batch_size": config.batch_size}
+    settings, workers = {"seed": config.seed, "batch_size": config.batch_size}, workers_of(config.workers)
 
     def stage(steps: int, rate: float, block: str | None) -> Stage:
         epochs, steps_per_epoch = epochs_of(steps, config.steps_per_epoch)
         return Stage(
             epochs,
             steps_per_epoch,
-            batches=lambda first: photo_batches(loader, policy, **settings, start=first),
+            batches=lambda first: photo_batches(loader, policy, **settings, start=first, workers=workers),
             samples=partial(names_of_samples, loader, config.seed),
             optimizer=partial(make_optimizer, TrainConfig(), CosineDecay(rate, epochs * steps_per_epoch)),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -6,18 +6,19 @@ from functools import partial
 import keras
 
 from data_pipeline.augment import Policy, preset
-from data_pipeline.batches import names_of_samples, training_batches, validation_batches, validation_windows
+from data_pipeline.batches import training_batches, validation_batches, validation_windows
 from data_pipeline.command import UserError
 from data_pipeline.dataset import DataSet
 from data_pipeline.findings import print_findings
 from data_pipeline.label_bits import mask_bits
 from data_pipeline.loader import Loader, read_pair_mask
+from data_pipeline.samples import names_of_samples
 from data_pipeline.split import Split
 from data_pipeline.weights import pixel_weights
 from engine.config import TrainConfig
 from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor
-from engine.run import Run, dataset_json, device, warn_of_unseen_gpu
+from engine.run import Run, dataset_json, device, warn_of_unseen_gpu, workers_of
 from engine.scoring.baselines import fit_baselines
 from engine.scoring.scores import judge, score
 from engine.scoring.task import MASKS
@@ -90,7 +91,11 @@ def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: li
 
     def stage(frame, epochs, steps_per_epoch, rate) -> Stage:
         _, policy = samples(config, dataset, frame)
-        settings = {"seed": config.seed, "batch_size": config.batch_size}
+        settings = {
+            "seed": config.seed,
+            "batch_size": config.batch_size,
+            "workers": workers_of(config.workers),
+        }
         return Stage(
             epochs,
             steps_per_epoch,

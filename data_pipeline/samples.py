@@ -1,0 +1,77 @@
+"""Training samples by number: which pair each is, and how it is cut and varied. No TensorFlow: workers import this."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .augment import Policy, augment
+from .loader import Loader, PhotoLoader
+
+SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
+
+Weigh = Callable[[np.ndarray], np.ndarray]  # mask uint8 (H, W) → weight float32 (H, W)
+Signature = tuple[tuple[tuple[int, ...], np.dtype], ...]  # shape and type of each of a sample's arrays
+
+
+@lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([SHUFFLE, seed, epoch]).permutation(count)
+
+
+def place_of(position: int, seed: int, count: int) -> tuple[int, int]:
+    """(epoch, index of the pair) of sample number ``position``, where there are ``count`` pairs."""
+    epoch, place = divmod(int(position), count)
+    return epoch, int(permutation(seed, epoch, count)[place])
+
+
+def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[str]:
+    """Names of the images of some samples, by the first one's number."""
+    count = len(loader.pairs)
+    return [loader.pairs[place_of(number, seed, count)[1]].image.name for number in range(first, first + many)]
+
+
+@dataclass(frozen=True)
+class MaskSamples:
+    """Sample number p: image, mask, and the mask's weights.
+
+    It is a pure function of (seed, p): epoch p // n, its place in that epoch's permutation, and a draw of the
+    augmentation of its own. So a stream of samples can start anywhere, on any machine, with any number of threads or
+    processes, and be the same.
+
+    load: the training pairs. policy: augmentation, with its crop set. weigh: a mask's weights. seed: of the run.
+    """
+
+    load: Loader
+    policy: Policy
+    weigh: Weigh
+    seed: int
+
+    def __call__(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        epoch, index = place_of(position, self.seed, len(self.load.pairs))
+        image, mask = augment(*self.load(index), (self.seed, epoch, index), self.policy)
+        return image, mask, self.weigh(mask)
+
+    def signature(self) -> Signature:
+        (height, width), margin, like = self.policy.crop, 2 * self.policy.margin, self.load(0)[0]
+        image = (height + margin, width + margin, like.shape[-1])
+        return (image, like.dtype), ((height, width), np.dtype(np.uint8)), ((height, width), np.dtype(np.float32))
+
+
+@dataclass(frozen=True)
+class PhotoSamples:
+    """Sample number p of photos: image and label, the same pure function of (seed, p)."""
+
+    load: PhotoLoader
+    policy: Policy
+    seed: int
+
+    def __call__(self, position: int) -> tuple[np.ndarray, np.int32]:
+        epoch, index = place_of(position, self.seed, len(self.load.pairs))
+        image, _ = augment(*self.load(index), (self.seed, epoch, index), self.policy)
+        return image, np.int32(self.load.pairs[index].label)
+
+    def signature(self) -> Signature:
+        like = self.load(0)[0]
+        return ((*self.policy.crop, like.shape[-1]), like.dtype), ((), np.dtype(np.int32))
