@@ -15,6 +15,7 @@ import numpy as np
 from data_pipeline.augment import preset
 from data_pipeline.batches import training_batches
 from data_pipeline.dataset import open_dataset
+from data_pipeline.importing import golfscape
 from data_pipeline.loader import Loader
 from data_pipeline.source import Source
 from data_pipeline.weights import pixel_weights
@@ -29,7 +30,8 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["light", "standard"])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        dataset = open_dataset(Source(data="golfscape", cache=Path(folder)))
+        golfscape.write_scenes(Path(folder) / "golfscape")
+        dataset = open_dataset(Source(data=Path(folder) / "golfscape"))
         print(f"{processor()}; batches of {BATCH} from 256×256, median of {ROUNDS} rounds of {SECONDS:.0f} s\n")
         print(
             "| preset | "

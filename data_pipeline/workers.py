@@ -113,7 +113,7 @@ def nameless_file(size: int) -> BinaryIO:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker is started with. like: a pixel of the images, which says their type and channels."""
+    """The first message to a worker. like: a pixel of the images, which says their type and channels."""
 
     samples: MaskSamples | PhotoSamples
     batch_size: int
