@@ -18,8 +18,8 @@ import numpy as np
 from keras import layers, ops
 
 from data_pipeline.augment import Policy, augment
-from data_pipeline.batches import place_of
 from data_pipeline.encoding import VOID
+from data_pipeline.samples import place_of
 from engine.scoring.confusion import balanced_accuracy, confusion_matrix, macro_f1, mean_iou
 from engine.training.losses import PixelLoss
 from models.classifier import build_classifier, unet_encoder
