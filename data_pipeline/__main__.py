@@ -6,7 +6,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest is imported: an end without a traceback
 
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,7 +40,7 @@ class Check(Source):
 class Preview(Source):
     """Draw what the network really sees: image, mask, and variations by the training pipeline itself."""
 
-    data: Positional[Path]
+    data: Positional[Path | None] = None
     """Folder with images and masks, or a CSV."""
     out: Path
     """The picture to write: grid.png."""
@@ -78,18 +78,33 @@ class Convert:
     """Where to write images/, masks/ and classes.json."""
     form: Annotated[Literal["coco", "labelme", "yolo", "rle", "stack"], arg(name="from")]
     """The form of the annotations."""
+    order: Literal["columns", "rows"] | None = None
+    """Of rle: what run lengths go along, where the images do not tell: the columns, or as in Carvana the rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile(Source):
     """Cut large scenes to tiles; the tiles of one scene are one group of the split."""
 
-    data: Positional[Path]
-    """Folder with images and masks, or a CSV."""
-    destination: Positional[Path]
+    data: Positional[Path | None] = None
+    """Folder with images and masks, or a CSV; left out where --images and --masks name both."""
+    destination: Positional[Path | None] = None
     """Where to write images/, masks/, classes.json and pairs.csv."""
     tile: int = 512
     """Height and width of a tile, in pixels."""
+
+    def with_destination(self) -> "Tile":
+        """Return itself; a single folder beside ``--images`` and ``--masks`` is the destination.
+
+        Raises:
+            UserError: without a destination.
+        """
+        config = self
+        if self.destination is None and self.images and self.masks:
+            config = replace(self, data=None, destination=self.data)
+        if config.destination is None:
+            raise UserError("name the data set's folder and the folder to write: tile DIR DESTINATION")
+        return config.with_folder()
 
 
 @dataclass(frozen=True)
@@ -128,6 +143,7 @@ def check(config: Check) -> None:
 
 
 def preview(config: Preview) -> None:
+    config = config.with_folder()
     from engine.preview import preview
 
     if config.count < 1 or config.variations < 1 or config.seed < 0 or config.split_seed < 0:
@@ -144,7 +160,7 @@ def preview(config: Preview) -> None:
 def convert(config: Convert) -> None:
     from .importing.convert import convert
 
-    convert(config.source, config.destination, config.form)
+    convert(config.source, config.destination, config.form, config.order)
 
 
 def tile(config: Tile) -> None:
@@ -152,6 +168,7 @@ def tile(config: Tile) -> None:
 
     if not 32 <= config.tile <= LARGEST_SIDE:
         raise UserError(f"--tile {config.tile}: 32 to {LARGEST_SIDE} pixels are wanted")
+    config = config.with_destination()
     tile(config, config.destination, config.tile)
 
 

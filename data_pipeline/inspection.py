@@ -346,7 +346,8 @@ def named(encoding: Encoding, names: tuple[str, ...]) -> Encoding:
             "order"
         )
     listing = ", ".join(f"{encoding.show(value)} {name}" for value, name in zip(encoding.values, names, strict=True))
-    return background_first(replace(encoding, names=names, note=f"{encoding.note}; classes as named: {listing}"))
+    note = encoding.note.removesuffix(f": {', '.join(encoding.names)}")
+    return background_first(replace(encoding, names=names, note=f"{note}; classes as named: {listing}"))
 
 
 def encoding_of_names(facts: list[Facts], is_color: bool, void: tuple[int, ...], names: tuple[str, ...]) -> Encoding:

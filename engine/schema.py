@@ -29,6 +29,7 @@ Check = Callable[[str, object], None]
 # No control characters (a terminal obeys them), no line ends, no halves of characters.
 UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 LONGEST_TEXT = 4096  # characters: the longest path of Linux
+LONGEST_NOTE = 1 << 19  # characters: names and values of all classes
 LONGEST_NAME = 240  # bytes of one part of a stem: 255, less the endings that are put behind it
 MOST_ROWS = 10_000_000
 MOST_CHANNELS = 4096
@@ -268,7 +269,7 @@ ENCODING = record(
         "is_color": choice(True, False),
         "tolerance": whole(0, 255),
         "files": listed(TEXT, 0, MAX_CLASSES),
-        "note": TEXT,
+        "note": text(fits=lambda value: True, longest=LONGEST_NOTE),
     },
     {"above_zero": optional(whole(0, MAX_CLASSES))},
 )

@@ -16,6 +16,7 @@ import shutil
 import zipfile
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 
 import keras
@@ -25,7 +26,10 @@ from conftest import make_folder
 
 from data_pipeline.command import UserError
 from data_pipeline.dataset import open_dataset
+from data_pipeline.encoding import MAX_CLASSES, Encoding, infer_encoding
 from data_pipeline.files import read_json, write_csv, write_json
+from data_pipeline.inspection import named
+from engine import schema
 from engine.config import EvaluateConfig, PredictConfig, TrainConfig
 from engine.framing import Frame
 from engine.run import UNFINISHED, Run, config_from_json, config_json, read_several
@@ -70,6 +74,19 @@ def make_run(folder: Path) -> Path:
     write_csv(run.path / "history.csv", [dict.fromkeys(COLUMNS, 1)])
     run.resume_path.rmdir()
     return run.path
+
+
+FULL = Encoding(
+    names=("background", "cell"),
+    values=(0, 65535),
+    colors=((0, 0, 0), (230, 159, 0)),
+    void=(-1, 255),
+    is_color=False,
+    tolerance=127,
+    files=("cell",),
+    above_zero=1,
+    note="a note",
+)
 
 
 @pytest.fixture(scope="module")
@@ -340,6 +357,32 @@ def test_two_classes_of_one_value_are_refused(box):
         UserError, match=r"dataset\.json: encoding\.values: .* a value of its own for each class is wanted"
     ):
         evaluate(EvaluateConfig(runs=(box / "run",)))
+
+
+def test_the_schema_of_an_encoding_holds_its_fields():
+    """A field that is added to Encoding, or taken away, is added to the schema too, with a check that refuses."""
+    stored = json.loads(json.dumps(FULL.to_json()))
+    schema.ENCODING("encoding", stored)
+    assert Encoding.from_json(stored) == FULL
+    assert stored.keys() == {field.name for field in fields(Encoding)}
+    for name in stored:
+        with pytest.raises(schema.Unfit, match=f"encoding.{name}"):
+            schema.ENCODING("encoding", stored | {name: {"x": 1}})
+        rest = {key: value for key, value in stored.items() if key != name}
+        if name == "above_zero":  # runs that were made before it was a field lack it
+            schema.ENCODING("encoding", rest)
+            assert Encoding.from_json(rest).above_zero is None
+        else:
+            with pytest.raises(schema.Unfit, match=f"no '{name}'"):
+                schema.ENCODING("encoding", rest)
+    with pytest.raises(schema.Unfit, match="strange 'other'"):
+        schema.ENCODING("encoding", stored | {"other": 1})
+
+
+def test_as_many_classes_as_masks_may_hold_can_be_named():
+    names = ",".join(f"a class whose name is rather long {i}" for i in range(MAX_CLASSES)).split(",")
+    encoding = named(infer_encoding(dict.fromkeys(range(MAX_CLASSES), 9), is_color=False), tuple(names))
+    schema.ENCODING("encoding", json.loads(json.dumps(encoding.to_json())))
 
 
 def test_links_in_a_run_are_not_followed(box):

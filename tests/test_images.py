@@ -354,6 +354,7 @@ def test_preview_draws_the_very_samples_of_training(of_several_sizes, model, siz
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.float32), (5, np.uint16)])
 def test_preview_and_check_of_deep_images(tmp_path, channels, dtype):
     deep_folder(tmp_path / "d", channels, dtype)
-    for command in (["preview", "d", "--out", "grid.png"], ["check", "d"]):
+    folders = ["--images", "d/images", "--masks", "d/masks"]
+    for command in (["preview", *folders, "--out", "grid.png"], ["check", "d"]):
         done = run_script("-m", "data_pipeline", *command, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

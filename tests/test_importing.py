@@ -68,11 +68,11 @@ def test_bad_yolo(tmp_path, row, words):
 
 def test_run_lengths_by_hand():
     """2 3 of 3 rows × 2 columns: from the second pixel of the first column into the next, or of the first row."""
-    assert decode("x", "2 3", 3, 2, rows=False).astype(int).tolist() == [[0, 1], [1, 0], [1, 0]]
-    assert decode("x", "2 3", 3, 2, rows=True).astype(int).tolist() == [[0, 1], [1, 1], [0, 0]]
+    assert decode("x", "2 3", 3, 2, order="columns").astype(int).tolist() == [[0, 1], [1, 0], [1, 0]]
+    assert decode("x", "2 3", 3, 2, order="rows").astype(int).tolist() == [[0, 1], [1, 1], [0, 0]]
     for code in ("0 1", "1", "6 2", "a b"):
         with pytest.raises(UserError):
-            decode("x", code, 3, 2, rows=False)
+            decode("x", code, 3, 2, order="columns")
 
 
 def codes_of(mask: np.ndarray) -> str:
@@ -101,19 +101,40 @@ def test_run_lengths(tmp_path, columns):
     assert found.names[1] == {"I": "object", "i": "leaf"}[columns[0]] if "Class" not in columns else "class_1"
 
 
-@pytest.mark.parametrize("rows", [True, False])
-def test_the_order_of_run_lengths_is_told_by_the_outlines(tmp_path, capsys, rows):
-    lines = ["img,rle_mask"]
+def write_codes(folder, columns: slice, order: str, image_of=lambda image: image) -> list[np.ndarray]:
+    """Six images and their run lengths; returns the masks."""
+    lines, masks = ["img,rle_mask"], []
     for i in range(6):
-        image, mask = (picture[:, :24] for picture in shapes(i))
-        save(tmp_path / f"in/p{i}.png", image)
-        lines.append(f"p{i}.png,{codes_of(mask.T if rows else mask)}")
-    (tmp_path / "in/masks.csv").write_text("\n".join(lines) + "\n")
+        image, mask = (picture[:, columns] for picture in shapes(i))
+        save(folder / f"p{i}.png", image_of(image))
+        lines.append(f"p{i}.png,{codes_of(mask.T if order == 'rows' else mask)}")
+        masks.append(mask > 0)
+    (folder / "masks.csv").write_text("\n".join(lines) + "\n")
+    return masks
+
+
+@pytest.mark.parametrize("order", ["rows", "columns"])
+@pytest.mark.parametrize(
+    ("columns", "words"), [(np.s_[:24], "smoother outlines"), (np.s_[:], "the edges in the images")]
+)
+def test_the_order_of_run_lengths_is_told_by_the_images(tmp_path, capsys, columns, order, words):
+    masks = write_codes(tmp_path / "in", columns, order)
     convert(tmp_path / "in", tmp_path / "out", "rle")
-    for i in range(6):
-        assert (read_image(tmp_path / f"out/masks/p{i}.png")[..., 0] > 0).tolist() == (
-            shapes(i)[1][:, :24] > 0
-        ).tolist()
+    assert words in capsys.readouterr().out
+    for i, mask in enumerate(masks):
+        assert ((read_image(tmp_path / f"out/masks/p{i}.png")[..., 0] > 0) == mask).all()
+
+
+def test_the_order_of_run_lengths_that_nothing_tells_is_asked(tmp_path):
+    masks = write_codes(tmp_path / "in", np.s_[:], "rows", np.zeros_like)
+    with pytest.raises(UserError, match="add --order columns, or --order rows"):
+        convert(tmp_path / "in", tmp_path / "out", "rle")
+    for order, wanted in (("rows", masks), ("columns", [mask.T for mask in masks])):
+        convert(tmp_path / "in", tmp_path / order, "rle", order)
+        for i, mask in enumerate(wanted):
+            assert ((read_image(tmp_path / order / f"masks/p{i}.png")[..., 0] > 0) == mask).all()
+    with pytest.raises(UserError, match="belongs to --from rle"):
+        convert(tmp_path / "in", tmp_path / "coco", "coco", "rows")
 
 
 @pytest.mark.parametrize(("names", "stacks"), [("{}-volume.tif {}-labels.tif", 1), ("images/{}.tif masks/{}.tif", 4)])

@@ -401,10 +401,16 @@ def test_convert_download_and_tile_commands(tmp_path):
     assert np.array(Image.open(tmp_path / "dst/masks/a.png")).sum() == 100
     done = run_script(*DATA, "tile", "dst", "cut", "--tile", "32", cwd=tmp_path)
     assert done.returncode == 0 and "1 tiles of 1 scenes are in cut/" in done.stdout, done.stderr
+    folders = ("--images", "dst/images", "--masks", "dst/masks")
+    done = run_script(*DATA, "tile", *folders, "cut3", cwd=tmp_path)
+    assert "1 tiles of 1 scenes are in cut3/" in done.stdout, done.stderr
     for arguments, words in (
         (("download", "camvid", "camvid", "--from", "src"), "src"),
         (("convert", "src", "dst", "--from", "coco"), "dst exists"),
         (("tile", "nowhere", "cut2"), "nowhere: no such file or folder"),
+        (("tile", "dst"), "tile DIR DESTINATION"),
+        (("tile", "cut2", *folders[:2]), "tile DIR DESTINATION"),
+        (("preview", "--out", "grid.png"), "name the data set's folder, or --images FOLDER and --masks FOLDER"),
         (("preview", "dst", "--out", "grid.png", "--crop", "0"), "--crop 0: sides of 1 to 8192"),
         (("check", "nowhere"), "1 errors and 0 warnings"),
     ):

@@ -24,7 +24,7 @@ FORMS = {"coco": read_coco, "labelme": read_labelme, "yolo": read_yolo, "rle": r
 STACK = "stack"  # a form of pictures, not of drawings
 
 
-def convert(source: Path, destination: Path, form: str) -> None:
+def convert(source: Path, destination: Path, form: str, order: str | None = None) -> None:
     """Write the images, byte for byte, and masks of class indices drawn from annotations. All of it, or nothing.
 
     Args:
@@ -33,6 +33,7 @@ def convert(source: Path, destination: Path, form: str) -> None:
             data.yaml; rle: the CSV or its folder; stack: the folder of the stacks.
         destination: a folder that does not exist yet.
         form: a key of FORMS, or STACK.
+        order: of rle alone: "columns" or "rows", which runs go along; None: it is told by the images.
 
     Raises:
         UserError: naming the file and the entry that is wrong.
@@ -42,10 +43,12 @@ def convert(source: Path, destination: Path, form: str) -> None:
         raise UserError(f"no annotations of the form {form!r} are known; wanted one of: {', '.join((*FORMS, STACK))}")
     if not source.exists():
         raise UserError(f"{source}: no such file or folder")
+    if order and form != "rle":
+        raise UserError(f"--order {order} belongs to --from rle")
     if form == STACK:
         return convert_stacks(source, destination)
     refuse_existing_folder(destination)
-    annotations = FORMS[form](source)
+    annotations = FORMS[form](source, order) if order else FORMS[form](source)
     with new_folder(destination) as fresh:
         notes = write(annotations, fresh)
     for note in annotations.notes + notes:

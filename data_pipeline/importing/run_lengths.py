@@ -1,6 +1,7 @@
 """Kaggle's run lengths in a CSV → drawings: start and length, start and length, …, counted from 1.
 
-Most contests count down the columns, Carvana along the rows: the order that gives the smoother outlines is taken.
+Most contests count down the columns, Carvana along the rows. Which of them is told by the outlines that each gives; of
+square images, by the edges in the image that lie under them; what these do not tell is asked.
 """
 
 import csv
@@ -23,12 +24,16 @@ from .annotations import Annotations, Drawing, brief, number_classes
 
 CODES = re.compile(r"encodedpixels|encoded_pixels|encoding|rle|rle_mask|mask_rle|segmentation", re.IGNORECASE)
 CLASSES = re.compile(r"class_?id|class|label|category(_?id)?", re.IGNORECASE)
-LOOKED_AT = 20  # images from which the order of the pixels is told
+ORDERS = ("columns", "rows")
+LOOKED_AT = 20  # images from which the order is told
+CLEAR = 1.2  # the better order's score by the other's
 NOTHING = ("", "nan", "-1", "1 0")
 
 
-def read_run_lengths(source: Path) -> Annotations:
+def read_run_lengths(source: Path, order: str | None = None) -> Annotations:
     """Read a CSV of run lengths for the images that lie beside it or below; one row for each object or class.
+
+    order: "columns" or "rows", which runs go along; None: it is told by the images.
 
     Columns: the image's name first, its code (EncodedPixels, rle, …), and, where there are classes, ClassId or
     ImageId_ClassId. Reference: https://www.kaggle.com/c/airbus-ship-detection/overview/evaluation
@@ -46,13 +51,13 @@ def read_run_lengths(source: Path) -> Annotations:
         codes[images[image]].append((where, name, code))
         names |= {name}
     listed, index = number_classes(path, sorted(names))
-    rows, order = along_rows(codes)
+    order, words = (order, f"run lengths go along the {order}, as told") if order else order_of_runs(codes)
     drawings = []
     for image, parts in tqdm(codes.items(), "reading", unit="image", leave=False, disable=None):
         size = read_image(image).shape[:2]
-        drawings.append(Drawing(image, image.read_bytes, size, partial(regions_of_codes, parts, *size, rows)))
+        drawings.append(Drawing(image, image.read_bytes, size, partial(regions_of_codes, parts, *size, order)))
     rest = sorted({image.name for image in images.values() if image not in codes})
-    notes = [f"{path.name} is read; {order}"]
+    notes = [f"{path.name} is read; {words}"]
     notes += [f"{len(rest)} images stand in no row, and are left out: {some(rest)}"] if rest else []
     return Annotations(root, listed, index, drawings, "the later row", notes)
 
@@ -94,41 +99,54 @@ def rows_of(path: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def regions_of_codes(
-    parts: list[tuple[str, str, str]], height: int, width: int, rows: bool
+    parts: list[tuple[str, str, str]], height: int, width: int, order: str
 ) -> Iterator[tuple[str, np.ndarray]]:
     for where, name, code in parts:
         if code.lower() not in NOTHING:
-            yield name, decode(where, code, height, width, rows)
+            yield name, decode(where, code, height, width, order)
 
 
-def along_rows(codes: dict[Path, list[tuple[str, str, str]]]) -> tuple[bool, str]:
-    """Return whether runs go along the rows, and words for it: read in the wrong order, outlines are torn to stripes.
+def order_of_runs(codes: dict[Path, list[tuple[str, str, str]]]) -> tuple[str, str]:
+    """Return "columns" or "rows", whichever the runs go along, and words for it.
 
-    In square images both orders give smooth outlines (one is the other turned over), so they are not asked.
+    Read in the wrong order, outlines are torn to stripes; in square images the mask is turned over instead, away from
+    the edges in its image.
+
+    Raises:
+        UserError: if neither tells.
     """
-    lengths = {False: 0, True: 0}
-    looked = 0
-    for image, parts in codes.items():
-        height, width = read_image(image).shape[:2]
-        if looked < LOOKED_AT and height != width and any(code.lower() not in NOTHING for *_, code in parts):
-            looked += 1
-            for rows in lengths:
-                lengths[rows] += sum(outline(mask) for _, mask in regions_of_codes(parts, height, width, rows))
-        if looked == LOOKED_AT:
-            break
-    if not looked:
-        return False, "run lengths are taken to go down the columns, as in most contests: the images are square"
-    rows = lengths[True] < lengths[False]
-    return rows, f"run lengths go {'along the rows' if rows else 'down the columns'}, by their smoother outlines"
+    looked = [
+        (image, parts) for image, parts in codes.items() if any(code.lower() not in NOTHING for *_, code in parts)
+    ]
+    lengths, edges = (dict.fromkeys(ORDERS, 0.0) for _ in range(2))
+    for image, parts in looked[:LOOKED_AT]:
+        pixels = read_image(image)
+        for order in ORDERS:
+            for _, mask in regions_of_codes(parts, *pixels.shape[:2], order):
+                length, edge = outline(mask, pixels)
+                lengths[order] += length if mask.shape[0] != mask.shape[1] else 0
+                edges[order] += edge
+    for scores, best, words in ((lengths, min, "their smoother outlines"), (edges, max, "the edges in the images")):
+        order = best(ORDERS, key=scores.get)
+        if max(scores.values()) > CLEAR * min(scores.values()):
+            return order, f"run lengths go along the {order}, by {words}"
+    raise UserError(
+        "do the run lengths go down the columns, as in most of Kaggle's contests, or along the rows, as in Carvana? "
+        "The images do not tell; add --order columns, or --order rows"
+    )
 
 
-def outline(mask: np.ndarray) -> int:
-    """The length of a mask's outline: neighbouring pixels that differ."""
-    return int((mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum())
+def outline(mask: np.ndarray, image: np.ndarray) -> tuple[int, float]:
+    """Return how long a mask's outline is, in pairs of pixels, and how much the image differs across it, on average."""
+    grey = image.mean(2, dtype=np.float32)
+    steps = [(mask[1:] != mask[:-1], np.abs(grey[1:] - grey[:-1]))]
+    steps += [(mask[:, 1:] != mask[:, :-1], np.abs(grey[:, 1:] - grey[:, :-1]))]
+    length = sum(int(across.sum()) for across, _ in steps)
+    return length, sum(float(change[across].sum()) for across, change in steps) / max(1, length)
 
 
-def decode(where: str, code: str, height: int, width: int, rows: bool) -> np.ndarray:
-    """A run-length code as bool (H, W); ``rows``: it counts along the rows, not down the columns."""
+def decode(where: str, code: str, height: int, width: int, order: str) -> np.ndarray:
+    """A run-length code as bool (H, W), counted along the "columns" or the "rows"."""
     try:
         numbers = np.array([int(number) for number in code.split()], np.int64)
     except ValueError:
@@ -142,4 +160,4 @@ def decode(where: str, code: str, height: int, width: int, rows: bool) -> np.nda
     np.add.at(steps, starts, 1)
     np.add.at(steps, starts + lengths, -1)
     inside = steps[:-1].cumsum() > 0
-    return inside.reshape(height, width) if rows else inside.reshape(width, height).T
+    return inside.reshape(height, width) if order == "rows" else inside.reshape(width, height).T
