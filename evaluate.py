@@ -17,6 +17,7 @@ from pathlib import Path
 
 from data_pipeline.command import UserError, run_command
 from engine.config import EvaluateConfig
+from engine.usage import EVALUATE
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -147,7 +148,7 @@ def opened_words(times: int) -> str:
     """Say how often the test part was scored, and what that means."""
     if times == 1:
         return "the test part was opened for the first time"
-    return f"the test part was opened {times} times: if settings were chosen by it, its score flatters"
+    return f"the test part was opened {times} times: if settings were chosen by it, its score is too optimistic"
 
 
 def examine(target: Path, title: str, run, data, answer, beside, about: dict, facts: list[str], config) -> None:
@@ -459,4 +460,4 @@ def referee(config: EvaluateConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(evaluate, EvaluateConfig, __doc__)
+    run_command(evaluate, EvaluateConfig, __doc__, usage=EVALUATE)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from data_pipeline.command import UserError, run_command
 from engine.config import ExportConfig
+from engine.usage import EXPORT
 
 
 def export(config: ExportConfig) -> None:
@@ -87,4 +88,4 @@ def with_images(run, config: ExportConfig):
 
 
 if __name__ == "__main__":
-    run_command(export, ExportConfig, __doc__)
+    run_command(export, ExportConfig, __doc__, usage=EXPORT)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from data_pipeline.command import UserError, run_command
 from engine.config import PredictConfig, above_zero
+from engine.usage import PREDICT
 
 RANKING = "uncertainty.csv"  # the images that the network is least sure of come first
 LABELS = "labels.csv"
@@ -266,4 +267,4 @@ def refuse_collisions(images: list[Path], config: PredictConfig, begun: set[str]
 
 
 if __name__ == "__main__":
-    run_command(predict, PredictConfig, __doc__)
+    run_command(predict, PredictConfig, __doc__, usage=PREDICT)

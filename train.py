@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data_pipeline.command import run_command
 from engine.config import TrainConfig, recipe_named
+from engine.usage import TRAIN
 
 GOLFSCAPE = Path("data/golfscape")
 
@@ -23,31 +24,36 @@ def train(config: TrainConfig) -> None:
     """Train one network, or one for each fold; or go on with what was interrupted."""
     config = config.checked()
     if config.resume is not None:
-        from engine.run import FOLDS_FILE
+        from engine.run_places import FOLDS_FILE
         from engine.scoring.task import MASKS
         from engine.training.members import resume
 
         resume(config.resume, FOLDS_FILE, MASKS, train_one, train_folds)
-    elif config.folds and config.fold is None:
+        return
+
+    from engine.run_places import refuse_taken
+
+    refuse_taken(config)
+    if config.folds and config.fold is None:
         train_folds(with_data(config))
     else:
         train_one(with_data(config))
 
 
-def train_one(config: TrainConfig, run=None) -> None:
-    """Train one network: settings → data set → run. With ``run``: continue it."""
+def train_one(config: TrainConfig, run=None, **told) -> None:
+    """Train one network: settings → data set → run. With ``run``: continue it. told: what is printed."""
     dataset = open_data(config)
 
     from engine.defaults import decided
     from engine.scoring.task import MASKS
     from engine.training.train_run import train_run
 
-    train_run(decided(config, dataset), MASKS, dataset, run)
+    train_run(decided(config, dataset), MASKS, dataset, run, **told)
 
 
 def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
     """Train every fold of a cross-validation, as runs in one folder; with ``folder``: those still to do."""
-    from engine.run import FOLDS_FILE
+    from engine.run_places import FOLDS_FILE
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
@@ -80,4 +86,4 @@ def with_data(config: TrainConfig) -> TrainConfig:
 
 
 if __name__ == "__main__":
-    run_command(train, TrainConfig, __doc__, default=recipe_named(sys.argv[1:]))
+    run_command(train, TrainConfig, __doc__, default=recipe_named(sys.argv[1:]), usage=TRAIN)

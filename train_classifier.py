@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data_pipeline.command import run_command
 from engine.config import STRATEGIES, ClassifierConfig
+from engine.usage import CLASSIFY
 
 DEFAULT_TILE = 64
 
@@ -19,31 +20,36 @@ def train(config: ClassifierConfig) -> None:
     """Train one classifier, or one for each strategy; or go on with what was interrupted."""
     config = config.checked()
     if config.resume is not None:
-        from engine.run import STRATEGIES_FILE
+        from engine.run_places import STRATEGIES_FILE
         from engine.scoring.task import LABELS
         from engine.training.members import resume
 
         resume(config.resume, STRATEGIES_FILE, LABELS, train_one, train_all)
-    elif config.strategy == "all":
+        return
+
+    from engine.run_places import refuse_taken
+
+    refuse_taken(config)
+    if config.strategy == "all":
         train_all(with_tile(config))
     else:
         train_one(with_tile(config))
 
 
-def train_one(config: ClassifierConfig, run=None) -> None:
-    """Train one classifier: settings → data set → run. With ``run``: the rest of it."""
+def train_one(config: ClassifierConfig, run=None, **told) -> None:
+    """Train one classifier: settings → data set → run. With ``run``: continue it. told: what is printed."""
     dataset = open_data(config)  # before TensorFlow is loaded
 
     from engine.defaults import decided_for_labels
     from engine.scoring.task import LABELS
     from engine.training.train_run import train_run
 
-    train_run(decided_for_labels(config, dataset), LABELS, dataset, run)
+    train_run(decided_for_labels(config, dataset), LABELS, dataset, run, **told)
 
 
 def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
     """Train a classifier by every strategy, in one folder; with ``folder``: those still to do."""
-    from engine.run import STRATEGIES_FILE
+    from engine.run_places import STRATEGIES_FILE
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
@@ -92,4 +98,4 @@ def with_tile(config: ClassifierConfig) -> ClassifierConfig:
 
 
 if __name__ == "__main__":
-    run_command(train, ClassifierConfig, __doc__)
+    run_command(train, ClassifierConfig, __doc__, usage=CLASSIFY)

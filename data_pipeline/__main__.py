@@ -15,6 +15,7 @@ from tyro.conf import Positional, arg, subcommand
 from engine.config import ModelName, TrainConfig
 
 from .command import LARGEST_SIDE, UserError, parse_size, run_command
+from .flags import Usage
 from .source import Source
 
 PresetName = Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"]
@@ -202,5 +203,15 @@ Config = (
     | Annotated[Golfscape, subcommand("golfscape")]
 )
 
+USAGE = Usage(
+    "python -m data_pipeline",
+    examples=(
+        ("check DIR", "what DIR holds, and what is wrong with it"),
+        ("preview DIR --out grid.png", "what the network will see"),
+        ("convert annotations.json DIR --from coco", "polygons → masks"),
+    ),
+    bare="check {}",
+)
+
 if __name__ == "__main__":
-    run_command(lambda config: COMMANDS[type(config)](config), Config, __doc__)
+    run_command(lambda config: COMMANDS[type(config)](config), Config, __doc__, usage=USAGE)

@@ -6,7 +6,10 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
+from .flags import FlagError, Usage, help_text, refuse_unknown, unexpected
+from .notices import keep_notices, show_notices
 from .streams import OUTPUT, guard_streams, open_streams, shown
 
 OPENCV_LIBRARIES = (
@@ -26,23 +29,27 @@ class UserError(Exception):
     """A mistake that the user can fix: the message names what came, what was wanted and what to do."""
 
 
-def run_command(main: Callable, config_type, description: str, default=None) -> None:
+def run_command(main: Callable, config_type, description: str, default=None, usage: Usage | None = None) -> None:
     """Read the flags of ``config_type`` from the command line, call ``main(config)``, and exit.
 
     default: an instance of ``config_type`` whose values are the flags' defaults.
+    usage: what --help shows beside the flags.
 
     Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
     Heavy imports belong inside ``main``, so that ``--help`` answers at once.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, without TensorFlow's notices and warnings
+    keep_notices()  # those that it writes whatever the level is
     try:
         stop_by_interrupt()
         open_streams()
-        config = parse(config_type, description, default)
+        config = parse(config_type, description, default, usage or Usage(Path(sys.argv[0]).name))
         guard_streams()
         refuse_numbers(config)
         main(config)
         sys.stdout.flush()
+    except FlagError as error:
+        fail(str(error), code=2)
     except UserError as error:
         fail(str(error))
     except OSError as error:  # a file where a folder is wanted, a full disk, no permission
@@ -59,17 +66,31 @@ def run_command(main: Callable, config_type, description: str, default=None) -> 
     except KeyboardInterrupt as interrupt:
         print(f"\ninterrupted. {interrupt}".rstrip(), file=sys.stderr)
         sys.exit(130)
+    except Exception:  # a fault of the program: a traceback follows
+        show_notices()
+        raise
 
 
-def parse(config_type, description: str, default):
-    """The command line as a ``config_type``; exits with 2 where a flag is none."""
-    import tyro
-
-    for argument in sys.argv[1:]:
+def parse(config_type, description: str, default, usage: Usage):
+    """Return the command line as a ``config_type``; exit with 0 after --help, with 2 where a flag is none."""
+    arguments = sys.argv[1:]
+    for argument in arguments:
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             raise UserError(f"{os.fsencode(argument)!r} is not UTF-8; rename the file or folder")
-    options = {} if default is None else {"default": default}
-    return tyro.cli(config_type, description=description, config=(tyro.conf.OmitArgPrefixes,), **options)
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(config_type, arguments, usage, description, default))
+        sys.exit()
+    refuse_unknown(config_type, arguments, usage)
+
+    import tyro
+
+    arguments = ["--help" if argument == "--help-all" else argument for argument in arguments]
+    options = {"config": (tyro.conf.OmitArgPrefixes,), "description": description}
+    options |= {} if default is None else {"default": default}
+    config, left = tyro.cli(config_type, args=arguments, return_unknown_args=True, **options)
+    if left:
+        raise FlagError(unexpected(left[0], config_type, usage))
+    return config
 
 
 def stop_by_interrupt() -> None:
@@ -84,9 +105,9 @@ def stopping_signals() -> list[int]:
     return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def fail(message: str) -> None:
+def fail(message: str, code: int = 1) -> None:
     print(f"error: {shown(message)}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)
 
 
 def describe(error: OSError) -> str:

@@ -20,24 +20,25 @@ class Source:
     data: Path
     """Folder with images and masks, or a CSV (image,mask[,split][,group])."""
     mask_suffix: str = ""
-    """What a mask's name has after its image's name: _mask."""
+    """What follows the image's name in a mask's name: _mask."""
     images: Path | None = None
-    """Folder of the images, if it is called otherwise than usual: below the data set's folder, or anywhere."""
+    """Folder of the images, if it has no usual name. It may lie below the data set's folder, or anywhere."""
     masks: Path | None = None
     """Folder of the masks, likewise. Sub-folders that both have are paired with each other."""
     image_name: str = "{}"
-    """How images are called, {} being what they have in common with their masks: image_{}."""
+    """Pattern of the images' names: image_{}. {} is what they have in common with their masks."""
     mask_name: str | None = None
-    """How masks are called: mask_{}."""
+    """Pattern of the masks' names: mask_{}."""
     one_class: bool = False
-    """Everything above 0 is one class, as where objects are numbered; several mask files of an image are united."""
+    """Everything above 0 is one class. For masks in which objects are numbered; several mask files of an image are
+    united."""
     classes: str = ""
-    """Names of the classes in the order of their values, by commas: background,road,car."""
+    """Names of the classes in the order of their values: background,road,car."""
     void: UseAppendAction[tuple[int, ...]] = ()
-    """Mask value on disk that never counts (unlabelled), beside those in classes.json; may be given several times."""
+    """Mask value that never counts (unlabelled). It adds to those in classes.json, and may be given several times."""
     group_by: str | None = None
-    """Regular expression: images whose names match it with the same text stay in one part of the split. The word
-    folder: those of one sub-folder do."""
+    """Keep images in one part of the split whose names match this with the same text. The word folder: keep those of
+    one sub-folder together."""
 
     def with_folder(self) -> "Source":
         """Itself; where only the folders of images and masks were named, with the folder around both as data set.

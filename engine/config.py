@@ -40,28 +40,28 @@ LOSS_TERMS = (
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Source):
     recipe: Literal["default", "blog", "unet2015", "tiramisu"] = "default"
-    """A set of defaults for the flags below, which win: ours, or as a paper has it (see --recipe NAME --help)."""
+    """Defaults of the other flags, ours or as a paper has them. Flags beside it win; see --recipe NAME --help."""
     resume: Path | None = None
-    """Go on with the run in this folder where it was interrupted; takes no other flag."""
+    """Go on with the interrupted run in this folder. Takes no other flag."""
     data: Path | None = None
-    """Folder with images and masks, or a CSV (image,mask[,split][,group]). Without it: golfscape, generated
-    into data/golfscape."""
+    """Folder with images and masks, or a CSV with the columns image,mask[,split][,group]. Without it: golfscape,
+    generated into data/golfscape."""
     model: ModelName = "unet"
-    """Network."""
+    """The network."""
     norm: Literal["batch", "group", "none", "batch_statistics"] | None = None
     """Normalisation. Default: the network's own. batch_statistics: those of the batch at all times (Tiramisu)."""
     weights: str | None = None
     """Pretrained encoder weights (unet_mobilenet_v2, unet_resnet50): imagenet (default, downloaded), none, or a
     file."""
     one_logit: bool = False
-    """Two classes as one sigmoid logit in place of a softmax over two."""
+    """Two classes as one sigmoid logit, in place of a softmax over two."""
     name: str | None = None
-    """Name of the run's folder. Default: data set and model, numbered where that is taken."""
+    """Name of the run's folder. Default: data set and model, with a number if that is taken."""
     runs_dir: Path = Path("runs")
     """Where runs are kept."""
 
     steps: int = 2000
-    """Batches to train on, in all (rounded up to whole epochs)."""
+    """Batches to train on, rounded up to whole epochs."""
     steps_per_epoch: int = 50
     """Batches between two validations."""
     batch_size: int = 8
@@ -70,21 +70,21 @@ class TrainConfig(Source):
     """Stop after this many validations without a better mIoU; 0: never."""
 
     size: str | None = None
-    """HxW: resize whole images to this height and width. Scores are still at the masks' own resolution."""
+    """Resize whole images to this height and width. Scores are still at the masks' own resolution."""
     crop: int | None = None
-    """Train on N×N crops, at native resolution or after --size. Default: whole images up to 320×320 pixels' area,
+    """Train on N×N crops. At native resolution, or after --size. Default: whole images up to 320×320 pixels' area,
     where all have one size; crops of 256 otherwise."""
     augment: Literal["none", "light", "standard", "strong", "unet2015", "tiramisu"] = "light"
-    """Strength of the augmentation; unet2015 and tiramisu: as in the papers."""
+    """Strength of the augmentation. unet2015 and tiramisu: as in the papers."""
     symmetry: Literal["auto", "none", "horizontal", "d4"] = "auto"
-    """Flips and turns that leave the task as it is: horizontal (street scenes), d4 (tiles from above,
-    slides). auto: horizontal; d4 for golfscape."""
+    """Flips and turns that leave the task as it is. horizontal: street scenes; d4: tiles from above, slides. auto:
+    horizontal; d4 for golfscape."""
 
     loss: str = "ce+dice"
     """ce (cross-entropy), focal, dice, jaccard, tversky, lovasz, or a sum such as ce+dice. The last four are taken over
     the whole batch; dice_per_image and so on: over each image."""
     class_weights: Literal["none", "median_frequency"] = "none"
-    """Weigh rare classes up, by the training masks' frequencies."""
+    """Weigh rare classes up. By the frequencies of the training masks."""
     border_weights: bool = False
     """Weigh the gaps between close objects up, as U-Net's paper does (w0 = 10, σ = 5 pixels)."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
@@ -110,7 +110,7 @@ class TrainConfig(Source):
     """Learning rate of the second stage, constant."""
 
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
+    """Arithmetic. mixed_float16 is for NVIDIA GPUs with tensor cores."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step; auto: on one GPU, for 3,000 steps or more."""
     workers: int | Literal["auto"] = "auto"
@@ -119,11 +119,11 @@ class TrainConfig(Source):
     """all: every GPU of this machine, each taking a part of the batch."""
 
     folds: int | None = None
-    """Cross-validation: train K networks, each tested on another part, into runs/NAME/fold-0 to fold-(K−1)."""
+    """K-fold cross-validation. Trains K networks, each tested on another part, into runs/NAME/fold-0 to fold-(K−1)."""
     fold: int | None = None
     """With --folds K: train this one alone, 0 to K−1."""
     train_count: int | None = None
-    """Train on N of the training images only; smaller subsets lie inside larger ones."""
+    """Train on N of the training images only. Smaller subsets lie inside larger ones."""
     split_seed: int = 0
     """Seed of the split alone: runs that are to be compared keep it."""
     seed: int = 0
@@ -196,16 +196,16 @@ OF_MASKS = ("images", "masks", "image_name", "mask_name", "mask_suffix", "one_cl
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Source):
     strategy: Literal["scratch", "frozen", "finetune", "all"] = "finetune"
-    """scratch: all weights from random ones. frozen: a pretrained encoder as it is, and a new last layer. finetune:
-    that first, then the encoder too, at a low rate. all: the three of them, one after the other."""
+    """What is trained, and from which weights. scratch: all, from random ones. frozen: a new last layer on a pretrained
+    encoder. finetune: that first, then the encoder too, at a low rate. all: the three, one after the other."""
     resume: Path | None = None
-    """Go on with the run in this folder where it was interrupted; takes no other flag."""
+    """Go on with the interrupted run in this folder. Takes no other flag."""
     data: Path | None = None
-    """Folder with a folder of images for each class, or train/, validation/ and test/ of such folders; or, with
+    """Folder with a folder of images for each class. Or train/, validation/ and test/ of such folders; or, with
     --label-from-masks, what train.py takes."""
     label_from_masks: str | None = None
-    """A segmentation data set: an image's label is the foreground class with most pixels (largest), or whether CLASS is
-    there (presence:CLASS); or cut it to tiles, labelled by their centre pixel (centre)."""
+    """Read labels off the masks of a segmentation data set: largest, presence:CLASS or centre. The foreground class
+    with most pixels; whether CLASS is there; or, of tiles, the class of the centre pixel."""
     tile: int | None = None
     """With --label-from-masks centre: height and width of a tile, in pixels. Default: 64."""
     backbone: BackboneName = "mobilenet_v2"
@@ -214,12 +214,12 @@ class ClassifierConfig(Source):
     """Pretrained encoder weights, unless trained from scratch: imagenet (default, downloaded), or a file; for
     unet_encoder the model.keras of a U-Net."""
     name: str | None = None
-    """Name of the run's folder. Default: data set, encoder and strategy, numbered where that is taken."""
+    """Name of the run's folder. Default: data set, encoder and strategy, with a number if that is taken."""
     runs_dir: Path = Path("runs")
     """Where runs are kept."""
 
     steps: int = 1000
-    """Batches to train on, in all (rounded up to whole epochs)."""
+    """Batches to train on, rounded up to whole epochs."""
     head_steps: int | None = None
     """With finetune: how many of them train the last layer alone, first. Default: half."""
     steps_per_epoch: int = 50
@@ -230,15 +230,15 @@ class ClassifierConfig(Source):
     """End a stage after this many validations without a better accuracy; 0: never."""
 
     size: str | None = None
-    """HxW that images are resized to, whatever their shape. Default: their own where they all have one, of at most
-    320×320 pixels' area; else 224x224."""
+    """Resize images to this height and width, whatever their shape. Default: their own where they all have one, of
+    at most 320×320 pixels' area; else 224x224."""
     augment: Literal["none", "light", "standard", "strong"] = "light"
     """Strength of the augmentation."""
     symmetry: Literal["none", "horizontal", "d4"] = "horizontal"
     """Flips and turns that leave an image's label as it is."""
     cache_features: bool = False
-    """Ask the frozen encoder once for each image, and train the last layer on its answers: many times faster, but it
-    sees no augmentation."""
+    """Ask the frozen encoder once for each image. The last layer trains on its answers: many times faster, but it sees
+    no augmentation."""
 
     learning_rate: float | None = None
     """Adam's learning rate at the start; to zero along a half cosine. Default: 0.001 from scratch, 0.003 of the last
@@ -249,16 +249,16 @@ class ClassifierConfig(Source):
     """What fine-tuning trains of the encoder: all, or from the layer on whose name begins so, such as block_13. Batch
     normalisation stays as it is."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """Arithmetic; mixed_float16 is for NVIDIA GPUs with tensor cores."""
+    """Arithmetic. mixed_float16 is for NVIDIA GPUs with tensor cores."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step; auto: on one GPU, for 3,000 steps or more."""
     workers: int | Literal["auto"] = "auto"
     """Processes that make the batches, which are the same with any number; 0: threads. auto: some beside a GPU."""
 
     train_count: int | None = None
-    """Train on N of the training images only; smaller subsets lie inside larger ones, as those of train.py."""
+    """Train on N of the training images only. Smaller subsets lie inside larger ones, as those of train.py."""
     train_per_class: int | None = None
-    """Train on N images of each class only (all, where a class has fewer); smaller subsets lie inside larger ones."""
+    """Train on N images of each class only. On all, if a class has fewer; smaller subsets lie inside larger ones."""
     split_seed: int = 0
     """Seed of the split alone, as in train.py: runs that are to be compared keep it."""
     seed: int = 0
@@ -346,14 +346,14 @@ class EvaluateConfig(Source):
     """With --data: what a mask's name has after its image's name. Referee: what a prediction's name has after that of
     its true mask."""
     void: UseAppendAction[tuple[int, ...]] = ()
-    """Mask value on disk that never counts, beside those of the run; may be given several times."""
+    """Mask value that never counts. It adds to those of the run, and may be given several times."""
     group_by: str | None = None
-    """Regular expression: images whose names match it with the same text (a film, a patient) are one group, and
-    error bars are drawn from groups. Default: the groups that the run was trained with."""
+    """Make images one group whose names match this with the same text (a film, a patient). Error bars are then over
+    groups. Default: the groups that the run was trained with."""
     tta: Literal["none", "flips", "d4"] = "none"
-    """Test-time augmentation: average over mirrored (and, d4, turned) views, within the run's --symmetry."""
+    """Average over mirrored (and, d4, turned) views. Within the run's --symmetry."""
     split_touching: bool = False
-    """Object F1: cut touching objects of one class apart by watershed. Without it, what touches is one object."""
+    """Object F1: cut touching objects of one class apart. By watershed; without it, what touches is one object."""
 
     compare: bool = False
     """Differences between several runs (or evaluation folders) on the same images, with error bars."""
@@ -370,7 +370,8 @@ class EvaluateConfig(Source):
     second_annotator: Path | None = None
     """Referee: a folder of masks by another annotator: how far people agree."""
     out: Path | None = None
-    """Where to write what does not belong to one run; or one run's scores, where its own folder cannot be written."""
+    """Folder to make, for what belongs to no single run. Or for one run's scores, if its own folder cannot be
+    written."""
 
     batch_size: int = 8
     """Tiles that the network takes at a time."""
@@ -419,15 +420,15 @@ class PredictConfig:
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGES…")]]
     """Image files, or folders of them."""
     out: Path
-    """Where to write STEM.png (class indices, as a palette PNG), STEM_overlay.png, and uncertainty.csv, which says
-    what to label next."""
+    """Folder to write into. STEM.png (class indices, as a palette PNG), STEM_overlay.png, and uncertainty.csv, which
+    says what to label next."""
     probabilities: bool = False
     """Write STEM_probabilities.tif too: of each class, float16 (H, W, classes)."""
     uncertainty: bool = False
     """Draw STEM_uncertainty.png too: bright where the network is unsure."""
     to: Literal["coco", "labelme"] | None = None
-    """Write the objects for a labelling tool too, with copies of the images, into a folder of this name in --out; the
-    least sure images first (labelme: see uncertainty.csv). python -m data_pipeline convert reads it back."""
+    """Write the objects for a labelling tool too, with copies of the images. Into a folder of this name in --out, the
+    least sure images first (labelme: see uncertainty.csv); python -m data_pipeline convert reads it back."""
     batch_size: int = 8
     """Tiles that the network takes at a time."""
     values: Literal["classes", "as-given"] = "classes"

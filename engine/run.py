@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -30,10 +29,8 @@ from . import schema
 from .config import ClassifierConfig, TrainConfig
 from .defaults import as_decided
 from .framing import Frame
+from .run_places import FOLDS_FILE, STRATEGIES_FILE, UNFINISHED, refuse_existing
 
-UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.training.resume``), until it ends well
-FOLDS_FILE = "folds.json"  # in a folder of runs: the settings of a cross-validation
-STRATEGIES_FILE = "strategies.json"  # in a folder of runs: the settings of classifiers of every strategy
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")
 
@@ -68,7 +65,7 @@ class Run:
         if (Path(path) / STRATEGIES_FILE).is_file():
             raise UserError(f"{path}: holds a run for each strategy; name them: {path}/*/")
         if not (Path(path) / "config.json").is_file():
-            raise UserError(f"{path}: no run (it has no config.json); wanted a folder that train.py made")
+            raise UserError(f"{path}: not a run (it has no config.json); name a folder that train.py made")
         refuse_links(Path(path))
         return cls(Path(path))
 
@@ -114,7 +111,7 @@ class Run:
         if json.loads(json.dumps(now)) != {"dataset": self.dataset, "split": self.rows}:
             raise UserError(
                 f"{self.path} cannot go on: the data set in {self.root} is no longer the one that it began with "
-                "(files were changed, added or removed). Put it back, or train anew"
+                "(files were changed, added or removed). Put it back, or train again"
             )
 
     def changes_of_environment(self, devices: str = "one") -> list[str]:
@@ -283,7 +280,7 @@ def config_from_json(stored: dict, where: Path, kind=TrainConfig):
     unlike = names ^ (set(stored) - {"frame"})
     if unlike:
         raise UserError(
-            f"{where}: made by another version of this program ({', '.join(sorted(unlike))}); train it anew"
+            f"{where}: made by another version of this program ({', '.join(sorted(unlike))}); train it again"
         )
     settings = {name: stored[name] for name in names} | {name: Path(stored[name]) for name in ("data", "runs_dir")}
     return kind(**settings | {"void": tuple(stored["void"])})
@@ -348,28 +345,6 @@ def refuse_links(run: Path) -> None:
         for name in folders:
             if (Path(above) / name).is_symlink():
                 raise UserError(f"{Path(above) / name}: a link; in a run real folders are wanted. Put the folder there")
-
-
-def refuse_existing(path: Path) -> Path:
-    """The path, if nothing is there; else a UserError."""
-    if os.path.lexists(path):
-        unfinished = (path / UNFINISHED).is_dir() or any(
-            (path / name).is_file() for name in (FOLDS_FILE, STRATEGIES_FILE)
-        )
-        go_on = f"go on with it by --resume {shlex.quote(str(path))}, " if unfinished else ""
-        raise UserError(
-            f"{path} exists, and a run is never overwritten; {go_on}choose another --name, or remove it first"
-        )
-    return path
-
-
-def free_path(runs_dir: Path, name: str | None, default_name: str) -> Path:
-    """Choose a new run's folder: the name that the user chose, or a default name, numbered where that is taken."""
-    path, number = runs_dir / (name or default_name), 1
-    while not name and path.exists():
-        number += 1
-        path = runs_dir / f"{default_name}-{number}"
-    return path
 
 
 def command() -> list[str]:
@@ -439,15 +414,3 @@ def processor() -> str:
 
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def warn_of_unseen_gpu() -> None:
-    """Warn where an NVIDIA driver is installed, but TensorFlow sees no GPU."""
-    import tensorflow as tf
-
-    if shutil.which("nvidia-smi") is not None and not tf.config.list_physical_devices("GPU"):
-        print(
-            "WARNING: this machine has an NVIDIA driver, but TensorFlow sees no GPU: training will be slow. "
-            "Install requirements-gpu.txt, and look at nvidia-smi.",
-            file=sys.stderr,
-        )

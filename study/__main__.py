@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_pipeline.command import UserError, run_command
+from data_pipeline.flags import Usage
 from data_pipeline.source import Source
 
 Name = Literal["smoke", "small", "medium", "full", "pointing", "difficulty"]
@@ -241,4 +242,5 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    run_command(main, Pilot | Plan | Run | Report, __doc__)
+    usage = Usage("python -m study", bare="plan --data {} --out DIR")
+    run_command(main, Pilot | Plan | Run | Report, __doc__, usage=usage)

@@ -32,7 +32,8 @@ from data_pipeline.inspection import named
 from engine import schema
 from engine.config import EvaluateConfig, PredictConfig, TrainConfig
 from engine.framing import Frame
-from engine.run import UNFINISHED, Run, config_from_json, config_json, read_several
+from engine.run import Run, config_from_json, config_json, read_several
+from engine.run_places import UNFINISHED
 from engine.saved_network import load_network, refuse_other, refuse_strange_objects
 from engine.training import segmenter
 from engine.training.optimizers import make_optimizer

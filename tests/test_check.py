@@ -131,7 +131,7 @@ def test_every_planted_fault_is_found(copy, tmp_path):
         *("--sheet", "worst.png"),
         cwd=tmp_path,
     )
-    assert done.returncode == 1 and "mend the errors first" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "fix the errors first" in done.stderr and "Traceback" not in done.stderr
     stored = json.loads((tmp_path / "found.json").read_text())
     datasets = {}
     for finding in stored["findings"]:
@@ -293,6 +293,9 @@ def test_everything_is_written_for_programs(scenes, tmp_path, parts):
     stored = json.loads((tmp_path / "found.json").read_text())
     assert stored["pairs"] == 12 * len(parts) and stored["errors"] == 0
     assert stored["suggestion"].startswith("python train.py --data d")
+    proposed, *reasons = done.stdout.partition("Next: ")[2].splitlines()
+    assert proposed == stored["suggestion"] and reasons[0].startswith("    --batch-size 16: frames of ")
+    assert proposed.count(" --") == 1 + len(reasons), "every flag but --data has its reason"
     assert sum(map(len, stored["split"].values())) == 12 * len(parts)
     one = next(iter(stored["classes"].values()))
     assert set(one) == {"pixels", "train", "val", "test"} and (one["test"] > 0) == ("test" in parts)

@@ -24,7 +24,8 @@ from engine.config import TrainConfig, parse_size, recipe_config
 from engine.defaults import decided
 from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor, ramp, starts
-from engine.run import Run, config_from_json, config_json, free_path
+from engine.run import Run, config_from_json, config_json
+from engine.run_places import free_path
 from engine.scoring import baselines as baselines_module
 from engine.scoring.baselines import features, fit_baselines
 from engine.scoring.scores import score, summary
@@ -281,7 +282,7 @@ def test_runs_of_older_versions_count_as_the_same_method(tmp_path, model, change
 
 
 def test_opening_what_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="no run"):
+    with pytest.raises(UserError, match="not a run"):
         Run.open(tmp_path)
     config = config_json(recipe_config(data=tmp_path, name="r"), NATIVE)
     (tmp_path / "config.json").write_text(json.dumps(config))

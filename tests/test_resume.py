@@ -330,7 +330,7 @@ def test_a_file_that_is_lost_while_training_is_named_with_how_to_go_on(
 def test_what_cannot_be_gone_on_with(small, tmp_path):
     for folder, flags, words in (
         (small / "runs/whole", (), "its training ended"),
-        (tmp_path, (), "no run (it has no config.json)"),
+        (tmp_path, (), "not a run (it has no config.json)"),
         (small / "runs/whole", ("--steps", "9"), "--resume takes no other flag"),
     ):
         done = run_script("train.py", "--resume", folder, *flags, cwd=tmp_path)
@@ -344,6 +344,7 @@ def test_all_folds_by_one_command_and_the_rest_after_an_interruption(small, monk
     train(TrainConfig(resume=small / "runs/cv"))
     printed = capsys.readouterr().out
     assert "fold-0 is trained already" in printed
+    assert printed.count("plan: ") == printed.count("Next: ") == 1 and "All 3 folds" in printed.splitlines()[-1]
     runs = [small / f"runs/cv/fold-{fold}" for fold in range(3)]
     tests = [row["stem"] for run in runs for row in json.loads((run / "split.json").read_text())["test"]]
     assert len(tests) == len(set(tests)) == 10

@@ -17,7 +17,7 @@ import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import RECIPES, TrainConfig, recipe_config, recipe_named
 from engine.scoring.task import MASKS
-from engine.training.fit import Recorder, Stage, collapsed, is_over, jit_compile, score_of
+from engine.training.fit import Recorder, Stage, best_in_words, collapsed, is_over, jit_compile, score_of
 from engine.training.optimizers import learning_rate, make_optimizer, swap_averages
 from train import train
 
@@ -236,7 +236,7 @@ def test_a_collapsed_network_is_told_aloud(capsys):
         recorder.report(np.array([[5, 1], [1, 5]]))
     printed = capsys.readouterr().out.splitlines()
     assert [line[:7] for line in printed] == ["epoch 1", "WARNING", "epoch 1", "epoch 1"]
-    assert "told no two classes apart" in printed[1]
+    assert "not told any two classes apart" in printed[1]
 
 
 TWO_DEVICES = """
@@ -290,6 +290,13 @@ def test_the_time_left_leaves_out_what_compiling_took(capsys, monkeypatch):
     rows.append(ROW | {"step": 50, "seconds": 900.0, "val_iou_a": 0.5, "val_iou_b": 0.5})
     recorder.report(np.eye(2), kept=True)
     assert "15.0 min, about 5.0 min left  kept\n" in capsys.readouterr().out  # 150 steps of 2 s
+
+
+def test_the_epoch_whose_weights_were_kept_is_named():
+    rows = [{"epoch": n, "val_miou": score, "seconds": 60.0 * n} for n, score in enumerate([0.3, 0.5, 0.5, 0.4], 1)]
+    assert best_in_words(rows, MASKS) == (
+        "trained for 4.0 min; model.keras holds the weights after epoch 2, the best: val mIoU 0.500"
+    )
 
 
 def test_auto_compiles_what_is_long_enough_to_earn_it_back():

@@ -23,6 +23,7 @@ from .sketches import Sketch
 from .suspects import groups_of_copies, images_with, suspect
 
 PIXELS_IN_BATCH = 8 * 256 * 256
+BATCHES = (2, 16)  # fewest and most images of a batch
 FILES_SHOWN = 10
 
 
@@ -77,16 +78,29 @@ def class_table(data: Inspection, split: Split) -> list[str]:
 
 def suggestion(dataset: DataSet) -> str:
     """The training command that suits the data set."""
-    flags = ["--data", shlex.quote(str(dataset.source.data)), *dataset.source.flags()]
-    if dataset.inspection and dataset.split:
-        (height, width), crops = choose_frame(dataset.inspection.sizes())
-        if crops and height == width:
-            flags.append(f"--crop {height}")
-        batch = int(np.clip(PIXELS_IN_BATCH // (height * width), 2, 16))
-        flags.append(f"--batch-size {batch}")
-        if any(finding.kind == "rare-class" for finding in dataset.findings):
-            flags.append("--class-weights median_frequency")
+    flags = ["--data", shlex.quote(str(dataset.source.data)), *dataset.source.flags(), *proposals(dataset)]
     return f"python train.py {' '.join(flags)}"
+
+
+def proposals(dataset: DataSet) -> dict[str, str]:
+    """Return the flags of training that suit the data set, each with its reason."""
+    if not (dataset.inspection and dataset.split):
+        return {}
+    sizes = dataset.inspection.sizes()
+    (height, width), crops = choose_frame(sizes)
+    flags = {}
+    if crops and height == width:
+        why = "the images have several sizes" if len(sizes) > 1 else "the images are large"
+        flags[f"--crop {height}"] = f"{why}; --size HxW would shrink them to one size"
+    batch = int(np.clip(PIXELS_IN_BATCH // (height * width), *BATCHES))
+    flags[f"--batch-size {batch}"] = (
+        f"frames of {height}×{width}: about the pixels of 8 crops of 256×256, in {BATCHES[0]} to {BATCHES[1]} images; "
+        "take a smaller one if memory is short"
+    )
+    rare = [str(finding) for finding in dataset.findings if finding.kind == "rare-class"]
+    if rare:
+        flags["--class-weights median_frequency"] = rare[0]
+    return flags
 
 
 def write_survey_json(path: Path, dataset: DataSet, overwrite: bool = False) -> None:
@@ -188,7 +202,9 @@ def check(
     show_worst(dataset, sheet, overwrite)
     if dataset.count("error"):
         raise UserError(
-            f"{dataset.count('error')} errors and {dataset.count('warning')} warnings; mend the errors first"
+            f"{dataset.count('error')} errors and {dataset.count('warning')} warnings; fix the errors first"
         )
     verdict = f"{dataset.count('warning')} warnings" if dataset.count("warning") else "no fault found"
     print(f"{verdict[0].upper()}{verdict[1:]}. Next: {suggestion(dataset)}")
+    for flag, why in proposals(dataset).items():
+        print(f"    {flag}: {why}")

@@ -17,12 +17,13 @@ from data_pipeline.dataset import DataSet
 from data_pipeline.findings import print_findings, some
 from data_pipeline.label_bits import class_bits
 from data_pipeline.loader import PhotoLoader
+from data_pipeline.notices import warn_of_unseen_gpu
 from data_pipeline.photo_batches import feature_batches, held_out_photos, photo_batches
 from data_pipeline.samples import names_of_samples
 from data_pipeline.split import Split
 from engine.config import ClassifierConfig, TrainConfig
 from engine.framing import Frame
-from engine.run import Run, device, warn_of_unseen_gpu, workers_of
+from engine.run import Run, device, workers_of
 from engine.run import photos_json as dataset_json
 from engine.scoring.classifier_scores import evaluate_photos, results_of, table
 from engine.scoring.verdict import verdict
@@ -150,8 +151,8 @@ def print_plan(config: ClassifierConfig, dataset: DataSet, frames: list[Frame]) 
         print(f"warning: none of the images to train on is of {', '.join(lacking)}")
     if config.weights and (seen := seen_by_weights(config, split)):
         print(
-            f"WARNING: {config.weights} was trained on {some(seen)}, which are held out here, so that scores flatter; "
-            "train it and this with one --split-seed"
+            f"WARNING: {config.weights} was trained on {some(seen)}, which are held out here, so the scores are too "
+            "optimistic; train it and this with one --split-seed"
         )
     warn_of_unseen_gpu()
 

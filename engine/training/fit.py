@@ -123,6 +123,15 @@ def score_of(row: dict, task: Task) -> float:
     return -math.inf if math.isnan(score) else score
 
 
+def best_in_words(rows: list[dict], task: Task) -> str:
+    """Say which row of history.csv holds the weights that were kept, and how long training took."""
+    best = max(rows, key=lambda row: score_of(row, task))  # the first of equal ones, as they were kept
+    return (
+        f"trained for {duration(rows[-1]['seconds'])}; model.keras holds the weights after epoch {best['epoch']}, "
+        f"the best: val {task.words} {best[f'val_{task.score}']:.3f}"
+    )
+
+
 def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
     """One model.fit, from the recorder's last row on."""
     optimizer = stage.optimizer(trained.trainable_variables)
@@ -170,7 +179,7 @@ def out_of_memory(config: Config, error: Exception) -> str:
         smaller.append("a smaller --crop" if isinstance(config, TrainConfig) else "a smaller --size")
     if config.precision == "float32":
         smaller.append("--precision mixed_float16 (on a GPU)")
-    return f"out of memory ({str(error).splitlines()[0][:200]}). Train anew with {', or '.join(smaller)}"
+    return f"out of memory ({str(error).splitlines()[0][:200]}). Train again with {', or '.join(smaller)}"
 
 
 class Recorder(keras.callbacks.Callback):
@@ -220,7 +229,7 @@ class Recorder(keras.callbacks.Callback):
         kept = f"the best weights so far are {self.run.model_path}" if self.rows else "no weights were saved yet"
         return (
             f"the loss is {loss} since step {step}, whose batch was {', '.join(names)}; {kept}. "
-            f"Train anew with {', or '.join(tries)}; if it is always these images, look at them"
+            f"Train again with {', or '.join(tries)}; if it is always these images, look at them"
         )
 
     def on_test_begin(self, logs=None):
@@ -272,8 +281,8 @@ class Recorder(keras.callbacks.Callback):
         self.say(line)
         if len(self.rows) == COLLAPSED_VALIDATIONS and all(collapsed(row, self.task) for row in self.rows):
             self.say(
-                f"WARNING: for {COLLAPSED_VALIDATIONS} validations the network has told no two classes apart. If that "
-                f"stays: {ADVICE[self.task.name]}"
+                f"WARNING: for {COLLAPSED_VALIDATIONS} validations the network has not told any two classes apart. "
+                f"If that continues: {ADVICE[self.task.name]}"
             )
 
     def say(self, line: str) -> None:

@@ -8,7 +8,8 @@ from data_pipeline.command import UserError
 from data_pipeline.files import write_json
 from data_pipeline.outputs import new_folder, remove_left
 from engine.config import ClassifierConfig, TrainConfig
-from engine.run import Run, config_from_json, config_json, free_path, read_several, refuse_existing
+from engine.run import Run, config_from_json, config_json, read_several
+from engine.run_places import free_path, refuse_existing
 from engine.scoring.task import LABELS, MASKS, Task
 
 Config = TrainConfig | ClassifierConfig
@@ -40,17 +41,23 @@ def new_members(config: Config, file: str) -> Path:
 
 
 def train_members(folder: Path, members: dict[str, Config], train_one: Callable) -> list[Run]:
-    """Train the runs of a folder that are still to do, and the rest of what was interrupted; all of them."""
+    """Train the runs of a folder that are still to do, and the rest of what was interrupted; all of them.
+
+    The plan is printed once where it is the same for all, which is so of folds.
+    """
+    told = {"plan": True, "score": False}
     runs = [Run(folder / name) for name in members]
     for run, config in zip(runs, members.values(), strict=True):
         print(f"\n{run.path.name}, {runs.index(run) + 1} of {len(runs)}", flush=True)
         if run.resume_path.exists():
-            train_one(config_from_json(run.config, run.path, type(config)), run)
+            train_one(config_from_json(run.config, run.path, type(config)), run, **told)
         elif run.path.exists():
             remove_left(run.path)
             print(f"{run.path} is trained already")
+            continue
         else:
-            train_one(config.replace(runs_dir=folder, name=run.path.name))
+            train_one(config.replace(runs_dir=folder, name=run.path.name), **told)
+        told["plan"] = not isinstance(config, TrainConfig)
     return runs
 
 

@@ -25,7 +25,7 @@ from data_pipeline.command import UserError, stopping_signals
 from data_pipeline.files import refuse_special, write_atomically
 from data_pipeline.importing.annotations import brief
 from engine import schema
-from engine.run import UNFINISHED
+from engine.run_places import UNFINISHED
 from engine.schema import DAMAGE, read_arrays
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -88,7 +88,7 @@ def newest_state(folder: Path, network, columns: list[str]) -> State | None:
     if states(folder):
         raise UserError(
             f"{folder}: no state in it is whole, so the training cannot go on. The best weights so far are in "
-            "model.keras beside it. Train anew under another --name, or remove these states to begin anew here"
+            "model.keras beside it. Train again under another --name, or remove these states to start over here"
         )
     return None
 
@@ -132,7 +132,7 @@ def restore(variables, values: list[np.ndarray]) -> None:
     try:
         refuse_unlike(variables, values)
     except ValueError as error:
-        raise UserError(f"the state to go on from is of another run or version: {error}; train anew") from None
+        raise UserError(f"the state to go on from is of another run or version: {error}; train again") from None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
@@ -162,7 +162,7 @@ def how_to_go_on(run: Path, command: str) -> Iterator[None]:
     except Hopeless:
         raise
     except UserError as error:
-        raise UserError(f"{error}\nOnce that is mended, go on from the last validation with: {command}") from None
+        raise UserError(f"{error}\nOnce that is fixed, go on from the last validation with: {command}") from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Go on from the last validation with: {command}") from None
     except OSError as error:

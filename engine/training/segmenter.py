@@ -12,13 +12,14 @@ from data_pipeline.dataset import DataSet
 from data_pipeline.findings import print_findings
 from data_pipeline.label_bits import mask_bits
 from data_pipeline.loader import Loader, read_pair_mask
+from data_pipeline.notices import warn_of_unseen_gpu
 from data_pipeline.samples import names_of_samples
 from data_pipeline.split import Split
 from data_pipeline.weights import pixel_weights
 from engine.config import TrainConfig
 from engine.framing import Frame, choose_frames
 from engine.predictor import Predictor
-from engine.run import Run, dataset_json, device, warn_of_unseen_gpu, workers_of
+from engine.run import Run, dataset_json, device, workers_of
 from engine.scoring.baselines import fit_baselines
 from engine.scoring.scores import judge, score
 from engine.scoring.task import MASKS

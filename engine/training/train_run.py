@@ -10,18 +10,26 @@ from data_pipeline.command import UserError
 from data_pipeline.dataset import DataSet
 from data_pipeline.outputs import remove_folder
 from engine.config import ClassifierConfig, TrainConfig
-from engine.run import Run, config_json, environment, free_path
+from engine.run import Run, config_json, environment
+from engine.run_places import free_path
 from engine.scoring.task import Task
 
 from . import classifier, segmenter
 from .cost import forget_peak, write_cost
-from .fit import fit
+from .fit import best_in_words, fit
 from .resume import how_to_go_on, note_changes
 
 WORK = {"masks": segmenter, "labels": classifier}  # what the two tasks do differently, by functions of the same names
 
 
-def train_run(config: TrainConfig | ClassifierConfig, task: Task, dataset: DataSet, run: Run | None = None) -> None:
+def train_run(
+    config: TrainConfig | ClassifierConfig,
+    task: Task,
+    dataset: DataSet,
+    run: Run | None = None,
+    plan: bool = True,
+    score: bool = True,
+) -> None:
     """Train a network: data, network, batches, training, first score.
 
     Args:
@@ -29,13 +37,17 @@ def train_run(config: TrainConfig | ClassifierConfig, task: Task, dataset: DataS
         task: what the network is for.
         dataset: opened with these settings.
         run: to go on with; None: a new one.
+        plan: print what is about to happen.
+        score: score the validation images at the end, beside the baselines, and name the next command. Without: the
+            run is one of several, whose command does.
     """
     work = WORK[task.name]
     start_anew(config)
 
     # --- Data: what was read, how it is split, and what the network will see of it
     frames = work.frames(config, dataset)
-    work.print_plan(config, dataset, frames)
+    if plan:
+        work.print_plan(config, dataset, frames)
 
     # --- Network: raw pixels in, logits out, on one device or copied to several
     strategy = strategy_for(config)
@@ -57,13 +69,18 @@ def train_run(config: TrainConfig | ClassifierConfig, task: Task, dataset: DataS
 
         # --- Training: model.fit; the best validation score decides which weights are kept
         with strategy.scope():
+            print(f"training begins: a line after every {stages[0].steps_per_epoch} steps", flush=True)
             rows = fit(model, stages, task, dataset.names, config, run)
+            print(best_in_words(rows, task), flush=True)
         write_cost(run, model, rows, lambda: work.label_bits(dataset), prepared, config.devices)
 
         # --- First score: on the validation images, beside what needs no network
-        print("scoring the validation images beside the baselines …", flush=True)
-        words = work.first_score(run, config)
+        if score:
+            print("scoring the validation images, and the baselines …", flush=True)
+            words = work.first_score(run, config)
     remove_folder(run.resume_path)
+    if not score:
+        return
     split = "" if run.split.test else " --split val"
     print(
         f"\n{words}\n{run.path}/ holds model.keras (Keras loads it after import models; elsewhere: "
