@@ -3,12 +3,15 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_script
+from conftest import ROOT, make_folder, run_script
 from test_documents import NOT_THE_PROJECT
 
 yaml = pytest.importorskip("yaml")
@@ -32,8 +35,10 @@ def test_shell_files_are_clean():
     assert done.returncode == 0 and len(SCRIPTS) >= 4, done.stdout
 
 
-def test_dockerfile_is_clean():
-    done = subprocess.run([tool("hadolint"), "docker/Dockerfile"], cwd=ROOT, capture_output=True, text=True)
+def test_dockerfiles_are_clean():
+    done = subprocess.run(
+        [tool("hadolint"), "docker/Dockerfile", "azure/Dockerfile"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -65,11 +70,17 @@ def dockerfile() -> str:
     return (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
 
 
-def test_azures_environment_is_the_projects():
-    (packages,) = (one["pip"] for one in read("azure/conda.yaml")["dependencies"] if isinstance(one, dict))
-    gpu, cpu = ((ROOT / f"requirements{part}.txt").read_text().split() for part in ("-gpu", ""))
-    wanted = {line for line in gpu + cpu if "=" in line and not line.startswith("tensorflow>")}
-    assert set(packages) == wanted
+def test_azures_environment_installs_the_exact_versions():
+    build = read("azure/environment.yaml")["build"]
+    text = (ROOT / "azure" / build["path"] / build["dockerfile_path"]).read_text(encoding="utf-8")
+    copied = [name for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for name in line.split()]
+    assert {"requirements-gpu.txt", "requirements.txt", "constraints.txt"} <= set(copied)
+    assert all((ROOT / name).is_file() for name in copied)
+    assert re.findall(r"^RUN bash docker/image.sh (.+)$", text, re.MULTILINE) == [
+        "system",
+        "packages requirements-gpu.txt",
+    ]
+    assert read("azure/job.yaml")["environment"] == f"azureml:{read('azure/environment.yaml')['name']}@latest"
 
 
 def test_azures_job_names_what_there_is():
@@ -77,16 +88,54 @@ def test_azures_job_names_what_there_is():
     job = read("azure/job.yaml")
     used = set(re.findall(r"\$\{\{(\w+)\.(\w+)\}\}", job["command"]))
     assert used == {(kind, name) for kind in ("inputs", "outputs") for name in job[kind]}
-    assert (ROOT / "azure" / job["environment"]["conda_file"]).is_file()
-    for script, flags in re.findall(r"python (\w+\.py)((?: --[\w-]+ \S+)*)", job["command"]):
-        known = run_script(script, "--help", cwd=ROOT).stdout
-        assert all(flag in known for flag in re.findall(r"--[\w-]+", flags))
+    assert (ROOT / re.match(r"bash (\S+) ", job["command"])[1]).is_file()
+    script = (ROOT / "azure/job.sh").read_text(encoding="utf-8")
+    known = run_script("train.py", "--help-all", cwd=ROOT).stdout
+    flags = re.findall(r" (--[\w-]+)", job["command"] + "".join(re.findall(r"python train.py.*", script)))
+    assert set(flags) == {"--steps", "--resume", "--data", "--runs-dir", "--name"} and all(
+        flag in known for flag in flags
+    )
 
 
-def test_azures_job_is_valid():
+def test_azures_files_are_valid():
     azure = pytest.importorskip("azure.ai.ml", reason="needs azure-ai-ml: pip install azure-ai-ml")
     job = azure.load_job(ROOT / "azure/job.yaml")
-    assert job._validate().passed and "python train.py --data ${{inputs.data}}" in job.command
+    assert job._validate().passed and "bash azure/job.sh ${{inputs.data}}" in job.command
+    assert azure.load_environment(ROOT / "azure/environment.yaml").build
+
+
+def job(folder: Path, out: str) -> subprocess.Popen:
+    """Azure's job on a small data set, in a process group of its own; "python" is the tests' own."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "DATA_PLACE": str(folder / f"{out}-data")}
+    flags = ["--steps", "8", "--steps-per-epoch", "2", "--batch-size", "2", "--deterministic"]
+    command = ["bash", ROOT / "azure/job.sh", folder / "d", folder / out, *flags]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, start_new_session=True)
+
+
+@pytest.mark.slow
+def test_azures_job_goes_on_where_one_before_it_was_killed(tmp_path):
+    make_folder(tmp_path / "d", 20, size=32)
+    assert job(tmp_path, "whole").wait() == 0
+    killed = job(tmp_path, "cut")
+    history = tmp_path / "cut/job/history.csv"
+    while not history.is_file():
+        assert killed.poll() is None
+        time.sleep(0.1)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    rows = len(history.read_text().splitlines()) - 1
+    assert 1 <= rows < 4 and (tmp_path / "cut/job/resume").is_dir()
+    shutil.rmtree(tmp_path / "cut-data")  # the second job has another node
+    said, _ = (second := job(tmp_path, "cut")).communicate()
+    assert second.returncode == 0 and "going on with" in said
+    assert (tmp_path / "cut/job/evaluation/test/report.html").is_file()
+    with (
+        zipfile.ZipFile(tmp_path / "cut/job/model.keras") as cut,
+        zipfile.ZipFile(tmp_path / "whole/job/model.keras") as whole,
+    ):
+        assert cut.read("model.weights.h5") == whole.read("model.weights.h5")
+    assert job(tmp_path, "cut").wait() == 0, "what is done is left as it is"
 
 
 @pytest.fixture
