@@ -2,6 +2,7 @@
 
     python -m docs.draw network unet --out docs/images/unet.svg
     python -m docs.draw progress runs/few runs/more runs/all --out docs/images/progress.jpg
+    python -m docs.draw report runs/first/evaluation/test/report.html --out docs/images/report.jpg
     python -m docs.draw glossary --out docs/images/glossary
 
 The networks are drawn from the shapes of the models themselves, so that a drawing cannot say what the code does not.
@@ -32,11 +33,23 @@ class Network:
 @dataclass(frozen=True)
 class Progress:
     runs: Positional[tuple[Path, ...]]
-    """Runs of one data set, trained ever longer."""
+    """Runs of one data set, trained longer and longer."""
     out: Path
     """The picture to write."""
     count: int = 3
     """Number of test images, one in each row."""
+
+
+@dataclass(frozen=True)
+class Report:
+    page: Positional[Path]
+    """A report.html."""
+    out: Path
+    """The picture to write, of the report's first screen."""
+    width: int = 1400
+    """Of the browser's window, in pixels."""
+    height: int = 540
+    """Likewise."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,8 @@ class Block:
     way: str  # "down", "bottom", "up"
 
 
-def main(config: Network | Progress | Glossary) -> None:
-    draw = {Network: draw_network, Progress: draw_progress, Glossary: draw_glossary}[type(config)]
+def main(config: Network | Progress | Report | Glossary) -> None:
+    draw = {Network: draw_network, Progress: draw_progress, Report: draw_report, Glossary: draw_glossary}[type(config)]
     print(f"{draw(config)} is written")
 
 
@@ -221,6 +234,27 @@ def sheet(rows: list[list[np.ndarray]], heads: list[str]) -> np.ndarray:
     return np.vstack([top, *(part for line in lines for part in (line, down))][:-1])
 
 
+def draw_report(config: Report) -> Path:
+    """A report's first screen, as a browser shows it (playwright, and a Chromium on the PATH)."""
+    import shutil
+
+    from playwright.sync_api import sync_playwright
+
+    from data_pipeline.files import write_atomically
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        raise UserError("a Chromium on the PATH is wanted: it shows the report")
+    with sync_playwright() as playwright, write_atomically(config.out) as temporary:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        page = browser.new_page(viewport={"width": config.width, "height": config.height}, color_scheme="light")
+        page.goto(config.page.resolve().as_uri())
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=temporary, type="jpeg", quality=85)
+        browser.close()
+    return config.out
+
+
 def draw_glossary(config: Glossary) -> Path:
     """One small picture for each word that a picture explains."""
     from data_pipeline.importing.golfscape import Knobs, scene
@@ -373,4 +407,4 @@ def picture_of_calibration(_):
 
 
 if __name__ == "__main__":
-    run_command(main, Network | Progress | Glossary, __doc__)
+    run_command(main, Network | Progress | Report | Glossary, __doc__)

@@ -99,7 +99,7 @@ def test_the_flag_names_every_model():
 @pytest.mark.parametrize(
     ("file", "heading", "config"),
     [
-        ("README.md", "## Every default of `train.py`", TrainConfig()),
+        ("docs/train.md", "## Every default of `train.py`", TrainConfig()),
         ("docs/classifier.md", "## Every default of `train_classifier.py`", ClassifierConfig()),
     ],
 )

@@ -77,10 +77,10 @@ def test_compiled_as_a_keras_user_would():
         assert scores["miou"] == pytest.approx(0.25)  # both are called 0: IoU 1/2 and 0
 
 
-def test_what_keras_users_must_know_stands_in_the_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_what_keras_users_must_know_is_in_the_documents():
+    page = (ROOT / "docs/library.md").read_text(encoding="utf-8")
     for words in ("ignore_class=255", "load_predictor(", "low=(0,), high=(1,)", "import models"):
-        assert words in readme
+        assert words in page
 
 
 @pytest.fixture(scope="module")
