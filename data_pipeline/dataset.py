@@ -185,5 +185,5 @@ def healthy(data: Inspection) -> Inspection:
         if (facts.channels, facts.dtype) == usual and not facts.all_counts(data.encoding)[UNKNOWN]
     ]
     if not facts:
-        raise UserError("not one pair is free of faults")
+        raise UserError("every pair has errors")
     return replace(data, facts=facts)

@@ -90,7 +90,7 @@ def refuse_special(path: Path) -> None:
         kind = stat.S_IFMT(os.stat(path).st_mode)
     except OSError:
         if os.path.islink(path):
-            raise UserError(f"{path}: a link that leads nowhere; mend or remove it") from None
+            raise UserError(f"{path}: a broken link; fix or remove it") from None
         return  # opening it says why
     if kind != stat.S_IFREG:
         raise UserError(f"{path}: {KINDS.get(kind, 'something special')}, where a file is wanted")
@@ -179,7 +179,7 @@ def load_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable array of numbers ({error}); save it anew with numpy.save") from None
+        raise UserError(f"{path}: not a readable array of numbers ({error}); save it again with numpy.save") from None
     refuse_large(path, array.shape[-2:], array.nbytes)
     return np.asarray(array)
 

@@ -603,6 +603,6 @@ def findings_on_split(data: Inspection, split: Split) -> list[Finding]:
     if unseen:
         findings.append(Finding("warning", "class-unseen", f"no training image holds {', '.join(unseen)}"))
     if not split.test:
-        message = "there is no test part: scores can be had on the validation images alone, and flatter"
+        message = "there is no test part: scores come from the validation images alone, and are optimistic"
         findings.append(Finding("note", "no-test-part", message))
     return findings

@@ -353,7 +353,7 @@ def corner_of(stem: str) -> tuple[int, int]:
     """
     match = re.search(r"_([0-9]{1,9})_([0-9]{1,9})$", stem)
     if not match:
-        raise UserError(f"{stem}: no name of a tile, which ends in its corner: NAME_0_64; evaluate its run anew")
+        raise UserError(f"{stem}: no name of a tile, which ends in its corner: NAME_0_64; evaluate its run again")
     return int(match[1]), int(match[2])
 
 

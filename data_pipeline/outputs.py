@@ -170,7 +170,7 @@ def publish(fresh: Path, path: Path) -> None:
         if error.errno not in IN_USE:
             raise
         raise UserError(
-            f"{path} exists now: it came to be while this command worked, and nothing was overwritten. "
+            f"{path} exists now: something made it while this command was running. Nothing was overwritten. "
             "Name another place, or remove it first"
         ) from None
 

@@ -231,7 +231,7 @@ def read_as(source: Path, root: Path, layout: Layout, pairs: list[Pair]) -> str:
     counts = [f"{len(pairs)} masks", *(f"{parts[part]} {part}" for part in ("train", "val", "test") if parts[part])]
     scenes = len({pair.scene for pair in pairs if pair.scene})
     more = f" in {scenes} folders (--group-by folder keeps each in one part of the split)" if scenes > 1 else ""
-    return f"{where}read as {layout.name}: {', '.join(counts)}{more}"
+    return f"{where}layout “{layout.name}”: {', '.join(counts)}{more}"
 
 
 def split_by_lists(folder: Path, pairs: list[Pair]) -> tuple[list[Pair], list[Finding]]:
@@ -608,7 +608,7 @@ def torn_groups(pairs: list[Pair]) -> list[Finding]:
         if pair.group and pair.split:
             parts[pair.group].add(pair.split)
     torn = sorted(group for group, splits in parts.items() if len(splits) > 1)
-    message = f"the given split tears {len(torn)} groups apart, so its scores may flatter: {some(torn)}"
+    message = f"the given split tears {len(torn)} groups apart, so its scores may be too optimistic: {some(torn)}"
     return [Finding("warning", "torn-group", message)] if torn else []
 
 

@@ -71,7 +71,7 @@ def refuse_other(path: Path, network, name: str, inputs: tuple, classes: int, cl
     if came not in wanted:
         raise UserError(
             f"{path}: {brief(came)}; by the JSON files beside it, {brief(wanted[0])} is wanted. They do not belong "
-            "together: put the run's files back, or train anew"
+            "together: put the run's files back, or train again"
         )
 
 

@@ -37,7 +37,7 @@ MOST_PIXELS = 1 << 16  # along one side
 MOST_AREA = 1 << 26  # of what images are resized to
 LARGEST_SEED = 2**32 - 1
 MOST = 2**32  # of a whole number that has no bound of its own
-REMEDY = "This version of the program did not write it so: put that file back as it was, or train anew"
+REMEDY = "This version of the program did not write it so: put that file back as it was, or train again"
 
 
 # What zipfile, NumPy, h5py and Keras raise on damaged files: seen in thousands of damages (tests/test_border.py).

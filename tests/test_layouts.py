@@ -166,7 +166,7 @@ def test_every_row_of_the_table_is_read_and_said(tmp_path, layout):
     pairs, findings = find_pairs(tmp_path)
     refuse_errors(findings)
     said = [finding.message for finding in findings if finding.kind == "layout"]
-    assert len(said) == 1 and f"read as {layout}: {len(pairs)} masks" in said[0]
+    assert len(said) == 1 and f"layout “{layout}”: {len(pairs)} masks" in said[0]
     assert len(pairs) % COUNT == 0 and pairs
     if parts:
         assert tuple(sum(pair.split == part for pair in pairs) for part in ("train", "val", "test")) == parts

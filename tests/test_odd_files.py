@@ -68,7 +68,7 @@ SPECIAL = {
     "a folder": folder_called,
     "a socket": socket_called,
     "a device": link_to_a_device,
-    "a link that leads nowhere": broken_link,
+    "a broken link": broken_link,
 }
 READERS = {
     "image": read_image,

@@ -187,7 +187,7 @@ def film(tmp_path, films: int = 3, frames: int = 20):
 
 def test_films_that_would_be_torn_are_refused_until_they_are_named(tmp_path):
     data = film(tmp_path)
-    with pytest.raises(UserError, match=r"the split tears 3 sequences of alike images apart.*--group-by"):
+    with pytest.raises(UserError, match=r"the split tears 3 sequences of similar images apart.*--group-by"):
         prepare(Source(data=data), tmp_path, 32, SEEDS)
     reading = prepare(Source(data=data, group_by=r"^(film.)_"), tmp_path, 32, SEEDS)
     own = reading.own

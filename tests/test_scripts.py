@@ -373,7 +373,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     part = json.loads((tmp_path / "runs/d-unet/split.json").read_text())["train"]
     names = [Path(part[place_of(position, 0, len(part))[1]]["image"]).name for position in samples]
     assert [told[2], told[3]] == names
-    assert "Train anew with a smaller --learning-rate, or --clip-norm 1" in done.stderr
+    assert "Train again with a smaller --learning-rate, or --clip-norm 1" in done.stderr
     assert "Traceback" not in done.stderr
 
 

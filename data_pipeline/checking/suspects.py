@@ -55,7 +55,7 @@ def near_copies(sketches: list[Sketch], split: Split) -> list[Finding]:
         shown = some(
             [f"{names[i]} ({part_of.get(names[i])}) and {names[j]} ({part_of.get(names[j])})" for i, j in leaks]
         )
-        message = f"{len(leaks)} couples of nearly equal images lie across the split, so its scores flatter: {shown}"
+        message = f"{len(leaks)} pairs of near copies lie across the split, so its scores are too optimistic: {shown}"
         files = tuple(dict.fromkeys(str(sketches[k].pair.image) for couple in leaks for k in couple))
         level, kind = ("warning", "near-copies-fixed-split") if split.fixed else ("error", "near-copies")
         findings.append(Finding(level, kind, message, keep_together(names, couples), files))
@@ -122,7 +122,9 @@ def sequences(sketches: list[Sketch], split: Split) -> list[Finding]:
     torn = [name for name, frames in films.items() if len({part_of.get(sketch.pair.stem) for sketch in frames}) > 1]
     if len(films) < 2 or not torn or not neighbours_look_alike(films, torn):
         return []
-    message = f"the split tears {len(torn)} sequences of alike images apart, so its scores may flatter: {some(torn)}"
+    message = (
+        f"the split tears {len(torn)} sequences of similar images apart, so scores may be too optimistic: {some(torn)}"
+    )
     remedy = f"if they are films, keep each together: --group-by '{NUMBERED.pattern}'"
     if split.fixed:
         remedy = "scores on such a part are easier than those on a new place"

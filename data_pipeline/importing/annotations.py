@@ -64,7 +64,7 @@ def by_id(path: Path, stored: dict, key: str) -> dict[int, tuple[str, dict]]:
     for where, entry in entries(path, stored, key):
         number = expect(f"{where}: id", entry.get("id"), int)
         if number in places:
-            raise UserError(f"{where}: the id {brief(number)} stands twice; export the file anew")
+            raise UserError(f"{where}: the id {brief(number)} stands twice; export the file again")
         places[number] = (where, entry)
     return places
 
@@ -73,7 +73,7 @@ def expect(where: str, value, kind: type):
     """The value, if it is of the kind; True and False are no whole numbers."""
     if type(value) is not kind:
         came = "missing" if value is None else brief(value)
-        raise UserError(f"{where}: {came}; {KINDS[kind]} wanted; correct the file, or export it anew")
+        raise UserError(f"{where}: {came}; {KINDS[kind]} wanted; correct the file, or export it again")
     return value
 
 
@@ -170,7 +170,7 @@ def opened(encoded: bytes, where: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged data
-        raise UserError(f"{where}: not a readable picture ({error}); annotate the image anew") from None
+        raise UserError(f"{where}: not a readable picture ({error}); annotate the image again") from None
 
 
 def check_size(where: str, stated: tuple, size: tuple[int, int], image: Path) -> None:
@@ -189,7 +189,7 @@ def decode_base64(where: str, value) -> bytes:
     try:
         return base64.b64decode(expect(where, value, str))
     except ValueError as error:
-        raise UserError(f"{where}: not in base64 ({error}); save the file anew") from None
+        raise UserError(f"{where}: not in base64 ({error}); save the file again") from None
 
 
 def json_files(folder: Path) -> list[Path]:

@@ -138,7 +138,7 @@ def coco_annotations(path: Path, stored: dict, images: dict, names: dict[int, st
         image, category = (expect(f"{where}: {key}", entry.get(key), int) for key in ("image_id", "category_id"))
         if image not in images or category not in names:
             lost = f"image_id {brief(image)}" if image not in images else f"category_id {brief(category)}"
-            raise UserError(f"{where}: {lost} is the id of none in the file; export it anew")
+            raise UserError(f"{where}: {lost} is the id of none in the file; export it again")
         if entry.get("segmentation") in NO_MASK:
             boxes += 1
             drawn[image].append((where, BOX, [box_outline(where, entry.get("bbox"))]))
@@ -230,7 +230,7 @@ def run_lengths(where: str, segmentation: dict, height: int, width: int) -> list
     expect(f"{where}: counts", counts, list)
     if not all(type(count) is int and count >= 0 for count in counts) or sum(counts) != height * width:
         raise UserError(
-            f"{where}: runs that do not add up to {height * width}, the image's pixels; export the file anew"
+            f"{where}: runs that do not add up to {height * width}, the image's pixels; export the file again"
         )
     return counts
 
@@ -244,11 +244,11 @@ def decompress(where: str, text: str) -> list[int]:
     """
     bits = np.array([ord(character) - ord("0") for character in text], np.int64)
     if not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 32:
-        raise UserError(f"{where}: counts {brief(text)} is no compressed run-length code; export the file anew")
+        raise UserError(f"{where}: counts {brief(text)} is no compressed run-length code; export the file again")
     last = np.flatnonzero(bits & 32 == 0)
     lengths = np.diff(last, prepend=-1)
     if lengths.max() > MAX_CHARACTERS:
-        raise UserError(f"{where}: counts {brief(text)} holds a number that is too large; export the file anew")
+        raise UserError(f"{where}: counts {brief(text)} holds a number that is too large; export the file again")
     first = last - lengths + 1
     place = np.arange(len(bits)) - np.repeat(first, lengths)
     numbers = np.add.reduceat((bits & 31) << 5 * place, first)

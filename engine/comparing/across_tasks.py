@@ -106,7 +106,7 @@ def as_labels(candidate: Candidate, classifier: Candidate, rule: str, tile: int 
         other = classifier.evaluation.stems[int(agree.argmin())]
         raise UserError(
             f"{candidate.name} was scored against masks that do not give {classifier.name}'s labels ({other} is the "
-            "first): train both on one data set, or remove the older evaluation's folder and evaluate anew"
+            "first): train both on one data set, or remove the older evaluation's folder and evaluate again"
         )
     evaluation = replace(classifier.evaluation, counts={"confusion": one_hot(labels, answers, len(names))}, beside={})
     return replace(candidate, evaluation=evaluation)
@@ -118,7 +118,7 @@ def answer_at_centre(stem: str, folder: Path, encoding: Encoding, tile: int) -> 
     mask = read_mask(folder / "predictions" / f"{image_of(stem)}.png", indices)
     row, column = centre_of(corner_of(stem), tile)
     if not (row < mask.shape[0] and column < mask.shape[1]):
-        raise UserError(f"{folder}: its mask of {image_of(stem)} is too small for the tile {stem}; evaluate anew")
+        raise UserError(f"{folder}: its mask of {image_of(stem)} is too small for the tile {stem}; evaluate again")
     return int(mask[row, column])
 
 

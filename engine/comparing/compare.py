@@ -51,7 +51,7 @@ def read_candidate(name: str, folder: Path) -> Candidate:
         return Candidate(name, evaluation, {})
     run = Run.folder(run)
     if run.classifies != ("probabilities" in evaluation.counts):
-        raise UserError(f"{folder}: not made by the run {run.path}, which is of another kind; evaluate that anew")
+        raise UserError(f"{folder}: not made by the run {run.path}, which is of another kind; evaluate that run again")
     data = run.dataset["fingerprint"][:8]  # the same data wherever it lay
     return Candidate(name, evaluation, run.config | {"data": data, "tta": made.get("tta", "none")})
 
@@ -100,7 +100,7 @@ def in_order_of(first: Candidate, other: Candidate) -> Candidate:
     if changed:
         raise UserError(
             f"{both} were scored against different masks of {some(changed)}; "
-            "remove the older evaluation's folder and evaluate it anew"
+            "remove the older evaluation's folder and evaluate again"
         )
     place = {stem: i for i, stem in enumerate(theirs.stems)}
     order = [place[stem] for stem in ours.stems]

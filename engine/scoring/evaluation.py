@@ -101,7 +101,7 @@ class Evaluation:
             schema.evaluation("", words)
             check_counts(held, len(words["stems"]), len(words["names"]))
         except schema.DAMAGE as error:
-            raise UserError(f"{path}: damaged ({brief(str(error))}); remove its folder and evaluate anew") from None
+            raise UserError(f"{path}: damaged ({brief(str(error))}); remove its folder and evaluate again") from None
         kinds: dict[str, dict[str, np.ndarray]] = {}
         for key, array in held.items():
             kind, name = key.split("/", 1)

@@ -71,8 +71,9 @@ def refuse_strangers(runs: dict[str, Run], pairs: list[Pair]) -> None:
         seen = [scored[image] for image in trained if image in scored]
         if seen:
             raise UserError(
-                f"{name} was trained on {len(seen)} of these images, such as {seen[0]}: their score would flatter. "
-                "Name new images with --data; the folds of a cross-validation are scored together without --ensemble"
+                f"{name} was trained on {len(seen)} of these images, such as {seen[0]}: the score would be too "
+                "optimistic. Name new images with --data; the folds of a cross-validation are scored together without "
+                "--ensemble"
             )
 
 
@@ -86,7 +87,8 @@ def refuse_other_folds(runs: list[Run]) -> None:
         key for key in first.config if key not in of_each and any(run.config[key] != first.config[key] for run in runs)
     ]
     if unlike or len({run.dataset["fingerprint"] for run in runs}) > 1:
-        raise UserError(f"these folds differ in {', '.join(unlike) or 'their data'}: they are no one cross-validation")
+        differ = ", ".join(unlike) or "their data"
+        raise UserError(f"these folds differ in {differ}: they do not belong to one cross-validation")
     folds = sorted(run.config["fold"] for run in runs)
     if folds != list(range(total)):
         raise UserError(f"the folds 0 to {total - 1} are wanted, each once; these are {', '.join(map(str, folds))}")

@@ -156,7 +156,7 @@ def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: 
         mask_suffix: what a mask's name has after the true mask's.
 
     Raises:
-        UserError: if some are missing (leaving them out would flatter), or written otherwise.
+        UserError: if some are missing (leaving them out would make the score too optimistic), or written otherwise.
     """
     files, findings = by_stem(folder, f"{{}}{mask_suffix}")
     refuse_errors(findings)
@@ -169,8 +169,9 @@ def open_masks(folder: Path, true: dict[str, Path], encoding: Encoding, stated: 
         )
     if lacking:
         raise UserError(
-            f"{folder}: {len(lacking)} of {len(true)} masks are missing: {some(lacking)}; to leave them out would "
-            "flatter: predict them too, or name a --truth folder with those alone that were to be predicted"
+            f"{folder}: {len(lacking)} of {len(true)} masks are missing: {some(lacking)}; without them the score "
+            "would be too optimistic. Predict them too, or name a --truth folder with only those that were to be "
+            "predicted"
         )
     if unused := sorted(files.keys() - true.keys()):
         print(f"note: {len(unused)} files in {folder} have no true mask and are left out: {some(unused)}")
