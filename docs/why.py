@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 KEPT, PAGE, METHOD, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "why-method.md", HERE / "images" / "why"
 EARLIER = HERE / "why-small.json.gz"  # the smaller study, which was looked at first
 AGAIN = HERE / "why-again.json.gz"  # a replication, on other seeds
-CONTRASTS = {name: HERE / f"why-{name}.json.gz" for name in ("pointing",)}
+CONTRASTS = {name: HERE / f"why-{name}.json.gz" for name in ("pointing", "photographs")}
 COLORS = 200  # of a figure's palette, which keeps it small
 
 
@@ -276,6 +276,7 @@ def percent(each: np.ndarray) -> str:
 
 def page(study) -> str:
     """The text of why.md."""
+    from docs import why_photographs
     from docs import why_text as text
 
     pointing = contrast("pointing")
@@ -287,7 +288,7 @@ def page(study) -> str:
         reasons(study, pointing),
         text.WHAT_TO_DO.format(**numbers),
         text.NOWHERE.format(**numbers),
-        text.PHOTOGRAPHS,
+        why_photographs.section(study, pointing),
         text.COMPARED.format(**numbers),
         text.LITERATURE.format(**numbers),
         details(study, pointing),
@@ -436,7 +437,8 @@ def mark_and_mask(study, count: int = 200) -> dict[str, float]:
 
 def reasons(study, pointing) -> str:
     """The table of the reasons, as the asker and the answerers put them."""
-    from docs.why_text import REASONS, REASONS_HEAD, UNTESTED
+    from docs import why_photographs
+    from docs.why_text import REASONS, REASONS_HEAD
 
     numbers = numbers_of(study, pointing)
     by_reason = {}
@@ -450,7 +452,7 @@ def reasons(study, pointing) -> str:
         )
         cells = (claim, done, found, verdict_in_words(name, by_reason[name]), trust)
         lines.append("| " + " | ".join(cell.format(**numbers) for cell in cells) + " |")
-    return "\n".join([*lines, UNTESTED.strip("\n")])
+    return "\n".join([*lines, why_photographs.row()])
 
 
 def verdict(name: str, made: list[Row]) -> str:

@@ -125,7 +125,16 @@ python -m docs.why --contrast POINTING
 
 
 def method_page(study, said, kept: dict) -> str:
-    parts = [beginning(study), as_planned(study, said), guards(study, said), pointing(), world(study)]
+    from docs import why_photographs
+
+    parts = [
+        beginning(study),
+        as_planned(study, said),
+        guards(study, said),
+        pointing(),
+        why_photographs.method(),
+        world(study),
+    ]
     parts += [information(study), before(study, said), again(), how(study, kept)]
     return filled("\n\n".join(part.strip("\n") for part in parts if part)) + "\n"
 

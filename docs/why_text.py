@@ -94,11 +94,6 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
     ),
 }
 
-UNTESTED = (
-    "| On photographs (but for a small trial); with hundreds of images; with networks and encoders in use | – | – | "
-    "**not tested** | – |"
-)
-
 WHAT_TO_DO = """\
 *Yes*, *no*, *open*: A difference says yes if its interval lies above 0 and its mean is at least 0.05, no if its whole
 interval lies below 0.05, else it is open. A no says that the reason adds less than 0.05, not that the two
@@ -148,14 +143,6 @@ NOWHERE = """\
 
 The two trials came before the study, with two seeds each. Their code and results were not kept, so no numbers are
 given.
-"""
-
-PHOTOGRAPHS = """\
-## On photographs
-
-With this design only in the small trial above, not converged and not kept. [Results](results.md) has single runs: U-Net
-on CamVid film by film and from ever fewer masks, and classifiers from scratch, frozen and fine-tuned beside masks of
-the same images.
 """
 
 COMPARED = """\

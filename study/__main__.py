@@ -24,7 +24,8 @@ from data_pipeline.command import UserError, run_command
 from data_pipeline.flags import Usage
 from data_pipeline.source import Source
 
-Name = Literal["smoke", "small", "medium", "full", "pointing", "difficulty"]
+Name = Literal["smoke", "small", "medium", "full", "pointing", "difficulty", "photographs"]
+PHOTOGRAPHS = "photographs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Images(Source):
     weights: Path | None = None
     """Of an encoder, MobileNetV2 without its top (.weights.h5): your own images are then learnt from it, too."""
     size: int = 64
-    """Pixels of a side that they are shrunk to; a multiple of 16, with --weights of 32."""
+    """Pixels of a side that they are shrunk to, of photographs a tile's; a multiple of 16, with --weights of 32."""
     jobs: int = 1
     """Processes, one thread each."""
 
@@ -49,7 +50,7 @@ class Images(Source):
 class Pilot(Images):
     """Tune each arm on seeds of their own, and see whether the world is fit for the study."""
 
-    preset: Literal["small", "full", "pointing", "difficulty"] = "small"
+    preset: Literal["small", "full", "pointing", "difficulty", "photographs"] = "small"
     """Whose world: medium's is small's."""
 
 
@@ -59,7 +60,8 @@ class Plan(Images):
 
     preset: Name = "smoke"
     """smoke: one seed, minutes; small: H6, H2 and H4, an hour; medium: all, some hours; full: larger, for a GPU;
-    pointing, difficulty: see contrasts.py. With --data: smoke, small or medium."""
+    pointing, difficulty: see contrasts.py. With --data: smoke, small or medium; or photographs: frames of films, named
+    by --group-by, cut into tiles, a film left out (tiles.py)."""
     hypothesis: str = ""
     """Only these, such as H2,H4; all of the preset's if empty."""
     seeds: str = ""
@@ -92,6 +94,10 @@ def main(config: Pilot | Plan | Run | Report) -> None:
         raise UserError(
             f"--size {config.size}: a multiple of {multiple} is wanted, since the networks halve it so often"
         )
+    if getattr(config, "preset", "") == PHOTOGRAPHS and not config.data:
+        raise UserError("--preset photographs: name the folder of frames and masks with --data, films with --group-by")
+    if getattr(config, "preset", "") == PHOTOGRAPHS and config.weights:
+        raise UserError("--weights: of --preset photographs nothing begins with a file; leave it out")
     if getattr(config, "weights", None) and not config.data:
         raise UserError("--weights: of drawn scenes nothing begins with a file; name your own images with --data")
     one_thread()
@@ -102,14 +108,18 @@ def tune(config: Pilot) -> None:
     from .pilot import SEEDS, run_grid, run_pilot
     from .plan import PRESETS, with_own, write_grid_plan, write_pilot
 
-    preset = PRESETS[f"{config.preset} own" if config.data else config.preset]
-    if config.data:
+    preset = PRESETS[f"{config.preset} own" if config.data and config.preset != PHOTOGRAPHS else config.preset]
+    if config.preset == PHOTOGRAPHS:
+        base, seeds = replace(preset.base, knobs=read_photographs(config).photographs), SEEDS[-1:]
+        write_grid_plan(config.out, base, preset.cells, seeds)
+        pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds)
+    elif config.data:
         reading = read_own(config, SEEDS)
         base = replace(with_own(preset.base, reading.own), weights=weights_of(config))
         seeds = (0, 1) if reading.own.one_out else SEEDS
         pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds)
     elif preset.grid:
-        write_grid_plan(config.out, config.preset)
+        write_grid_plan(config.out, preset.base, preset.grid, SEEDS)
         pilot = run_grid(config.out, preset.base, preset.grid, config.jobs)
     else:
         pilot = run_pilot(config.out, preset.base, config.jobs)
@@ -166,10 +176,14 @@ def report(config: Report) -> None:
 def plan_of(config: Plan | Run):
     from .plan import PRESETS, make_plan
 
-    preset = PRESETS.get(f"{config.preset} own" if config.data else config.preset, PRESETS["small own"])
+    own = config.data and config.preset != PHOTOGRAPHS
+    preset = PRESETS.get(f"{config.preset} own" if own else config.preset, PRESETS["small own"])
     seeds = parse_seeds(config.seeds) if config.seeds else preset.usual_seeds
     if not config.data:
         return make_plan(config.out, config.preset, names_of(config.hypothesis), seeds=seeds)
+    if config.preset == PHOTOGRAPHS:
+        reading = read_photographs(config)
+        return make_plan(config.out, config.preset, names_of(config.hypothesis), reading.photographs, seeds)
     reading = read_own(config, seeds)
     chosen = () if reading.own.one_out else seeds
     plan = make_plan(config.out, config.preset, names_of(config.hypothesis), reading.own, chosen, weights_of(config))
@@ -184,6 +198,17 @@ def read_own(config: Images, seeds: tuple[int, ...]):
 
     print(f"reading {config.data} ...", flush=True)
     return prepare(config, config.out, config.size, seeds, config.symmetry)
+
+
+def read_photographs(config: Images):
+    """The user's frames, read and kept in the study's folder."""
+    from .photographs import prepare
+
+    print(f"reading {config.data} ...", flush=True)
+    reading = prepare(config, config.out, config.size, config.symmetry)
+    print(f"films: {', '.join(f'{name} {frames}' for name, frames in reading.films.items())}, left out by turns")
+    print(f"asked of tiles: {', '.join(reading.classes)}; void: {', '.join(reading.left_out) or 'none'}", flush=True)
+    return reading
 
 
 def weights_of(config: Images) -> str:

@@ -38,13 +38,18 @@ LAST_STEPS = 20  # whose mean loss is told
 
 @dataclass(frozen=True)
 class Arm:
-    """build: size, K, width, weights' file → network for images 0..255; on_masks: whether masks train it, or labels."""
+    """build: size, K, width, weights' file → network for images 0..255; on_masks: whether masks train it, or labels.
+
+    several: whether an image may be of several classes or none, each a yes or no."""
 
     build: Callable[[int, int, int, str | None], keras.Model]
     on_masks: bool
+    several: bool = False
 
     @property
     def loss(self) -> keras.losses.Loss:
+        if self.several:
+            return keras.losses.BinaryCrossentropy(from_logits=True)
         return PixelLoss("ce") if self.on_masks else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -119,7 +124,7 @@ def trained(
         training steps; parameters, those that trained; multiply_adds, of one image's forward pass.
     """
     num_classes, kind = int(train.labels.max()) + 1, ARMS[arm]
-    model = fresh(arm, train.images.shape[1], num_classes, width, frozen, seed, weights)
+    model = fresh(kind, train.images.shape[1], num_classes, width, frozen, seed, weights)
     for layer, weights in zip(contracting(model), encoder or [], strict=False):
         layer.set_weights(weights)
     losses, weigh = [], class_weights(train.masks, num_classes + 1) if balanced else np.ones(num_classes + 1)
@@ -136,22 +141,22 @@ def trained(
 
 
 @cache
-def compiled(arm: str, size: int, num_classes: int, width: int, frozen: bool, weights: str | None) -> keras.Model:
+def compiled(kind: Arm, size: int, num_classes: int, width: int, frozen: bool, weights: str | None) -> keras.Model:
     """One network for all trainings of its shape: to compile it takes as long as some hundred steps."""
-    model = ARMS[arm].build(size, num_classes, width, weights)
+    model = kind.build(size, num_classes, width, weights)
     for layer in contracting(model):
         layer.trainable = not frozen
-    model.compile(keras.optimizers.Adam(), loss=ARMS[arm].loss)
+    model.compile(keras.optimizers.Adam(), loss=kind.loss)
     return model
 
 
 def fresh(
-    arm: str, size: int, num_classes: int, width: int, frozen: bool, seed: int, weights: str | None = None
+    kind: Arm, size: int, num_classes: int, width: int, frozen: bool, seed: int, weights: str | None = None
 ) -> keras.Model:
     """The compiled network with the seed's weights and an optimizer that has not begun."""
-    model = compiled(arm, size, num_classes, width, frozen, weights)
+    model = compiled(kind, size, num_classes, width, frozen, weights)
     keras.utils.set_random_seed(seed)
-    drawn = ARMS[arm].build(size, num_classes, width, weights)
+    drawn = kind.build(size, num_classes, width, weights)
     for ours, theirs in zip(model.layers, drawn.layers, strict=True):
         ours.set_weights(theirs.get_weights())
     for variable in model.optimizer.variables:

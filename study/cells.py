@@ -26,6 +26,7 @@ from data_pipeline.command import UserError
 from data_pipeline.files import write_atomically, write_json
 
 from .own import Own, part_of
+from .photographs import Photographs
 from .scenes import Images, Knobs, place_elsewhere, scene
 
 CODE = 2  # raised whenever the same spec may give other numbers
@@ -36,6 +37,7 @@ LATER = {  # fields that are younger than kept cells: with these values they are
     "on_target": None,
     "off_target": None,
     "weights": "",
+    "decision": "",
     "symmetry": "d4",
     "one_out": False,
 }
@@ -45,9 +47,9 @@ LATER = {  # fields that are younger than kept cells: with these values they are
 class Spec:
     """One training and its scores.
 
-    knobs: of the scenes, or a user's own images.
+    knobs: of the scenes, or a user's own images, or photographs.
     count: training images, so many of each class as of another; 0: fresh ones for every step, the ideal world, or all
-        that there are of a user's own.
+        that there are of a user's own. Of photographs: frames.
     pixels: labelled in each mask; None: all.
     on_key: of S, whether its masks are on the marker that holds the class, in place of the target.
     start: the training whose contracting path this one begins with; None: drawn weights.
@@ -56,6 +58,7 @@ class Spec:
     elsewhere: of S, whether its masks are a disc of the marker's size at a random place, in place of the target.
     on_target, off_target: labelled pixels of the image's class, and of all else; None: all of both.
     weights: SHA-256 of a pretrained encoder's file, which ``keep_weights`` has put into the folder.
+    decision: of photographs, what labels tell of a tile: "centre" or "presence"; "": masks do, of its pixels.
     """
 
     arm: str
@@ -63,7 +66,7 @@ class Spec:
     count: int
     steps: int
     rate: float
-    knobs: Knobs | Own
+    knobs: Knobs | Own | Photographs
     width: int = 8
     balanced: bool = False
     pixels: int | None = None
@@ -75,6 +78,7 @@ class Spec:
     on_target: int | None = None
     off_target: int | None = None
     weights: str = ""
+    decision: str = ""
 
     @property
     def id(self) -> str:
@@ -114,8 +118,12 @@ def compute(spec: Spec, folder: Path) -> dict:
 
     Returns:
         tests: "independent", and where rho is not 0 also "matched" and "conflicting" → accuracy and miou;
-        background: the share of it in the test set's pixels; loss; parameters.
+        background: the share of it in the test set's pixels; loss; parameters. Of photographs see ``tiles.compute``.
     """
+    if isinstance(spec.knobs, Photographs):
+        from . import tiles
+
+        return tiles.compute(spec, folder)
     from .arms import score_on  # imports TensorFlow
 
     model, facts = train(spec, folder)
@@ -130,6 +138,10 @@ def compute(spec: Spec, folder: Path) -> dict:
 
 def train(spec: Spec, folder: Path):
     """The cell's network and its facts."""
+    if isinstance(spec.knobs, Photographs):
+        from . import tiles
+
+        return tiles.train(spec, folder)
     from .arms import clicks, few_pixels, trained
 
     every = spec.knobs.pool if isinstance(spec.knobs, Own) else spec.steps * BATCH

@@ -15,6 +15,7 @@ from functools import partial
 
 from .cells import Spec
 from .hypotheses import Settings
+from .photographs import CENTRE, PRESENCE
 
 POINTING = {  # the arms, and what is special about each
     "mark": {"arm": "S", "on_key": True},
@@ -91,3 +92,26 @@ def cells_of_own(settings: Settings, seed: int) -> dict[str, Spec]:
         if settings.pixels:
             cells |= {f"masks{start} of {count}": replace(masks, count=count) for count in settings.counts}
     return cells
+
+
+SUPERVISIONS = {  # of tiles of photographs, and what is special about each; see tiles.py
+    "masks": {"arm": "S"},
+    "16 pixels": {"arm": "S", "pixels": 16},
+    "1 pixel": {"arm": "S", "pixels": 1},
+    "U-Net, centre": {"arm": "C", "decision": CENTRE},
+    "classifier, centre": {"arm": "E", "decision": CENTRE},
+    "U-Net, presence": {"arm": "C", "decision": PRESENCE},
+    "classifier, presence": {"arm": "E", "decision": PRESENCE},
+}
+
+
+TUNED = {"S": "masks", "C": "masks", "E": "classifier, presence"}  # whose learning rate a network has in every arm
+
+
+def cells_of_photographs(settings: Settings, seed: int) -> dict[str, Spec]:
+    """One cell for each supervision of the same tiles."""
+    plain = Spec("S", seed, settings.count, settings.steps, 0.0, settings.knobs, settings.width, tests=0)
+    return {
+        name: replace(plain, **special, rate=settings.rates[TUNED[special["arm"]]], balanced=True)
+        for name, special in SUPERVISIONS.items()
+    }

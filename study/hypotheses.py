@@ -12,6 +12,7 @@ import numpy as np
 
 from .cells import Spec
 from .own import Own
+from .photographs import Photographs
 from .scenes import Knobs
 from .verdicts import Contrast
 
@@ -40,7 +41,7 @@ class Settings:
     weights: SHA-256 of a pretrained encoder's file.
     """
 
-    knobs: Knobs | Own
+    knobs: Knobs | Own | Photographs
     rates: dict[str, float]
     balanced: bool
     count: int = 16

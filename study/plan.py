@@ -10,7 +10,8 @@ from data_pipeline.command import UserError
 from data_pipeline.files import read_json, write_json
 
 from .cells import CODE, Spec, told
-from .contrasts import POINTING, cells_of_own, difficulty, learners, pointing
+from .contrasts import POINTING, cells_of_own, cells_of_photographs, difficulty, learners, pointing
+from .films import PRIMARIES
 from .hypotheses import (
     ENOUGH,
     FIRST_EDITION,
@@ -24,7 +25,8 @@ from .hypotheses import (
     cells_of,
 )
 from .own import LEAST_GROUPS, TESTED, Own
-from .pilot import Pilot, grid_plan
+from .photographs import Photographs
+from .pilot import Cells, Pilot, grid_plan
 from .scenes import Knobs
 from .verdicts import LEVEL, SMALLEST
 
@@ -122,6 +124,23 @@ PRESETS = {
         first=60,
         grid=learners,
     ),
+    "photographs": Preset(  # the seeds are films by turns
+        replace(
+            USUAL,
+            rates={"masks": 0.003, "classifier, presence": 0.001},
+            count=32,
+            steps=600,
+            tests=0,
+            counts=(),
+            widths=(),
+            pixels=(),
+        ),
+        seeds=6,
+        names=(),
+        wide=True,
+        tuned=True,
+        cells=cells_of_photographs,
+    ),
     "smoke own": Preset(
         replace(OF_PEOPLE, steps=30, width=4), seeds=1, names=(), wide=True, tuned=False, cells=cells_of_own
     ),
@@ -168,6 +187,8 @@ class Plan:
         margins = {"enough": ENOUGH, "left": LEFT, "off_the_floor": OFF_THE_FLOOR, "shift": SHIFT}
         margins |= {"least_range": LEAST_RANGE, "level": LEVEL, "smallest": SMALLEST}
         fixed = {"code": CODE, "rules": RULES, "margins": margins, "contrasts": contrasts}
+        if isinstance(self.settings.knobs, Photographs):
+            fixed["contrasts"] = {one.name: [one.score, one.margin, one.factors] for one in PRIMARIES}
         return {**fixed, **told(self), "cells": cells}
 
     def cells(self) -> dict[int, dict[str, Spec]]:
@@ -182,13 +203,14 @@ def make_plan(
     folder: Path,
     preset: str,
     names: tuple[str, ...] = (),
-    own: Own | None = None,
+    own: Own | Photographs | None = None,
     seeds: tuple[int, ...] | None = None,
     weights: str = "",
 ) -> Plan:
     """The folder's plan; a new one where it has none.
 
-    Of a user's own images it is that of the preset "NAME own", whose seeds are the groups where there are few.
+    Of a user's own images it is that of the preset "NAME own", whose seeds are the groups where there are few; of
+    photographs cut into tiles that of NAME.
 
     Args:
         folder: of the study.
@@ -201,7 +223,7 @@ def make_plan(
     Raises:
         UserError: for a folder with another plan, an unknown hypothesis, a world that no pilot found fit.
     """
-    if own:
+    if isinstance(own, Own):
         preset = f"{preset} own"
         seeds = tuple(range(own.groups)) if own.one_out else seeds
     if preset not in PRESETS:
@@ -211,7 +233,9 @@ def make_plan(
     unknown = [name for name in names if name not in able]
     if unknown:
         raise UserError(f"--hypothesis {','.join(unknown)}: {preset} has {', '.join(able) or 'none'}")
-    if own:
+    if isinstance(own, Photographs):
+        settings = rates_of_own(folder, replace(chosen.base, knobs=own), own)
+    elif own:
         settings = replace(with_own(rates_of_own(folder, chosen.base, own), own), weights=weights)
     else:
         settings = settings_of_pilot(folder, preset) if chosen.tuned else chosen.base
@@ -270,7 +294,7 @@ def write_pilot(folder: Path, pilot: Pilot) -> None:
     write_json(Path(folder) / "pilot.json", {"fit": pilot.fit, **asdict(pilot)})
 
 
-def rates_of_own(folder: Path, base: Settings, own: Own) -> Settings:
+def rates_of_own(folder: Path, base: Settings, own: Own | Photographs) -> Settings:
     """With the learning rates of the folder's own pilot, where it has one.
 
     Raises:
@@ -288,10 +312,9 @@ def rates_of_own(folder: Path, base: Settings, own: Own) -> Settings:
     return replace(base, rates=base.rates | found.rates)
 
 
-def write_grid_plan(folder: Path, preset: str) -> None:
+def write_grid_plan(folder: Path, settings: Settings, cells: Cells, seeds: tuple[int, ...]) -> None:
     """Write what the pilot of a contrast will try, before it does."""
-    chosen = PRESETS[preset]
-    write_json(Path(folder) / "pilot-plan.json", grid_plan(chosen.base, chosen.grid))
+    write_json(Path(folder) / "pilot-plan.json", grid_plan(settings, cells, seeds))
 
 
 def settings_of_pilot(folder: Path, preset: str) -> Settings:
@@ -323,7 +346,9 @@ def settings_of_pilot(folder: Path, preset: str) -> Settings:
 
 def settings_from(found: dict) -> Settings:
     """Make settings of what JSON made of them."""
-    knobs = (Own if "fingerprint" in found["knobs"] else Knobs)(**tuples(found["knobs"]))
+    kinds = {"films": Photographs, "fingerprint": Own}
+    kind = next((kind for field, kind in kinds.items() if field in found["knobs"]), Knobs)
+    knobs = kind(**tuples(found["knobs"]))
     return Settings(**tuples(found) | {"knobs": knobs})
 
 

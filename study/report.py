@@ -21,6 +21,7 @@ from .figures import draw as draw_figures
 from .findings import Finding, Point, Study, findings, load
 from .hypotheses import SHIFT
 from .own import Own
+from .photographs import Photographs
 from .pilot import RATES
 from .verdicts import LEVEL, POWER, SMALLEST
 from .words import QUESTION, answer, at_least, headline, line, not_tested, settled_by
@@ -57,6 +58,8 @@ def write_report(folder: Path) -> list[str]:
     """
     folder = Path(folder)
     study = load(folder)
+    if isinstance(study.plan.settings.knobs, Photographs):
+        return write_films(folder, study)
     if study.plan.preset.endswith(" own"):
         return write_advice(folder, study)
     said, flips = findings(study), found.false_verdicts(study)
@@ -88,6 +91,22 @@ def write_advice(folder: Path, study: Study) -> list[str]:
     parts = sections_of(study, folder / "figures")
     write_page(folder / PAGE, "Is it worth drawing masks?", advice, not study.plan.inferential, facts(study), parts)
     return [advice, f"plan {study.plan.hash[:12]}. Next: open {folder / PAGE}"]
+
+
+def write_films(folder: Path, study: Study) -> list[str]:
+    """The page of photographs; what to print."""
+    from .films_report import headline_of, sections_of
+
+    write_json(folder / DATA, {**told(study, [], None), "sittings": sittings(folder)})
+    plan, said = study.plan, headline_of(study)
+    facts = [
+        f"plan {plan.hash[:12]}",
+        f"{sum(map(len, study.results))} trainings",
+        f"{study.count} frames, {plan.settings.steps} steps of 8 tiles of {plan.settings.knobs.size} × "
+        f"{plan.settings.knobs.size} pixels",
+    ]
+    write_page(folder / PAGE, "Masks or labels, on your photographs?", said, False, facts, sections_of(study))
+    return [said, f"plan {plan.hash[:12]}. Next: open {folder / PAGE}"]
 
 
 @contextmanager
