@@ -141,6 +141,7 @@ LAYOUTS = (
     Layout("Cellpose", "{split}", "{split}", "{}_img", "{}_masks"),
     Layout("Cell Tracking Challenge", "{scene}", "{scene}_GT/SEG", "t{}", "man_seg{}"),
     Layout("DeepGlobe", "{split}", "{split}", "{}_sat", "{}_mask"),
+    Layout("PH2", "{scene}/*_Dermoscopic_Image", "{scene}/*_lesion", mask_name="{}_lesion"),
     Layout("image and mask side by side, in folders", "{scene}", "{scene}", mask_name=MASK_NAMES),
 )  # fmt: skip
 

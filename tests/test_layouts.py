@@ -152,6 +152,10 @@ LAID = {
         (6, 6, 0),
     ),
     "DeepGlobe": (lambda f: lay(f, "train/{}_sat.jpg", "train/{}_mask.png"), (6, 0, 0)),
+    "PH2": (
+        lambda f: lay(f, "IMD{0}/IMD{0}_Dermoscopic_Image/IMD{0}.bmp", "IMD{0}/IMD{0}_lesion/IMD{0}_lesion.bmp"),
+        None,
+    ),
     "image and mask side by side, in folders": (
         lambda f: [lay(f, f"{kind}/a ({{}}).png", f"{kind}/a ({{}})_mask.png") for kind in ("benign", "normal")],
         None,
