@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from data_pipeline.encoding import VOID
 from engine.scoring import objects
-from engine.scoring.objects import connect, count_objects, divide, object_f1
+from engine.scoring.objects import connect, divide, match_objects, object_f1
 
 EIGHT = np.ones((3, 3))
 masks_of = {
@@ -30,6 +30,10 @@ coarse_masks = small_masks.map(lambda pair: tuple(mask.repeat(3, 0).repeat(3, 1)
 similar_masks = st.tuples(coarse_masks, st.booleans()).map(
     lambda drawn: (drawn[0][0], np.where(drawn[0][0] == VOID, drawn[0][1], drawn[0][0]) if drawn[1] else drawn[0][1])
 )
+
+
+def count_objects(truth, prediction, num_classes, split_touching=False):
+    return objects.count_objects(match_objects(truth, prediction, num_classes, split_touching), num_classes)
 
 
 def discs(*circles, size=(80, 120)):
@@ -302,3 +306,30 @@ def test_no_model_is_needed():
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+def test_objects_are_counted_by_size():
+    """Squares of 1, 4, 9 and 25 pixels; the prediction has those of 4 and 25."""
+    truth, prediction = np.zeros((20, 40), np.uint8), np.zeros((20, 40), np.uint8)
+    for left, side in zip((1, 6, 12, 20), (1, 2, 3, 5), strict=True):
+        truth[4 : 4 + side, left : left + side] = 1
+        if side in (2, 5):
+            prediction[4 : 4 + side, left : left + side] = 1
+    counts = objects.count_by_size(match_objects(truth, prediction, 2), 2)
+    assert counts.shape == (2, objects.SIZES, 2)
+    assert {i: row.tolist() for i, row in enumerate(counts[1]) if row.any()} == {
+        0: [1, 0],  # 1 pixel
+        2: [1, 1],  # 4 to 7
+        3: [1, 0],  # 8 to 15
+        4: [1, 1],  # 16 to 31
+    }
+    assert counts[0].sum(0).tolist() == [1, 1], "the ground"
+
+
+@given(masks=st.tuples(*[arrays(np.uint8, (12, 12), elements=st.sampled_from([0, 1, 2]))] * 2))
+@settings(max_examples=25, deadline=None)
+def test_sizes_sum_up_to_the_objects(masks):
+    matched = match_objects(*masks, 3)
+    by_size, counts = objects.count_by_size(matched, 3), objects.count_objects(matched, 3)
+    np.testing.assert_array_equal(by_size[..., 0].sum(1), counts[:, 1])
+    np.testing.assert_array_equal(by_size[..., 1].sum(1), counts[:, 0])

@@ -26,7 +26,7 @@ from data_pipeline.pixel_range import PixelRange
 from engine import schema
 from engine.pictures import panel
 
-from . import boundaries, calibration, confusion, objects
+from . import boundaries, calibration, confusion, objects, thresholds
 from .doubts import Doubt, doubts, rank, uncertainty
 from .scores import REDUCTION, by_class, judge, number
 from .task import MASKS
@@ -36,6 +36,7 @@ WRITTEN = (  # what an evaluation's folder holds, so that a later one may replac
     *("metrics.json", "per_image.csv", "labels_to_check.csv", COUNTS_FILE, "report.html"),
     *("predictions/*.png", "overlays/*.jpg"),
 )
+WHOLE = ("model/region", "model/objects", "model/sizes", "model/thresholds")  # counts that are whole numbers
 BESIDE = ("baselines/", "gain/", "ceiling/")  # kinds of other ways, in COUNTS_FILE
 RESOLUTION = "native: every prediction is scored at its mask's own height and width"
 LEAST_NEIGHBOURS = 20  # images, to tell whether neighbours score alike
@@ -57,7 +58,8 @@ class Evaluation:
     """Counts on N images of C classes, in one order.
 
     counts: by name, arrays that begin with N: "confusion" (N, C, C), "region", "contour", "hausdorff95", "average"
-        (boundaries.py), "objects" (objects.py), and where there are probabilities "calibration", "uncertainty".
+        (boundaries.py), "objects", "sizes" (objects.py), and where there are probabilities "calibration", "uncertainty"
+        and, of two classes, "thresholds" (thresholds.py). Evaluations of older versions lack some.
     beside: kind ("baselines", "gain", "ceiling") → name → confusion matrices (N, C, C) of another way.
     truths: a hash of each true mask: two evaluations with equal ones were made on the same images.
     """
@@ -127,8 +129,10 @@ def check_counts(held: dict[str, np.ndarray], num_images: int, num_classes: int)
         "model/hausdorff95": (num_classes,),
         "model/average": (num_classes,),
         "model/objects": (num_classes, 3),
+        "model/sizes": (num_classes, objects.SIZES, 2),
         "model/calibration": (calibration.BINS, 3),
         "model/uncertainty": (),
+        "model/thresholds": (2, thresholds.BINS),
         "model/probabilities": (num_classes,),
     }
     of_masks = {"model/region", "model/contour", "model/hausdorff95", "model/average", "model/objects"}
@@ -137,7 +141,7 @@ def check_counts(held: dict[str, np.ndarray], num_images: int, num_classes: int)
         raise schema.Unfit(f"it lacks {', '.join(lacking) or 'calibration or uncertainty'}")
     for key, array in held.items():
         shape = shapes.get(key, square if key.startswith(BESIDE) else None)
-        kinds = "iu" if shape == square or key in ("model/region", "model/objects") else "iuf"
+        kinds = "iu" if shape == square or key in WHOLE else "iuf"
         known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
         if array.shape != (num_images, *(shape or ())) or array.dtype.kind not in kinds or shape is None:
             raise schema.Unfit(f"{key} is {array.dtype} {array.shape}")
@@ -153,7 +157,11 @@ def pool(parts: list[Evaluation]) -> Evaluation:
         stems=[stem for part in parts for stem in part.stems],
         groups=[group for part in parts for group in part.groups],
         truths=[truth for part in parts for truth in part.truths],
-        counts={name: np.concatenate([part.counts[name] for part in parts]) for name in first.counts},
+        counts={
+            name: np.concatenate([part.counts[name] for part in parts])
+            for name in first.counts
+            if all(name in part.counts for part in parts)
+        },
         beside={
             kind: {name: np.concatenate([part.beside[kind][name] for part in parts]) for name in ways}
             for kind, ways in first.beside.items()
@@ -189,7 +197,7 @@ def evaluate_images(
         image, truth = read(pair)
         predicted = answer(pair, image)
         rows.append(count(truth, predicted, encoding.num_classes, split_touching))
-        truths.append(hashlib.sha256(f"{truth.shape}".encode() + truth.tobytes()).hexdigest()[:16])
+        truths.append(hash_of(truth))
         if predicted.probabilities is not None:
             doubted += doubts(pair.stem, predicted.probabilities, truth)
         for kind, ways in beside.items():
@@ -209,6 +217,11 @@ def evaluate_images(
     )
 
 
+def hash_of(truth: np.ndarray) -> str:
+    """Return a hash of a true mask, uint8 (H, W): equal ones are of one image, annotated in one way."""
+    return hashlib.sha256(f"{truth.shape}".encode() + truth.tobytes()).hexdigest()[:16]
+
+
 def shown(image: np.ndarray | None, truth: np.ndarray, pixel_range: PixelRange | None) -> np.ndarray:
     """A picture to draw on, uint8 (H, W, 3): flat grey where there is no image."""
     return np.full((*truth.shape, 3), FLAT, np.uint8) if image is None else pixel_range.show(image)
@@ -217,17 +230,21 @@ def shown(image: np.ndarray | None, truth: np.ndarray, pixel_range: PixelRange |
 def count(truth: np.ndarray, answer: Answer, num_classes: int, split_touching: bool) -> dict[str, np.ndarray]:
     """All counts of one image."""
     edges = boundaries.measure(truth, answer.mask, num_classes)
+    matched = objects.match_objects(truth, answer.mask, num_classes, split_touching)
     counted = {
         "confusion": confusion.confusion_matrix(truth, answer.mask, num_classes),
         "region": edges.region,
         "contour": edges.contour,
         "hausdorff95": edges.hausdorff95,
         "average": edges.average,
-        "objects": objects.count_objects(truth, answer.mask, num_classes, split_touching),
+        "objects": objects.count_objects(matched, num_classes),
+        "sizes": objects.count_by_size(matched, num_classes),
     }
     if answer.probabilities is not None:
         counted["calibration"] = calibration.calibration_counts(answer.probabilities, truth)
         counted["uncertainty"] = np.float64(uncertainty(answer.probabilities))
+        if num_classes == 2:
+            counted["thresholds"] = thresholds.threshold_counts(answer.probabilities, truth)
     return counted
 
 
@@ -303,7 +320,7 @@ def outlines(counts: dict[str, np.ndarray], encoding: Encoding) -> dict:
 def certainty(counts: dict[str, np.ndarray]) -> dict:
     """Calibration, and whether uncertain images are the wrong ones; None where there are no probabilities."""
     if "calibration" not in counts:
-        return {"ece": None, "reliability": None, "uncertainty_rank_correlation": None}
+        return {"ece": None, "reliability": None, "average_precision": None, "uncertainty_rank_correlation": None}
     from scipy.stats import spearmanr
 
     pooled = counts["calibration"].sum(0)
@@ -313,6 +330,9 @@ def certainty(counts: dict[str, np.ndarray]) -> dict:
     return {
         "ece": number(calibration.expected_calibration_error(pooled)),
         "reliability": calibration.reliability(pooled),
+        "average_precision": number(thresholds.average_precision(counts["thresholds"].sum(0)))
+        if "thresholds" in counts
+        else None,
         "uncertainty_rank_correlation": float(spearmanr(error[known], doubt[known])[0]) if told else None,
     }
 

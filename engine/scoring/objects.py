@@ -1,5 +1,7 @@
 """Scores that count objects: connected regions of a class, matched one to one. Void is not judged."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -23,10 +25,24 @@ NEIGHBOURS = (
 )
 
 
-def count_objects(
+SIZES = 32  # classes of size: from 1, 2, 4, … pixels on
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The objects of an image: of each its class; of each true one its size and whether it was found."""
+
+    matched: np.ndarray  # int (M,): classes of the true objects that were found
+    true: np.ndarray  # int (T,)
+    predicted: np.ndarray  # int (P,)
+    sizes: np.ndarray  # int (T,), pixels of the true objects
+    found: np.ndarray  # bool (T,)
+
+
+def match_objects(
     truth: np.ndarray, prediction: np.ndarray, num_classes: int, split_touching: bool = False
-) -> np.ndarray:
-    """Objects of each class, int64 (C, 3): matched, true, predicted.
+) -> Matching:
+    """Find the objects of truth and prediction, and which are the same.
 
     An object is a connected region of a class (8 neighbours), however small: a speck that a model leaves is an object
     too many for whoever counts. Two objects of a class match where their IoU exceeds 0.5, which none has with two
@@ -36,6 +52,7 @@ def count_objects(
     Args:
         truth: uint8 (H, W), classes 0…C−1, void 255.
         prediction: uint8 (H, W), classes 0…C−1.
+        num_classes: C.
         split_touching: divide regions at their necks first, see ``divide``.
 
     Raises:
@@ -49,9 +66,29 @@ def count_objects(
     judged_size = np.bincount(predicted[judged], minlength=len(predicted_classes))
     pairs = match(true, predicted, judged & (truth == prediction), judged_size)
     kept = 2 * judged_size >= size
-    kept[pairs[:, 1]] = True
-    classes = (true_classes[pairs[:, 0]], true_classes, predicted_classes[kept])
-    return np.stack([np.bincount(labels, minlength=VOID + 1)[:num_classes] for labels in classes], axis=1)
+    kept[0], kept[pairs[:, 1]] = False, True  # number 0 is void
+    found = np.zeros(len(true_classes), bool)
+    found[pairs[:, 0]] = True
+    sizes = np.bincount(true.ravel(), minlength=len(true_classes))
+    return Matching(true_classes[pairs[:, 0]], true_classes[1:], predicted_classes[kept], sizes[1:], found[1:])
+
+
+def count_objects(objects: Matching, num_classes: int) -> np.ndarray:
+    """Objects of each class, int64 (C, 3): matched, true, predicted."""
+    kinds = (objects.matched, objects.true, objects.predicted)
+    return np.stack([np.bincount(labels, minlength=num_classes) for labels in kinds], axis=1)
+
+
+def count_by_size(objects: Matching, num_classes: int) -> np.ndarray:
+    """True objects of each class by size, int64 (C, SIZES, 2): all, and those found.
+
+    Size class i holds the objects of 2^i to 2^(i+1) − 1 pixels.
+    """
+    counts = np.zeros((num_classes, SIZES, 2), np.int64)
+    place = (objects.true, np.log2(objects.sizes).astype(int))
+    np.add.at(counts[..., 0], place, 1)
+    np.add.at(counts[..., 1], place, objects.found)
+    return counts
 
 
 def object_f1(counts: np.ndarray) -> np.ndarray:
