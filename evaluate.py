@@ -157,6 +157,7 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
     from data_pipeline.outputs import replace_folder
     from engine.reporting.report import Album
     from engine.scoring.evaluation import WRITTEN, evaluate_images
+    from engine.scoring.unlabelled import least_sure
 
     def read(pair):
         return read_pair(pair, data.encoding)
@@ -168,12 +169,15 @@ def examine(target: Path, title: str, run, data, answer, beside, about: dict, fa
         album = Album(
             data.pairs(), run.encoding, run.pixel_range, read, lambda stem: folder / "predictions" / f"{stem}.png"
         )
-        results = write_all(folder, title, evaluation, data.encoding, about, facts, album, run.path / "history.csv")
+        own = config.data is None or config.data.resolve() == run.root.resolve()
+        unlabelled = least_sure(run, answer) if own else None
+        history = run.path / "history.csv"
+        results = write_all(folder, title, evaluation, data.encoding, about, facts, album, history, unlabelled)
     print_scores(target, results)
 
 
 def write_all(
-    folder: Path, title: str, evaluation, encoding, about: dict, facts: list[str], album, history=None
+    folder: Path, title: str, evaluation, encoding, about: dict, facts: list[str], album, history=None, unlabelled=None
 ) -> dict:
     """Write metrics.json, the tables and report.html; return what metrics.json holds."""
     from engine.reporting.report import write_report
@@ -187,7 +191,7 @@ def write_all(
         facts.append(f"test-time augmentation: {about['tta']}")
     if about.get("test_openings"):
         facts.append(opened_words(about["test_openings"]))
-    write_report(folder / "report.html", title, evaluation, results, facts, album, history)
+    write_report(folder / "report.html", title, evaluation, results, facts, album, history, unlabelled)
     return results
 
 
@@ -297,6 +301,7 @@ def compare_runs(config: EvaluateConfig) -> None:
         sentences,
         task_of,
     )
+    from engine.reporting.duels import duels
     from engine.reporting.report import write_comparison
     from engine.scoring.task import LABELS
     from engine.scoring.verdict import brackets, show
@@ -313,7 +318,7 @@ def compare_runs(config: EvaluateConfig) -> None:
     results = compare(candidates, task) | {"costs": rows, "curves": curves(candidates, rows, task)}
     with new_folder(config.out) as folder:
         write_json(folder / "compare.json", results)
-        write_comparison(folder / "report.html", results)
+        write_comparison(folder / "report.html", results, duels(candidates, folders, task, config.data))
     print_costs(rows)
     score, words = task.score, task.words
     for name, scores in results["networks"].items():

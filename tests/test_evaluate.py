@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,10 +26,12 @@ from data_pipeline.pairs import Pair
 from data_pipeline.split import Split
 from engine.comparing.compare import Candidate, compare, headline, on_the_same_images, sentences
 from engine.config import EvaluateConfig, TrainConfig
-from engine.reporting.report import Album
+from engine.reporting.duels import EACH_WAY, differing
+from engine.reporting.report import Album, by_size, numbers, worst_median_best
 from engine.scoring import confusion
 from engine.scoring.doubts import Doubt
 from engine.scoring.evaluation import Evaluation, alike, neighbours_alike, pool
+from engine.scoring.objects import SIZES
 from engine.scoring.referee import PICTURES
 from engine.scoring.verdict import range_of, verdict
 from engine.training import segmenter
@@ -203,9 +206,116 @@ def test_comparing_networks(world, tmp_path, capsys):
     assert results["networks"]["weak"]["miou"] - results["networks"]["good"]["miou"] == pytest.approx(weak["miou"])
     assert "weak is worse than good" in printed and "statements about these trained networks" in printed
     assert blind["miou"] < 0
-    assert (tmp_path / "cmp/report.html").is_file()
+    page = (tmp_path / "cmp/report.html").read_text()
+    assert "weak against good" in page and "blind against good" in page and "only weak is right" in page
+    shown = re.findall(r'aria-label="(item\d+): who is right"', page)
+    change = {stem: value for stem, value in changes(world / "runs/good", world / "runs/weak").items() if value}
+    worst = sorted(change, key=change.get)[:EACH_WAY]
+    assert change[worst[0]] < 0 and set(worst) <= set(shown[: len(shown) // 2 + EACH_WAY]), "where weak falls behind"
     with pytest.raises(UserError, match="cmp exists"):
         evaluate(EvaluateConfig(runs=runs, compare=True, out=tmp_path / "cmp"))
+
+
+def changes(first: Path, other: Path) -> dict[str, float]:
+    """By how much each image's mIoU differs between the test parts of two runs."""
+    scores = []
+    for run in (first, other):
+        rows = csv.DictReader((run / "evaluation/test/per_image.csv").open())
+        scores.append({row["stem"]: float(row["miou"]) for row in rows})
+    return {stem: scores[1][stem] - scores[0][stem] for stem in scores[0]}
+
+
+def test_a_comparison_without_the_images_has_no_pictures(world, tmp_path):
+    """Two evaluations whose run's data set is gone are still compared."""
+    data = make_folder(tmp_path / "data", 40)
+    runs = [make_run(data, tmp_path / "runs", name, shift=shift) for name, shift in (("one", -5.0), ("two", -1.2))]
+    for run in runs:
+        evaluate(EvaluateConfig(runs=(run,)))
+    folders = tuple(run / "evaluation/test" for run in runs)
+    shutil.rmtree(data)
+    evaluate(EvaluateConfig(runs=folders, compare=True, out=tmp_path / "cmp"))
+    assert "<image" not in (tmp_path / "cmp/report.html").read_text()
+
+
+def test_changed_masks_are_not_shown(world, tmp_path):
+    """A picture whose mask is no longer the one that was scored is left out."""
+    data = make_folder(tmp_path / "data", 40)
+    runs = [make_run(data, tmp_path / "runs", name, shift=shift) for name, shift in (("one", -5.0), ("two", -1.2))]
+    for run in runs:
+        evaluate(EvaluateConfig(runs=(run,)))
+    change = changes(*runs)
+    worst = min(change, key=change.get)
+    path = data / "masks" / f"{worst}.png"
+    save(path, np.rot90(np.array(Image.open(path)), 2))
+    evaluate(EvaluateConfig(runs=tuple(run / "evaluation/test" for run in runs), compare=True, out=tmp_path / "cmp"))
+    page = (tmp_path / "cmp/report.html").read_text()
+    assert f'aria-label="{worst}:' not in page and "who is right" in page
+
+
+def test_the_most_different_images_both_ways():
+    change = np.array([0.1, -0.3, np.nan, 0.0, 0.5, -0.1])
+    assert differing(change) == [4, 0, 1, 5]
+    assert len(differing(np.linspace(-1, 1, 50))) == 2 * EACH_WAY
+
+
+def test_the_worst_the_median_and_the_best():
+    assert worst_median_best(np.array([0.5, np.nan, 0.9, 0.1, 0.7])) == [("Worst", 3), ("Median", 4), ("Best", 2)]
+    assert worst_median_best(np.array([0.5, 0.2])) == [("Worst", 1), ("Best", 0)]
+    assert worst_median_best(np.array([0.5])) == [("Worst", 0)] and worst_median_best(np.array([np.nan])) == []
+
+
+def section_of(page: str, title: str) -> str:
+    """What stands below a heading of a report; "" where there is no such section."""
+    return next((part for part in page.split("<section")[1:] if f">{title}</h2>" in part), "")
+
+
+def test_what_to_label_next_is_without_a_label(world, tmp_path):
+    """Images that have no mask alone are proposed, the least certain first; damaged ones are passed over."""
+    data = make_folder(tmp_path / "data", 20)
+    run = make_run(data, tmp_path / "runs", "r", slope=0.02, shift=-2.0)
+    evaluate(EvaluateConfig(runs=(run,)))
+    assert section_of((run / "evaluation/test/report.html").read_text(), "What to label next") == ""
+    for index, level in enumerate((250, 100, 20)):  # of green, by which this network goes: 100 is undecided
+        save(data / f"images/new{index}.png", np.full((33, 33, 3), level, np.uint8))
+    (data / "images/broken.png").write_bytes(b"no picture")
+    evaluate(EvaluateConfig(runs=(run,)))
+    section = section_of((run / "evaluation/test/report.html").read_text(), "What to label next")
+    stems = re.findall(r'aria-label="([^"]*): image"', section)
+    assert stems[0] == "new1" and sorted(stems) == ["new0", "new1", "new2"]
+    assert "of 3 images without a mask" in section and "<image" in section
+    evaluate(EvaluateConfig(runs=(run,), data=make_folder(tmp_path / "other", 6)))
+    page = (run / "evaluation/other-all/report.html").read_text()
+    assert section_of(page, "What to label next") == "", "of other images than the run's own, nothing is known"
+
+
+def test_the_report_of_two_classes_has_a_threshold(world):
+    evaluate(EvaluateConfig(runs=(world / "runs/weak",)))
+    page = (world / "runs/weak/evaluation/test/report.html").read_text()
+    found = metrics(world / "runs/weak/evaluation/test")
+    assert f"its IoU is {found['iou']['foreground']:.3f};" in section_of(page, "Threshold")
+    assert 0 < found["average_precision"] <= 1
+
+
+def test_the_share_found_by_size_is_of_all_classes_but_the_first():
+    (one, _) = (candidate.evaluation for candidate in candidates(0.0, 0.1, seeds=1))
+    sizes = np.zeros((40, 2, SIZES, 2), np.int64)
+    sizes[:, 0, 3], sizes[:, 1, 2], sizes[:, 1, 5] = (1, 0), (3, 1), (2, 2)
+    (section,) = by_size(replace(one, counts=one.counts | {"sizes": sizes}))
+    assert (
+        section.plots[0].caption == "Objects found (IoU above 0.5) by size: 120 of 200, regions of all classes but a."
+    )
+    assert by_size(one) == [], "an older evaluation did not count them"
+    assert by_size(replace(one, counts=one.counts | {"sizes": sizes[:1]})) == [], "five objects are no curve"
+
+
+def test_evaluations_of_older_versions_are_read_and_pooled(world, tmp_path):
+    evaluate(EvaluateConfig(runs=(world / "runs/weak",)))
+    new = Evaluation.load(world / "runs/weak/evaluation/test")
+    counts = {name: array for name, array in new.counts.items() if name not in ("sizes", "thresholds")}
+    replace(new, counts=counts).save(tmp_path)
+    old = Evaluation.load(tmp_path)
+    assert {"sizes", "thresholds"} <= new.counts.keys() and not {"sizes", "thresholds"} & old.counts.keys()
+    assert pool([new, old]).counts.keys() == old.counts.keys()
 
 
 def test_networks_of_other_test_images_are_not_compared(world, tmp_path):
@@ -424,12 +534,13 @@ def test_what_is_kept_reads_back(world):
 @pytest.mark.parametrize(
     ("ends", "words", "loud"),
     [
-        ([0.1, 0.3], "Beats the colour-only baseline (0.500) clearly", False),
-        ([-0.1, 0.3], "CANNOT BE TOLD from the colour-only baseline", True),
-        (None, "above the colour-only baseline", False),
+        ([0.1, 0.3], "Beats the colour-only baseline clearly: mIoU 0.700 against 0.500, a lead of +0.200 (95", False),
+        ([-0.1, 0.3], "NOT CLEARLY BETTER than the colour-only baseline: mIoU 0.700 against 0.500, a lead of", True),
+        (None, "Above the colour-only baseline: mIoU 0.700 against 0.500. No interval for the lead: few.", False),
     ],
 )
 def test_verdict(ends, words, loud):
+    """The interval beside the verdict is the lead's, by which it was decided, not the score's."""
     results = {
         "miou": 0.7,
         "miou_ci95": [0.66, 0.75],
@@ -439,12 +550,20 @@ def test_verdict(ends, words, loud):
         "confusion": [[1]],
         "baselines": {
             "all_background": {"miou": 0.3, "lead": {}},
-            "pixel_forest": {"miou": 0.5, "lead": {"miou": 0.2, "miou_ci95": ends}},
+            "pixel_forest": {"miou": 0.5, "lead": {"miou": 0.2, "miou_ci95": ends, "miou_ci95_note": "few"}},
         },
     }
     said = verdict(results)
-    assert words in said.text and said.loud == loud
-    assert "the true value is probably 0.66–0.75" in said.text
+    assert words in said.text and said.loud == loud and "0.66" not in said.text
+    if ends:
+        assert f"(95% interval {ends[0]:+.3f} to +0.300)".replace("-", "−") in said.text
+    shown = [(number.label, number.value, number.range) for number in numbers(results)]
+    interval = f"95% interval {ends[0]:+.3f} to +0.300".replace("-", "−") if ends else "few"
+    assert shown == [
+        ("mIoU of the network", "0.700", "95% interval 0.66–0.75"),
+        ("best without a network", "0.500", "the colour-only baseline"),
+        ("lead over it", "+0.200", interval),
+    ]
     results["baselines"]["pixel_forest"]["lead"]["miou"] = -0.1
     assert verdict(results).loud and "NOT BETTER" in verdict(results).text
 
@@ -525,7 +644,7 @@ def test_scores_on_training_images_claim_nothing_of_new_ones(world, capsys):
     found = metrics(world / "runs/good/evaluation/train")
     assert found["trained_on"] == found["num_images"] == 56
     results = found | {"baselines": {"all_background": found["baselines"]["all_background"]}}
-    assert verdict(results).loud and "SAYS NOTHING OF NEW IMAGES" in verdict(results).text
+    assert verdict(results).loud and "SAYS NOTHING ABOUT NEW IMAGES" in verdict(results).text
     assert "Beats" not in capsys.readouterr().out
 
 

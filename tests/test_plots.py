@@ -32,11 +32,22 @@ BINS = [
     {"confidence": 0.6, "accuracy": 0.5, "share": 0.25},
     {"confidence": 0.9, "accuracy": 0.8, "share": 0.75},
 ]
+CURVE = {
+    "threshold": np.arange(101) / 100,
+    "precision": np.append(np.linspace(0.1, 1, 100), np.nan),
+    "recall": np.linspace(1, 0, 101),
+    "iou": np.linspace(0.1, 0, 101),
+}
 ALL = {
     "curves": lambda: plots.curves(ROWS),
     "confusion": lambda: plots.confusion(np.arange(25).reshape(5, 5), HOSTILE),
     "reliability": lambda: plots.reliability(BINS),
     "forest": lambda: plots.forest(HOSTILE, [0.1] * 5, [0.0] * 5, [0.2] * 5, 0.0, "difference in mIoU"),
+    "thresholds": lambda: plots.thresholds(CURVE, HOSTILE[2]),
+    "object_sizes": lambda: plots.object_sizes([1, 2, 4, 8], [3, 0, 2, 9], [0, 0, 1, 9]),
+    "class_bars": lambda: plots.class_bars(
+        HOSTILE, [0.5, None, 0.9, 0.1, 0.3], [(0.4, 0.6), None, (0.8, 0.95), None, None], [0.2] * 4 + [None], "IoU"
+    ),
     "learning_curve": lambda: plots.learning_curve([10, 30, 100], [0.5, 0.55, 0.6], FORECAST),
 }
 
@@ -228,3 +239,24 @@ def test_learning_curve_of_one_count():
 def test_close_counts_are_not_written_over_each_other():
     figure = texts(plots.learning_curve([10, 99, 100, 1000], [0.5] * 4, None))
     assert "100" in figure and "99" not in figure
+    found = texts(plots.learning_curve([10, 99, 100, 1000], [0.5] * 4, None))
+    assert "100" in found and "99" not in found
+
+
+def test_classes_stand_in_the_order_of_their_scores():
+    svg = ALL["class_bars"]()
+    shown = [text for text in texts(svg) if text in READABLE]
+    assert shown == [READABLE[i] for i in (2, 0, 4, 3, 1)], "the best on top, the absent one last"
+
+
+def test_the_curve_over_thresholds_may_do_without_iou():
+    assert "IoU" in texts(ALL["thresholds"]())
+    assert "IoU" not in texts(plots.thresholds({key: CURVE[key] for key in CURVE if key != "iou"}, "a"))
+
+
+def test_sizes_without_objects_are_left_out():
+    """The counts' axis has a bar for each of three sizes."""
+    svg = plots.object_sizes([1, 2, 4, 8], [3, 0, 2, 9], [0, 0, 1, 9])
+    assert "share found" in texts(svg) and "size of an object (pixels)" in texts(svg)
+    other = plots.object_sizes([1, 4, 8], [3, 2, 9], [0, 1, 9])
+    assert re.sub(r"p[0-9a-f]{8}", "", svg) == re.sub(r"p[0-9a-f]{8}", "", other)

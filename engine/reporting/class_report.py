@@ -12,38 +12,57 @@ from engine.run import Run
 from engine.scoring.classifier_scores import activation_maps
 from engine.scoring.evaluation import Evaluation
 from engine.scoring.task import LABELS
+from engine.scoring.thresholds import threshold_counts
 from engine.scoring.verdict import verdict
 
-from .page import Gallery, Picture, Section, Table, small, write_page
-from .report import MOST_IMAGES, calibration, cell, confusions, signed, training
+from .gallery import Gallery, Picture, small
+from .page import Opening, Section, Table, write_page
+from .report import (
+    MOST_IMAGES,
+    bars,
+    calibration,
+    cell,
+    confusions,
+    numbers,
+    signed,
+    threshold_section,
+    training,
+    worst_median_best,
+)
 
 HEAT = 0.55  # opacity of the activation map over the image in grey
-UNCERTAIN = 8  # images named
 NAMED = 3  # classes, the likeliest
 SCORE = "probability of the truth"
 
 
-def write_class_report(path: Path, run: Run, found: Evaluation, results: dict, facts: list[str], photos: list[Photo]):
+def write_class_report(
+    path: Path, run: Run, evaluation: Evaluation, results: dict, facts: list[str], photos: list[Photo]
+):
     """Write the page of one evaluation.
 
     Args:
         path: of report.html.
         run: of the classifier.
-        found, results: what was counted, and metrics.json.
+        evaluation, results: what was counted, and metrics.json.
         facts: what the numbers rest on, a few words each.
-        photos: what was looked at, in the order of ``found``.
+        photos: what was looked at, in the order of ``evaluation``.
     """
     said = verdict(results)
     sections = [
         beside(results),
-        classes(results, found),
-        confusions(results, found),
+        classes(results, evaluation),
+        confusions(results, evaluation),
+        *by_threshold(evaluation),
         *calibration(results),
         *training(run.path / "history.csv"),
-        uncertain(found),
-        gallery(run, found, photos),
+        gallery(run, evaluation, photos),
     ]
-    write_page(path, run.path.name, said.text, said.loud, facts, sections)
+    sure = evaluation.counts["probabilities"][np.arange(len(photos)), truths(evaluation)]
+    chosen = worst_median_best(sure)
+    examples = pictures(run, evaluation, photos, [i for _, i in chosen], [word for word, _ in chosen])
+    strip = Gallery(examples, evaluation.names, colors_of(evaluation), panels=("image",))
+    opening = Opening(said.advice, numbers(results), strip)
+    write_page(path, run.path.name, said.claim, said.loud, facts, sections, opening)
 
 
 def beside(results: dict) -> Section:
@@ -62,10 +81,10 @@ def beside(results: dict) -> Section:
         "probably lies. Its lead: the network's accuracy less this row's, on the same images. Colour forest: a random "
         "forest on a tiny copy of each image and the histograms of its colours."
     ]
-    return Section("Beside the baselines", text, [Table(head, rows)])
+    return Section("Compared with the baselines", tables=[Table(head, rows)], help=text)
 
 
-def classes(results: dict, found: Evaluation) -> Section:
+def classes(results: dict, evaluation: Evaluation) -> Section:
     head = ["class", "images", "recall", "precision", "F1"]
     rows = [
         [
@@ -75,47 +94,59 @@ def classes(results: dict, found: Evaluation) -> Section:
             results["precision"][name],
             cell(results, "f1", name),
         ]
-        for name in found.names
+        for name in evaluation.names
     ]
-    return Section("Classes", tables=[Table(head, rows)])
+    return Section("Classes", tables=[Table(head, rows)], plots=[bars(results, evaluation.names)])
 
 
-def uncertain(found: Evaluation) -> Section:
-    """The images that the network is least sure of."""
-    confidence = found.counts["probabilities"].max(1)
-    rows = []
-    for i in np.argsort(confidence, kind="stable")[:UNCERTAIN]:
-        truth, said = (found.names[label] for label in np.argwhere(found.counts["confusion"][i])[0])
-        rows.append([found.stems[i], truth, said, float(confidence[i])])
-    text = ["The images that the network is least sure of: labels of others like them would teach it most."]
-    return Section("Least sure", text, [Table(["image", "truth", "said", "how sure"], rows)])
+def by_threshold(evaluation: Evaluation) -> list[Section]:
+    """Two classes: what another threshold than 0.5 would give."""
+    if len(evaluation.names) != 2:
+        return []
+    return threshold_section(
+        threshold_counts(evaluation.counts["probabilities"], truths(evaluation)), evaluation.names[1], False
+    )
 
 
-def gallery(run: Run, found: Evaluation, photos: list[Photo]) -> Section:
+def truths(evaluation: Evaluation) -> np.ndarray:
+    """The true label of each image, int (N,)."""
+    return evaluation.counts["confusion"].sum(2).argmax(1)
+
+
+def colors_of(evaluation: Evaluation) -> tuple[tuple[int, int, int], ...]:
+    return tuple(default_color(i + 1) for i in range(len(evaluation.names)))
+
+
+def gallery(run: Run, evaluation: Evaluation, photos: list[Photo]) -> Section:
     """The worst images beside their activation maps."""
-    text = [
-        "Each image as the network sees it, beside what speaks for the class that it says (Grad-CAM): bright is much. "
-        "The worst first: by the probability that the true class got."
+    help = [
+        "Each image as the network sees it, beside what speaks for the class that it predicts (Grad-CAM): bright is "
+        "much. The worst first: by the probability that the true class got. Sort by certainty for the images that the "
+        "network is least sure of: labels of others like them would teach it most."
     ]
-    if len(photos) > MOST_IMAGES:
-        text.append(f"The worst {MOST_IMAGES} of {len(photos)} images.")
-    colors = tuple(default_color(i + 1) for i in range(len(found.names)))
-    return Section("Images", text, gallery=Gallery(pictures(run, found, photos), found.names, colors, sort=SCORE))
+    text = [f"The worst {MOST_IMAGES} of {len(photos)} images."] if len(photos) > MOST_IMAGES else []
+    sure = evaluation.counts["probabilities"][np.arange(len(photos)), truths(evaluation)]
+    worst = np.argsort(sure, kind="stable")[:MOST_IMAGES].tolist()
+    shown = Gallery(
+        pictures(run, evaluation, photos, worst), evaluation.names, colors_of(evaluation), sort=SCORE, panels=("image",)
+    )
+    return Section("Images", text, gallery=shown, help=help)
 
 
-def pictures(run: Run, found: Evaluation, photos: list[Photo]) -> Iterator[Picture]:
-    matrices, probabilities = found.counts["confusion"], found.counts["probabilities"]
-    truths, said = matrices.sum(2).argmax(1), matrices.sum(1).argmax(1)
-    sure = probabilities[np.arange(len(photos)), truths]
-    worst = np.argsort(sure, kind="stable")[:MOST_IMAGES]
-    looked = activation_maps(run, [photos[i] for i in worst], [int(said[i]) for i in worst])
-    for i, (image, heat) in zip(worst, looked, strict=True):
+def pictures(
+    run: Run, evaluation: Evaluation, photos: list[Photo], chosen: list[int], notes: list[str] | None = None
+) -> Iterator[Picture]:
+    """The chosen photos beside their activation maps; without ``notes``, what is said of each is its note."""
+    probabilities, true = evaluation.counts["probabilities"], truths(evaluation)
+    said = evaluation.counts["confusion"].sum(1).argmax(1)
+    looked = activation_maps(run, [photos[i] for i in chosen], [int(said[i]) for i in chosen])
+    for place, (i, (image, heat)) in enumerate(zip(chosen, looked, strict=True)):
         likeliest = np.argsort(-probabilities[i], kind="stable")[:NAMED]
-        says = ", ".join(f"{found.names[c]} {probabilities[i, c]:.0%}" for c in likeliest)
-        note = f"says {says}; truth: {found.names[truths[i]]}"
-        scores = {SCORE: float(sure[i]), "how sure": float(probabilities[i].max())}
-        shown = small(beside_heat(image, heat), None, None)[0]
-        yield Picture(found.stems[i], scores, shown, None, None, note, classes=(int(truths[i]), int(said[i])))
+        says = ", ".join(f"{evaluation.names[c]} {probabilities[i, c]:.0%}" for c in likeliest)
+        note = notes[place] if notes else f"predicted: {says}; truth: {evaluation.names[true[i]]}"
+        scores = {SCORE: float(probabilities[i, true[i]]), "certainty": float(probabilities[i].max())}
+        (shown,) = small(beside_heat(image, heat))
+        yield Picture(evaluation.stems[i], scores, shown, note=note, classes=(int(true[i]), int(said[i])))
 
 
 def beside_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

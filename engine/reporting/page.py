@@ -1,29 +1,34 @@
-"""One self-contained HTML page: a verdict, tables, plots, and a gallery of masks to look into.
+"""One self-contained HTML page: a verdict with its numbers and pictures, tables, plots, and galleries of masks.
 
-It asks nothing of the network, opens from a folder, and reads without JavaScript but for the gallery. Masks travel as
-class indices (zlib, base64), so that what is drawn is exact; images as JPEG.
+It loads nothing, opens from a folder, and reads and prints without JavaScript, which adds sorting, filtering and
+pictures as large as the window.
 """
 
 import base64
 import hashlib
-import io
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 
-import cv2
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
-from data_pipeline.encoding import VOID
 from data_pipeline.files import write_atomically
 
+from .gallery import (
+    Gallery,
+    Picture,
+    check_picture,
+    classes_in,
+    jpeg,
+    kinds_png,
+    mask_png,
+    mistakes,
+    who_is_right,
+)
+
 TEMPLATES = Path(__file__).parent / "templates"
-JPEG_QUALITY = 80
 ABSENT = "–"
 NARROW = 0.02  # an interval below this width is told with three decimals
 
@@ -78,41 +83,45 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image of a gallery, reduced by ``small``; what is None is left out."""
+class Number:
+    """One of the numbers below the verdict: what it is, the number, and its interval in words."""
 
-    stem: str
-    scores: dict[str, float | None]  # the first is shown below the image; sorted by any
-    image: np.ndarray | None  # uint8 (H, W, 3) RGB
-    truth: np.ndarray | None  # uint8 (H, W), void 255
-    prediction: np.ndarray | None  # uint8 (H, W)
-    note: str = ""
-    classes: tuple[int, ...] = ()  # that it is found by, beside those in its masks
+    label: str
+    value: str
+    range: str = ""
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Pictures, taken one by one as the page is written, and the classes in their masks."""
+class Opening:
+    """The first screen below the verdict."""
 
-    pictures: Iterable[Picture]
-    names: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
-    sort: str = ""  # the score to sort by at first, worst first; "": the order as given
-    view: str = "prediction"  # what is seen at first: image, truth, prediction, error
+    detail: str = ""  # what follows from the verdict, in a sentence
+    numbers: list[Number] = field(default_factory=list)
+    strip: Gallery | None = None  # a few pictures; what each stands for is its note
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands below it, in this order."""
+    """A heading with what stands below it, in this order; ``help`` explains it, folded away behind a "?"."""
 
     title: str
     text: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     gallery: Gallery | None = None
+    help: list[str] = field(default_factory=list)
+    half: bool = False  # narrow enough to stand beside another one
 
 
-def write_page(path: Path, title: str, verdict: str, loud: bool, facts: list[str], sections: list[Section]) -> None:
+def write_page(
+    path: Path,
+    title: str,
+    verdict: str,
+    loud: bool,
+    facts: list[str],
+    sections: list[Section],
+    opening: Opening = Opening(),
+) -> None:
     """Write the page, picture by picture, so that memory stays flat.
 
     Args:
@@ -122,6 +131,7 @@ def write_page(path: Path, title: str, verdict: str, loud: bool, facts: list[str
         loud: whether the verdict is one to stop at.
         facts: what the numbers rest on: data, split, network; a few words each.
         sections: what is below.
+        opening: what stands between verdict and facts.
 
     Raises:
         ValueError: for a picture whose arrays differ in height or width or hold a class without a name.
@@ -135,6 +145,7 @@ def write_page(path: Path, title: str, verdict: str, loud: bool, facts: list[str
             loud=loud,
             facts=facts,
             sections=sections,
+            opening=opening,
             style=Markup(read_template("page.css")),
             script=Markup(read_template("page.js")),
             script_hash=digest(read_template("page.js")),
@@ -142,25 +153,6 @@ def write_page(path: Path, title: str, verdict: str, loud: bool, facts: list[str
     )
     with write_atomically(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(page)
-
-
-def small(
-    image: np.ndarray | None, truth: np.ndarray | None, prediction: np.ndarray | None, longest: int = 480
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Image uint8 (H, W, 3) and masks uint8 (H, W), reduced alike to at most ``longest`` pixels a side; None stays.
-
-    The image is averaged, masks keep their classes (nearest). What is small enough comes back as it is.
-    """
-
-    def reduce(array, interpolation):
-        if array is None or max(array.shape[:2]) <= longest:
-            return array
-        factor = longest / max(array.shape[:2])
-        height, width = (max(1, round(side * factor)) for side in array.shape[:2])
-        return cv2.resize(array, (width, height), interpolation=interpolation)
-
-    masks = (reduce(mask, cv2.INTER_NEAREST_EXACT) for mask in (truth, prediction))
-    return reduce(image, cv2.INTER_AREA), *masks
 
 
 def environment() -> Environment:
@@ -172,7 +164,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"shown": shown, "letter": letter, "svg": Markup}
-    made.globals |= {"about": about, "pixels": pixels}
+    made.globals |= {"about": about, "layers": layers, "told": told}
     made.tests["cell"] = lambda value: isinstance(value, Cell)
     made.tests["words"] = lambda value: isinstance(value, str)
     return made
@@ -207,25 +199,16 @@ def letter(index: int) -> str:
 
 
 def about(picture: Picture, gallery: Gallery) -> dict:
-    """Return what the page must know of a picture before it is drawn."""
-    arrays = [array for array in (picture.image, picture.truth, picture.prediction) if array is not None]
-    sizes = {array.shape[:2] for array in arrays}
-    if len(sizes) > 1:
-        raise ValueError(f"{picture.stem}: arrays of {sorted(sizes)}; one height and width wanted")
-    held = set().union(*(np.unique(mask).tolist() for mask in masks(picture))) - {VOID}
-    if held and max(held) >= len(gallery.names):
-        raise ValueError(f"{picture.stem}: holds class {max(held)}, 0…{len(gallery.names) - 1} wanted")
-    height, width = sizes.pop() if sizes else (3, 4)
+    """Return what the page's script must know of a picture."""
+    check_picture(picture, gallery)
+    height, width = picture.size
     return {
         "stem": picture.stem,
         "note": picture.note,
         "scores": [[name, finite(value)] for name, value in picture.scores.items()],
-        "classes": sorted(held | set(picture.classes)),
+        "classes": sorted(classes_in(picture) | set(picture.classes)),
         "height": height,
         "width": width,
-        "image": picture.image is not None,
-        "truth": picture.truth is not None,
-        "prediction": picture.prediction is not None,
     }
 
 
@@ -234,16 +217,24 @@ def finite(score: float | None) -> float | None:
     return None if score is None or score != score else float(score)
 
 
-def masks(picture: Picture) -> list[np.ndarray]:
-    return [mask for mask in (picture.truth, picture.prediction) if mask is not None]
+def told(picture: Picture) -> list[tuple[str, str, float | None]]:
+    """Return the first of a picture's scores, if it has any: its name, the number in words, its share of a bar."""
+    scores = [(name, shown(value, 2), finite(value)) for name, value in picture.scores.items()]
+    return [
+        (name, words, value if value is not None and 0 <= value <= 1 else None) for name, words, value in scores[:1]
+    ]
 
 
-def pixels(picture: Picture) -> dict[str, str]:
-    """The image as JPEG; truth, then prediction, row by row, as one zlib stream; both in base64."""
-    indices = b"".join(np.ascontiguousarray(mask, np.uint8).tobytes() for mask in masks(picture))
-    packed = {"masks": base64.b64encode(zlib.compress(indices, 9)).decode()}
-    if picture.image is not None:
-        out = io.BytesIO()
-        Image.fromarray(picture.image).save(out, "JPEG", quality=JPEG_QUALITY, optimize=True)
-        packed["image"] = base64.b64encode(out.getvalue()).decode()
-    return packed
+def layers(picture: Picture, gallery: Gallery) -> Iterator[tuple[str, str, str]]:
+    """Yield each panel's kind, its title, and the data URL of what is drawn over the image there, or of the image."""
+    has_image = picture.image is not None
+    for panel in picture.panels:
+        if panel == "image":
+            url = jpeg(picture.image)
+        elif panel != "error":
+            url = mask_png(picture.masks[panel], gallery.colors, has_image)
+        elif picture.other is None:
+            url = kinds_png(mistakes(picture.truth, picture.prediction, gallery.background))
+        else:
+            url = kinds_png(who_is_right(picture.truth, picture.prediction, picture.other))
+        yield panel, gallery.title(panel), url

@@ -154,11 +154,88 @@ def reliability(bins: list[dict], units: str = "pixels") -> str:
         diagram.plot([0, 1], [0, 1], "--", color="black", lw=0.9, alpha=0.6, label="perfectly calibrated")
         diagram.plot(confidence, accuracy, "o-", ms=4, color=BLUE, label="network")
         diagram.set(ylabel=f"accuracy (share of {units} right)", xlim=(0, 1), ylim=(0, 1))
-        diagram.legend(loc="upper left")
+        diagram.legend(loc="lower right")
         histogram.bar(confidence, share, width=0.6 / max(len(bins), 1), color=BLUE, alpha=0.7)
         histogram.set(xlabel="confidence (probability of the class said)", ylabel=f"share of {units}")
         for axes in (diagram, histogram):
             axes.grid()
+    return out.getvalue()
+
+
+def thresholds(curve: dict[str, np.ndarray], name: str) -> str:
+    """Precision over recall, and both with IoU over the threshold; 0.5 is where predictions are cut.
+
+    Args:
+        curve: what ``threshold_curve`` gives: "threshold", "precision", "recall", maybe "iou", float (N,) each.
+        name: of the class.
+    """
+    half = int(np.argmin(np.abs(curve["threshold"] - 0.5)))
+    lines = {"precision": (BLUE, "-"), "recall": (ORANGE, "--"), "iou": (GREEN, "-.")}
+    with drawn(6.4, 3.0) as (made, out):
+        left, right = made.subplots(1, 2)
+        left.plot(curve["recall"], curve["precision"], "-", color=BLUE, lw=1.6)
+        left.plot(curve["recall"][half], curve["precision"][half], "o", color=ORANGE, label="threshold 0.5")
+        left.set(xlabel=f"recall of {shortened(name)}", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
+        left.legend(loc="lower left")
+        right.axvline(0.5, color="black", ls=":", lw=0.9, alpha=0.6)
+        for key in [key for key in lines if key in curve]:
+            color, style = lines[key]
+            right.plot(curve["threshold"], curve[key], style, color=color, lw=1.6, label={"iou": "IoU"}.get(key, key))
+        right.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.01))
+        right.legend(loc="lower center")
+        for axes in (left, right):
+            axes.grid()
+    return out.getvalue()
+
+
+def object_sizes(sizes: list[int], counts: list[int], found: list[int]) -> str:
+    """The share of true objects that was found over their size, and how many there are.
+
+    Args:
+        sizes: where each class of size begins, pixels, rising.
+        counts: true objects of each class of size.
+        found: how many of them were found.
+    """
+    kept = [i for i, count in enumerate(counts) if count]
+    places = [float(np.sqrt(2) * sizes[i]) for i in kept]
+    with drawn(4.8, 3.6) as (made, out):
+        upper, lower = made.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.plot(places, [found[i] / counts[i] for i in kept], "o-", ms=4.5, color=BLUE)
+        upper.set(ylabel="share found", ylim=(-0.03, 1.03), xscale="log")
+        lower.bar(places, [counts[i] for i in kept], width=[0.55 * place for place in places], color=BLUE, alpha=0.7)
+        lower.set(xlabel="size of an object (pixels)", ylabel="objects")
+        lower.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+        lower.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        lower.minorticks_off()
+        for axes in (upper, lower):
+            axes.grid()
+    return out.getvalue()
+
+
+def class_bars(names, values, ends, others, xlabel: str) -> str:
+    """A bar for each class, the best on top, with its interval as a line; another way's value as a diamond.
+
+    Args:
+        names: of the classes.
+        values: of the network, None where a class does not occur.
+        ends: of the intervals, (low, high) or None.
+        others: of the other way, None where there is none.
+        xlabel: what the values are.
+    """
+    order = sorted(range(len(names)), key=lambda i: -1 if values[i] is None else values[i], reverse=True)
+    rows = range(len(names))
+    with drawn(5.8, 0.7 + 0.3 * max(len(names), 2)) as (made, out):
+        axes = made.subplots()
+        axes.barh(rows, [values[i] or 0 for i in order], height=0.62, color=BLUE, alpha=0.55)
+        for row, i in zip(rows, order, strict=True):
+            if ends[i]:
+                axes.plot(ends[i], [row, row], "-", color="black", lw=1.1, solid_capstyle="butt")
+        axes.plot([np.nan if others[i] is None else others[i] for i in order], rows, "D", ms=5, color=ORANGE)
+        axes.set(xlabel=xlabel, xlim=(0, 1), yticks=rows, ylim=(len(names) - 0.4, -0.6))
+        axes.set_yticklabels([shortened(names[i]) for i in order])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
     return out.getvalue()
 
 

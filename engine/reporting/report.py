@@ -1,12 +1,13 @@
 """report.html: what metrics.json counts, told for people who would rather look than read."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.encoding import Encoding
+from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.importing.annotations import brief
 from data_pipeline.masks import read_mask
 from data_pipeline.pairs import Pair
@@ -17,17 +18,25 @@ from engine.scoring import confusion
 from engine.scoring.boundaries import tolerance
 from engine.scoring.doubts import Doubt
 from engine.scoring.evaluation import Evaluation, shown
+from engine.scoring.objects import SIZES
 from engine.scoring.task import TASKS, task_of
-from engine.scoring.verdict import verdict
+from engine.scoring.thresholds import STEPS, threshold_curve
+from engine.scoring.unlabelled import Unlabelled
+from engine.scoring.verdict import BASELINES, range_of, sentence, strongest_baseline, verdict
+from engine.scoring.verdict import signed as signed_number
 
 from . import plots
-from .page import Cell, Gallery, Picture, Plot, Section, Table, small, write_page
+from .colors import beneath, standing_out
+from .gallery import Gallery, Picture, small
+from .page import Cell, Number, Opening, Plot, Section, Table, write_page
 
 MOST_IMAGES = 300  # in the gallery: the worst
+MOST_SAMPLED = 12  # images that colours are chosen by
+MOST_IN_HALF = 12  # classes of a confusion matrix that fits into half of the page's width
+FEWEST_OBJECTS = 10  # from which a curve over their size is drawn
 MOST_CROPS = 24  # of suspected label errors
 CROP_MARGIN = 0.75  # of a crop's longer side, around what is suspected
 LEAST_CROP = 48  # pixels
-UNCERTAIN = 8  # images named
 
 
 class Album:
@@ -57,25 +66,61 @@ class Album:
         image, truth = self.read(self.pairs[stem])
         return shown(image, truth, self.pixel_range), truth, read_mask(self.file_of(stem), self.indices)
 
-    def pictures(self, found: Evaluation) -> Iterator[Picture]:
-        """The worst first."""
-        matrices = found.counts["confusion"]
-        miou, iou = confusion.mean_iou(matrices), confusion.iou(matrices)
-        for i in np.argsort(miou, kind="stable")[:MOST_IMAGES]:  # images without a score come last
-            scores = {"mIoU": miou[i]} | dict(zip(found.names, iou[i], strict=True))
-            yield Picture(found.stems[i], scores, *small(*self.open(found.stems[i])))
+    @cached_property
+    def samples(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Some images and their true masks, small."""
+        stems = list(self.pairs)
+        chosen = np.linspace(0, len(stems) - 1, min(MOST_SAMPLED, len(stems))).round().astype(int)
+        return [small(*self.open(stems[i])[:2], longest=160) for i in chosen]
 
-    def crops(self, found: Evaluation) -> Iterator[Picture]:
+    @cached_property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """The classes' colours, or where they would not be seen on these pictures, others."""
+        return standing_out(self.encoding.colors, beneath(self.samples, self.encoding.num_classes))
+
+    def gallery(self, pictures: Iterable[Picture], **settings) -> Gallery:
+        has_void = bool(self.encoding.void) or any((mask == VOID).any() for _, mask in self.samples)
+        return Gallery(pictures, self.encoding.names, self.colors, has_void=has_void, **settings)
+
+    def pictures(self, evaluation: Evaluation) -> Iterator[Picture]:
+        """The worst first."""
+        matrices = evaluation.counts["confusion"]
+        miou, iou = confusion.mean_iou(matrices), confusion.iou(matrices)
+        doubt = evaluation.counts.get("uncertainty")
+        for i in np.argsort(miou, kind="stable")[:MOST_IMAGES]:  # images without a score come last
+            scores = {"mIoU": miou[i]} | dict(zip(evaluation.names, iou[i], strict=True))
+            scores |= {} if doubt is None else {"certainty": 1 - doubt[i]}
+            yield Picture(evaluation.stems[i], scores, *small(*self.open(evaluation.stems[i])))
+
+    def examples(self, evaluation: Evaluation) -> Iterator[Picture]:
+        """The worst, the median and the best image."""
+        miou = confusion.mean_iou(evaluation.counts["confusion"])
+        for word, i in worst_median_best(miou):
+            yield Picture(evaluation.stems[i], {"mIoU": miou[i]}, *small(*self.open(evaluation.stems[i])), note=word)
+
+    def crops(self, evaluation: Evaluation) -> Iterator[Picture]:
         """Suspected label errors, the likeliest first."""
-        for one in found.doubts[:MOST_CROPS]:
+        for one in evaluation.doubts[:MOST_CROPS]:
             opened = self.open(one.stem)
             part = around(one, opened[1].shape)
             note = (
-                f"label {found.names[one.truth]}, network {found.names[one.prediction]} "
+                f"label {evaluation.names[one.truth]}, network {evaluation.names[one.prediction]} "
                 f"({one.confidence:.0%} sure), {one.pixels} pixels"
             )
-            arrays = (np.ascontiguousarray(array[part]) for array in opened)
-            yield Picture(one.stem, {}, *small(*arrays), note)
+            arrays = small(*(np.ascontiguousarray(array[part]) for array in opened))
+            factor = arrays[1].shape[0] / len(opened[1][part])
+            top, left = (side.start for side in part)
+            box = (one.left - left, one.top - top, one.right - left, one.bottom - top)
+            yield Picture(one.stem, {}, *arrays, note=note, mark=tuple(factor * side for side in box))
+
+
+def worst_median_best(scores: np.ndarray) -> list[tuple[str, int]]:
+    """Return which of images (N,) to show as examples, with their words; two or one where there are no more scores."""
+    order = [i for i in np.argsort(scores, kind="stable").tolist() if scores[i] == scores[i]]
+    if not order:
+        return []
+    words = {len(order) // 2: "Median"} | {len(order) - 1: "Best"} | {0: "Worst"}
+    return [(words[place], order[place]) for place in sorted(words)]
 
 
 def around(doubt: Doubt, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -90,34 +135,64 @@ def around(doubt: Doubt, size: tuple[int, int]) -> tuple[slice, slice]:
 def write_report(
     path: Path,
     title: str,
-    found: Evaluation,
+    evaluation: Evaluation,
     results: dict,
     facts: list[str],
     album: Album,
     history: Path | None = None,
+    unlabelled: Unlabelled | None = None,
 ) -> None:
     """Write the page of one evaluation.
 
     Args:
         path: of report.html.
         title: what was evaluated.
-        found, results: what was counted, and metrics.json.
+        evaluation, results: what was counted, and metrics.json.
         facts: what the numbers rest on, a few words each.
         album: its pictures.
         history: history.csv of the training, if there was one.
+        unlabelled: images without a mask to choose from for labelling, if there are any.
     """
     said = verdict(results)
+    strip = album.gallery(album.examples(evaluation))
     sections = [
         beside(results),
-        classes(results, found, album),
-        confusions(results, found),
+        classes(results, evaluation, album),
+        confusions(results, evaluation),
+        *by_threshold(evaluation),
+        *by_size(evaluation),
         *calibration(results),
         *training(history),
-        *uncertain(found),
-        *labels_to_check(found, album),
-        gallery(found, album),
+        *to_label_next(unlabelled, album),
+        *labels_to_check(evaluation, album),
+        gallery(evaluation, album),
     ]
-    write_page(path, title, said.text, said.loud, facts, sections)
+    write_page(path, title, said.claim, said.loud, facts, sections, Opening(said.advice, numbers(results), strip))
+
+
+def numbers(results: dict) -> list[Number]:
+    """The score, the strongest baseline, and the lead over it with the interval that the verdict rests on."""
+    task = task_of(results)
+    if results[task.score] is None:
+        return []
+    own = cell(results, task.score)
+    narrow = ", too narrow" if results.get("neighbours_alike") else ""
+    interval = f"95% interval {own.range}{narrow}" if own.interval else own.note
+    shown = [Number(f"{task.words} of the network", f"{own.value:.3f}", interval)]
+    strongest = strongest_baseline(results)
+    if strongest is None:
+        return shown
+    bar = results["baselines"][strongest]
+    name = BASELINES.get(strongest, strongest.replace("_", " "))
+    ends = bar["lead"][f"{task.score}_ci95"]
+    interval = bar["lead"].get(f"{task.score}_ci95_note") or ""
+    if ends:
+        interval = f"95% interval {signed_number(ends[0])} to {signed_number(ends[1])}{narrow}"
+    return [
+        *shown,
+        Number("best without a network", f"{bar[task.score]:.3f}", name),
+        Number("lead over it", signed_number(bar["lead"][task.score]), interval),
+    ]
 
 
 def cell(results: dict, name: str, key: str | None = None) -> Cell:
@@ -140,10 +215,13 @@ def beside(results: dict) -> Section:
         f"Small ranges are 95% intervals over {results['num_units']} {results['unit']}s: where the score of all such "
         f"{results['unit']}s probably lies. Its lead: the network's mIoU less this row's, on the same images."
     ]
-    return Section("Beside the baselines" if results["baselines"] else "Scores", text, [Table(head, rows)])
+    if results.get("neighbours_alike"):
+        text.append(sentence(range_of(results)))
+    title = "Compared with the baselines" if results["baselines"] else "Scores"
+    return Section(title, tables=[Table(head, rows)], help=text)
 
 
-def classes(results: dict, found: Evaluation, album: Album) -> Section:
+def classes(results: dict, evaluation: Evaluation, album: Album) -> Section:
     """Every class: overlap, contours, objects; and IoU of the baselines."""
     overlap = ["class", "IoU", "Dice", "precision", "recall", "images"]
     rows = [
@@ -155,32 +233,54 @@ def classes(results: dict, found: Evaluation, album: Album) -> Section:
             results["recall"][name],
             results["images_with"][name],
         ]
-        for name in found.names
+        for name in evaluation.names
     ]
     edges = ["boundary_iou", "boundary_f1", "hausdorff95", "surface_distance", "object_f1"]
     head = ["class", "boundary IoU", "boundary F1", "Hausdorff-95, px", "mean surface distance, px", "object F1"]
     baselines = results["baselines"]
-    strip = dict(zip(found.names, album.encoding.colors, strict=True))
-    example = found.stems[0]
+    swatches = dict(zip(evaluation.names, album.colors, strict=True))
+    example = evaluation.stems[0]
     reach = tolerance(album.read(album.pairs[example])[1].shape)
-    tables = [
-        Table(overlap, rows, "Overlap of masks", strip),
-        Table(head, [[n, *(results[key][n] for key in edges)] for n in found.names], "Outlines and objects", strip),
-    ]
+    tables = [Table(overlap, rows, "Overlap of masks", swatches)]
     if baselines:
-        head = ["class", "network", *(name.replace("_", " ") for name in baselines)]
-        each = [[n, results["iou"][n], *(one["iou"][n] for one in baselines.values())] for n in found.names]
-        tables.append(Table(head, each, "IoU beside the baselines", strip))
+        names = ["class", "network", *(name.replace("_", " ") for name in baselines)]
+        each = [[n, results["iou"][n], *(one["iou"][n] for one in baselines.values())] for n in evaluation.names]
+        tables.append(Table(names, each, "IoU of the baselines", swatches))
+    outlines = [[n, *(results[key][n] for key in edges)] for n in evaluation.names]
+    tables.append(Table(head, outlines, "Outlines and objects", swatches))
     text = [
-        "– : the class occurs neither in the truth nor in the prediction, and is left out of the mean. "
+        "A dash: the class occurs neither in the truth nor in the prediction, and is left out of the mean. "
         f"Boundary F1 forgives {reach:.1f} pixels ({example}; 0.75% of the diagonal). Distances are means over "
         "the images where truth and prediction both have the class. Objects match at an IoU above 0.5; "
-        f"{found.names[0]}, the first class, is taken for background and has none."
+        f"{evaluation.names[0]}, the first class, is taken for background and has none.",
+        "Colours: a class whose own colour would not stand out from the pictures is shown in another one here.",
     ]
-    return Section("Classes", text, tables)
+    return Section("Classes", tables=tables, plots=[bars(results, evaluation.names)], help=text)
 
 
-def confusions(results: dict, found: Evaluation) -> Section:
+def bars(results: dict, names: tuple[str, ...]) -> Plot:
+    """The score of each class as a bar with its interval, and that of the strongest baseline."""
+    task = task_of(results)
+    score = task.class_score
+    words = {"iou": "IoU"}.get(score, score)
+    strongest = strongest_baseline(results)
+    kept = sorted(names, key=lambda name: results[score][name] or 0)[: plots.MOST_CLASSES]
+    bar = {} if strongest is None else results["baselines"][strongest][score]
+    drawn = plots.class_bars(
+        kept,
+        [results[score][name] for name in kept],
+        [results[f"{score}_ci95"].get(name) for name in kept],
+        [bar.get(name) for name in kept],
+        words,
+    )
+    said = f"{words} of each class; lines are 95% intervals"
+    said += "." if strongest is None else f", diamonds {BASELINES.get(strongest, strongest)}."
+    if len(names) > len(kept):
+        said += f" The {len(kept)} lowest of {len(names)} classes."
+    return Plot(drawn, said, said)
+
+
+def confusions(results: dict, evaluation: Evaluation) -> Section:
     matrix = np.array(results["confusion"])
     wrong = np.nan_to_num(confusion.ratio(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape)))
     np.fill_diagonal(wrong, 0)
@@ -188,11 +288,66 @@ def confusions(results: dict, found: Evaluation) -> Section:
     units = f"{task_of(results).unit}s"
     said = f"Confusion matrix: the share of each true class's {units} that went to each predicted class."
     if wrong.any():
-        true, taken = found.names[row], found.names[column]
+        true, taken = evaluation.names[row], evaluation.names[column]
         said += f" Above all {true} is taken for {taken} ({wrong[row, column]:.0%} of its {units})."
-    if len(found.names) > plots.MOST_CLASSES:
-        said += f" Drawn are the {plots.MOST_CLASSES} of {len(found.names)} classes with the largest confusions."
-    return Section("Confusion", plots=[Plot(plots.confusion(matrix, found.names), said, said)])
+    if len(evaluation.names) > plots.MOST_CLASSES:
+        said += f" Drawn are the {plots.MOST_CLASSES} of {len(evaluation.names)} classes with the largest confusions."
+    drawn = plots.confusion(matrix, evaluation.names)
+    return Section("Confusion", plots=[Plot(drawn, said, said)], half=len(evaluation.names) <= MOST_IN_HALF)
+
+
+def by_threshold(evaluation: Evaluation) -> list[Section]:
+    """Two classes: what another threshold than 0.5 would give."""
+    if "thresholds" not in evaluation.counts:
+        return []
+    return threshold_section(evaluation.counts["thresholds"].sum(0), evaluation.names[1], with_iou=True)
+
+
+def threshold_section(counts: np.ndarray, name: str, with_iou: bool) -> list[Section]:
+    """Precision and recall of the second class at every threshold.
+
+    Args:
+        counts: (2, BINS), of ``threshold_counts``.
+        name: of the class.
+        with_iou: whether to speak of IoU; else of precision and recall alone.
+    """
+    if not counts[1].sum():
+        return []
+    curve = threshold_curve(counts)
+    half, best = STEPS // 2, int(np.nan_to_num(curve["iou"]).argmax())
+    said = f"Precision and recall of {name} at every threshold of its probability."
+    if with_iou:
+        said += (
+            f" The masks are cut at 0.5, where its IoU is {curve['iou'][half]:.3f}; the best threshold here would be "
+            f"{curve['threshold'][best]:.2f} ({curve['iou'][best]:.3f})."
+        )
+    else:
+        del curve["iou"]
+    text = [
+        f"Precision: the share of what is called {name} that is {name}. Recall: the share of all {name} that is found. "
+        "A lower threshold finds more and raises more false alarms. Choose a threshold on validation images (--split "
+        "val): the best one of the test part flatters."
+    ]
+    return [Section("Threshold", plots=[Plot(plots.thresholds(curve, name), said, said)], help=text, half=True)]
+
+
+def by_size(evaluation: Evaluation) -> list[Section]:
+    """The share of objects found, small ones and large ones."""
+    if "sizes" not in evaluation.counts:
+        return []
+    every, hit = evaluation.counts["sizes"].sum(0)[1:].sum(0).T  # of all classes but the first, the background
+    if every.sum() < FEWEST_OBJECTS or np.count_nonzero(every) < 2:
+        return []
+    said = (
+        f"Objects found (IoU above 0.5) by size: {hit.sum():,} of {every.sum():,}, regions of all classes but "
+        f"{evaluation.names[0]}."
+    )
+    drawn = plots.object_sizes([2**i for i in range(SIZES)], every.tolist(), hit.tolist())
+    text = [
+        "An object is a connected region of one class. Each point stands for objects of one size to twice that; the "
+        "bars below say how many they are."
+    ]
+    return [Section("Size of objects", plots=[Plot(drawn, said, said)], help=text, half=True)]
 
 
 def calibration(results: dict) -> list[Section]:
@@ -204,7 +359,7 @@ def calibration(results: dict) -> list[Section]:
         f"{results['ece']:.3f} (0: its probabilities can be taken at their word)."
     )
     drawn = plots.reliability(results["reliability"], f"{task_of(results).unit}s")
-    return [Section("Calibration", plots=[Plot(drawn, said, said)])]
+    return [Section("Calibration", plots=[Plot(drawn, said, said)], half=True)]
 
 
 def training(history: Path | None) -> list[Section]:
@@ -213,7 +368,7 @@ def training(history: Path | None) -> list[Section]:
         return []
     score, words = task_of(rows[0]).score, task_of(rows[0]).words
     said = f"Loss and {words} over {rows[-1]['step']:.0f} steps, training and validation."
-    return [Section("Training", plots=[Plot(plots.curves(rows, score, words), said, said)])]
+    return [Section("Training", plots=[Plot(plots.curves(rows, score, words), said, said)], half=True)]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -231,47 +386,52 @@ def read_history(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def uncertain(found: Evaluation) -> list[Section]:
-    """The images that the network is least sure of."""
-    if "uncertainty" not in found.counts:
+def to_label_next(unlabelled: Unlabelled | None, album: Album) -> list[Section]:
+    """The images without a mask that the network is least sure of."""
+    if unlabelled is None or not unlabelled.ranked:
         return []
-    order = np.argsort(-found.counts["uncertainty"], kind="stable")[:UNCERTAIN]
-    miou = confusion.mean_iou(found.counts["confusion"])
-    rows = [[found.stems[i], float(found.counts["uncertainty"][i]), float(miou[i])] for i in order]
-    text = [
-        "The images that the network is least sure of. New images that look like them are the ones to label next; "
-        "predict.py ranks images without labels in the same way."
+
+    def pictures() -> Iterator[Picture]:
+        for path, doubt in unlabelled.ranked:
+            image, mask = small(*unlabelled.open(path))
+            yield Picture(path.stem, {"uncertainty": doubt}, image, prediction=mask)
+
+    text = [f"The {len(unlabelled.ranked)} least certain of {unlabelled.num_seen} images without a mask."]
+    help = [
+        "Images without a mask in the data set's folders, by how unsure the network is of them (0: sure, to 1): labels "
+        "for these would probably teach it most. predict.py ranks any other images in the same way."
     ]
-    return [Section("What to label next", text, [Table(["image", "uncertainty, 0 to 1", "mIoU"], rows)])]
+    shown = album.gallery(pictures(), panels=("image", "prediction"), narrow=True)
+    return [Section("What to label next", text, gallery=shown, help=help)]
 
 
-def labels_to_check(found: Evaluation, album: Album) -> list[Section]:
+def labels_to_check(evaluation: Evaluation, album: Album) -> list[Section]:
     """Section on labels that a confident network disagrees with."""
-    if not found.doubts:
+    if not evaluation.doubts:
         return []
-    text = [
-        f"Where the network is confident and the label disagrees, the most suspicious first ({len(found.doubts)} "
-        "places, five an image at most, in labels_to_check.csv). Either the label is wrong, or the network is wrong "
-        "and sure of it. On images that it was trained on, it has learnt the errors too."
+    shown = min(MOST_CROPS, len(evaluation.doubts))
+    text = [f"{shown} of {len(evaluation.doubts)} places where the network is sure and the label says otherwise."]
+    help = [
+        "Either the label is wrong, or the network is wrong and sure of it; the most suspicious come first. "
+        "labels_to_check.csv lists all, at most five an image. On images that it was trained on, the network has "
+        "learnt the errors too."
     ]
-    return [
-        Section(
-            "Labels to check",
-            text,
-            gallery=Gallery(album.crops(found), found.names, album.encoding.colors, view="error"),
-        )
-    ]
+    return [Section("Labels to check", text, gallery=album.gallery(album.crops(evaluation), narrow=True), help=help)]
 
 
-def gallery(found: Evaluation, album: Album) -> Section:
-    count = len(found.stems)
+def gallery(evaluation: Evaluation, album: Album) -> Section:
+    count = len(evaluation.stems)
     text = [f"The worst {MOST_IMAGES} of {count} images."] if count > MOST_IMAGES else []
-    pictures = Gallery(album.pictures(found), found.names, album.encoding.colors, sort="mIoU")
-    return Section("Images", text, gallery=pictures)
+    help = [
+        "The worst first. Error: what was missed and what is a false alarm; where several classes are not background, "
+        "also what was taken for another class. Certainty: how right the network thinks it is, without the label. "
+        "Click a picture to enlarge it; above, tick the classes that errors are counted for."
+    ]
+    return Section("Images", text, gallery=album.gallery(album.pictures(evaluation), sort="mIoU"), help=help)
 
 
-def write_comparison(path: Path, results: dict) -> None:
-    """The page of compare.json."""
+def write_comparison(path: Path, results: dict, pictures: list[Section]) -> None:
+    """Write the page of compare.json; ``pictures``: of ``duels``, where one network beats the other."""
     networks, differences = results["networks"], results["differences"]
     first, unit = results["first"], results["unit"]
     score, words = results["score"], TASKS[results["score"]].words
@@ -289,17 +449,16 @@ def write_comparison(path: Path, results: dict) -> None:
     by_class = results["of_class"]
     names = next(iter(networks.values()))[by_class]
     each = [[name, *(one[by_class][name] for one in networks.values())] for name in names]
-    text = [
-        *sentences(results),
-        "Differences are paired: all networks saw the same images. Holm's p-values allow for the number of "
-        "comparisons.",
+    help = [
+        "Differences are paired: all networks saw the same images. Holm's p-values allow for the number of comparisons."
     ]
     plot = Plot(
         drawn, headline(results), f"Differences with their 95% intervals; right of the line is better than {first}."
     )
     sections = [
-        Section("Differences", text, [Table(head, rows)], [plot]),
+        Section("Differences", sentences(results), [Table(head, rows)], [plot], help=help),
         Section("Classes", tables=[Table(["IoU" if by_class == "iou" else by_class, *networks], each)]),
+        *pictures,
         *method_section(results["methods"], score),
         *cost_section(results["costs"]),
         *curve_section(results["curves"], words),
@@ -344,13 +503,13 @@ def cost_section(rows: list[dict]) -> list[Section]:
         Table(["run", "weights trained", "of all", "steps", "minutes", "seconds an epoch", "memory, MiB"], took),
     ]
     devices = ", ".join(dict.fromkeys(row["device"] for row in rows))
-    text = [
-        f"On {devices}. An epoch is from one validation to the next; memory is that of the GPU where there is one, "
+    help = [
+        "An epoch is from one validation to the next; memory is that of the GPU where there is one, "
         "else of the whole process. Bits of a label: of a class, log2 of their number (uniform) and what is left given "
         "their frequencies (entropy); of a mask, its length coded without loss, an upper bound. Each score is on the "
         "run's own task: mIoU and accuracy are not to be compared with each other."
     ]
-    return [Section("What each training took", text, tables)]
+    return [Section("What each training took", [f"On {devices}."], tables, help=help)]
 
 
 def curve_section(curves: dict[str, list[dict]], words: str) -> list[Section]:
@@ -372,7 +531,7 @@ def signed(one: dict, score: str = "miou") -> str | Cell | None:
     if one[f"{score}_ci95"] is None:
         return Cell(one[score], note=one[f"{score}_ci95_note"] or "")
     low, high = one[f"{score}_ci95"]
-    return f"{one[score]:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
+    return f"{signed_number(one[score])} ({signed_number(low)} to {signed_number(high)})"
 
 
 def method_section(methods: dict, score: str) -> list[Section]:

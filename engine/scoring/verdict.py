@@ -16,46 +16,69 @@ BASELINES = {  # what the verdict calls them
 
 @dataclass(frozen=True)
 class Verdict:
-    text: str
-    loud: bool  # the network is no better than a baseline, or cannot be told from one
+    """claim: what the scores say; numbers: those that say so; advice: what limits the claim, or what to do."""
+
+    claim: str
+    numbers: str = ""
+    advice: str = ""
+    loud: bool = False  # the network is no better than a baseline, or not clearly so
+
+    @property
+    def text(self) -> str:
+        return f"{': '.join(filter(None, (self.claim, self.numbers)))}. {self.advice}".strip()
 
 
 def verdict(results: dict) -> Verdict:
-    """The score of metrics.json beside what it must beat, in words."""
+    """The score of metrics.json beside what it must beat, in words; the interval is that of the lead, which decides."""
     task = task_of(results)
     score, words = task.score, task.words
     value = results[score]
     if value is None:
-        return Verdict("Nothing to score: not one pixel of these masks is labelled.", True)
-    told, range_words = f"{words} {value:.3f}", range_of(results)
-    if not results["baselines"]:
-        return Verdict(f"{told}; {range_words}.", False)
-    strongest = max(results["baselines"], key=lambda name: results["baselines"][name][score] or 0)
+        return Verdict("Nothing to score", advice="Not one pixel of these masks is labelled.", loud=True)
+    told = f"{words} {value:.3f}"
+    strongest = strongest_baseline(results)
+    if strongest is None:
+        return Verdict(told, advice=sentence(range_of(results)))
     bar = results["baselines"][strongest]
-    name = f"{BASELINES.get(strongest, strongest)} ({bar[score]:.3f})"
+    name = BASELINES.get(strongest, strongest)
+    told += f" against {bar[score]:.3f}"
     if bar["lead"][score] <= 0:
         predicted = [
             name
             for name, count in zip(results[task.class_score], np.sum(results["confusion"], 0), strict=True)
             if count
         ]
-        same = f" It calls every {task.unit} {predicted[0]}." if len(predicted) == 1 else ""
-        text = (
-            f"NOT BETTER than {name}: {told}.{same} As it stands the network is not worth having: "
-            f"train longer, or look at the images and {task.name}."
-        )
-        return Verdict(text, True)
+        same = f"It calls every {task.unit} {predicted[0]}. " if len(predicted) == 1 else ""
+        advice = f"{same}The network is of no use yet: train longer, or look at the images and {task.name}."
+        return Verdict(f"NOT BETTER than {name}", told, advice, loud=True)
     if count := results.get("trained_on"):
         share = "these images" if count == results["num_images"] else f"{count} of these {results['num_images']} images"
-        text = f"SAYS NOTHING OF NEW IMAGES: the network was trained on {share}. {told}."
-        return Verdict(text, True)
+        return Verdict("SAYS NOTHING ABOUT NEW IMAGES", told, f"The network was trained on {share}.", loud=True)
     ends = bar["lead"][f"{score}_ci95"]
-    if ends is None or (ends[0] > 0 and results.get("neighbours_alike")):
-        return Verdict(f"{told}, above {name}; {range_words}.", False)
+    if ends is None:
+        note = bar["lead"].get(f"{score}_ci95_note")
+        return Verdict(f"Above {name}", told, sentence(f"no interval for the lead: {note}") if note else "")
+    if ends[0] > 0 and results.get("neighbours_alike"):
+        return Verdict(f"Above {name}", told, sentence(range_of(results)))
+    told += f", a lead of {signed(bar['lead'][score])} (95% interval {signed(ends[0])} to {signed(ends[1])})"
     if ends[0] <= 0:
-        text = f"CANNOT BE TOLD from {name}: {told} on {results['num_units']} {results['unit']}s; {range_words}."
-        return Verdict(text, True)
-    return Verdict(f"Beats {name} clearly: {told}; {range_words}.", False)
+        return Verdict(f"NOT CLEARLY BETTER than {name}", told, "The lead may be chance.", loud=True)
+    return Verdict(f"Beats {name} clearly", told)
+
+
+def strongest_baseline(results: dict) -> str | None:
+    """The name of the baseline with the best score; None without baselines."""
+    score = task_of(results).score
+    return max(results["baselines"], key=lambda name: results["baselines"][name][score] or 0, default=None)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: +0.012, −0.012."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def range_of(results: dict) -> str:

@@ -2,8 +2,9 @@
 
 const VOID = 255;
 const VOID_GREY = [128, 128, 128];
-const WRONG = [213, 94, 0]; // Okabe and Ito's vermilion
-const VIEWS = ["image", "truth", "prediction", "error"];
+const KINDS = [[86, 180, 233], [213, 94, 0], [240, 228, 66]]; // as in gallery.py: missed, false alarm, wrong class
+const PANELS = ["image", "truth", "prediction", "other", "error"];
+const OUTLINE = 200; // pixels of a picture's longer side for each pixel of an outline's width on either side
 const AHEAD = "800px"; // pictures are drawn this far before they come into view, and dropped beyond
 const LARGEST_ZOOM = 32;
 const STEP = 1.5; // of a zoom by key or button
@@ -61,25 +62,45 @@ function offerScrolling() {
   for (const box of document.querySelectorAll(".scroll")) watch.observe(box);
 }
 
-// Masks: exact class indices, one byte a pixel.
+// What is folded away is printed.
 
-async function unpack(base64, picture) {
-  const text = atob(base64);
-  const packed = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) packed[i] = text.charCodeAt(i);
+function unfoldForPrint() {
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const box of closed) box.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const box of closed) box.open = false;
+  });
+}
+
+// Masks: the indices of a palette PNG whose rows are unfiltered, one byte a pixel; the last index is void.
+
+async function unpack(url, picture) {
+  const text = atob(url.slice(url.indexOf(",") + 1));
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  let [at, last, packed] = [8, 0, null];
+  while (at < bytes.length) {
+    const [length, kind] = [view.getUint32(at), text.slice(at + 4, at + 8)];
+    if (kind === "PLTE") last = length / 3 - 1;
+    if (kind === "IDAT") packed = bytes.subarray(at + 8, at + 8 + length);
+    at += length + 12;
+  }
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const indices = new Uint8Array(await new Response(stream).arrayBuffer());
-  const size = picture.width * picture.height;
-  return {
-    truth: picture.truth ? indices.subarray(0, size) : null,
-    prediction: picture.prediction ? indices.subarray(indices.length - size) : null,
-  };
+  const rows = new Uint8Array(await new Response(stream).arrayBuffer());
+  const { width, height } = picture;
+  const indices = new Uint8Array(width * height);
+  for (let y = 0; y < height; y++) indices.set(rows.subarray(y * (width + 1) + 1, (y + 1) * (width + 1)), y * width);
+  for (let i = 0; i < indices.length; i++) if (indices[i] === last) indices[i] = VOID;
+  return indices;
 }
 
 const packedColor = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // little-endian
 
 // The colour of each class in the overlay. Black classes stay clear over an image, as on the project's other pictures.
-function colorTable(classes, shown, hasImage) {
+function classColors(classes, shown, hasImage) {
   const table = new Uint32Array(256);
   classes.colors.forEach((color, index) => {
     const clear = hasImage && !color.some((part) => part > 0);
@@ -89,62 +110,92 @@ function colorTable(classes, shown, hasImage) {
   return table;
 }
 
-function paint(canvas, picture, masks, classes, state) {
-  canvas.width = picture.width;
-  canvas.height = picture.height;
-  const { truth, prediction } = masks;
-  const data = new ImageData(picture.width, picture.height);
-  const out = new Uint32Array(data.data.buffer);
-  if (state.view === "error" && truth && prediction) {
-    const [wrong, grey] = [packedColor(WRONG), packedColor(VOID_GREY)];
-    const shown = Uint8Array.from({ length: 256 }, (_, index) => state.shown.has(index));
-    for (let i = 0; i < out.length; i++) {
-      if (truth[i] === VOID) out[i] = grey;
-      else if (truth[i] !== prediction[i] && (shown[truth[i]] || shown[prediction[i]])) out[i] = wrong;
+function kindColors() {
+  const table = new Uint32Array(256);
+  KINDS.forEach((color, index) => (table[index + 1] = packedColor(color)));
+  table[VOID] = packedColor(VOID_GREY);
+  return table;
+}
+
+// As mistakes() and who_is_right() of gallery.py, of the shown classes: all others count as background.
+function kindsOf({ truth, prediction, other }, classes, shown) {
+  const is = Uint8Array.from({ length: 256 }, (_, index) => shown.has(index));
+  const some = [...shown].some((index) => !classes.background.includes(index));
+  const stands = Uint8Array.from(is, (one, index) => one && !(some && classes.background.includes(index)));
+  const kinds = new Uint8Array(truth.length);
+  for (let i = 0; i < kinds.length; i++) {
+    const [true_, first] = [truth[i], prediction[i]];
+    if (true_ === VOID) kinds[i] = VOID;
+    else if (other) {
+      if (is[true_] || is[first] || is[other[i]]) kinds[i] = 2 * (true_ !== first) + (true_ !== other[i]);
+    } else if (true_ !== first && (is[true_] || is[first])) {
+      if (stands[true_] && !stands[first]) kinds[i] = 1;
+      else if (!stands[true_] && stands[first]) kinds[i] = 2;
+      else kinds[i] = 3;
     }
-  } else if (masks[state.view]) {
-    const table = colorTable(classes, state.shown, picture.image);
-    const indices = masks[state.view];
-    for (let i = 0; i < out.length; i++) out[i] = table[indices[i]];
   }
+  return kinds;
+}
+
+// What lies at most so many pixels from where its index ends.
+function outlined(indices, width, height, reach) {
+  const kept = new Uint8Array(indices.length);
+  const differs = (i, x, y) => {
+    for (let r = 1; r <= reach; r++) {
+      if (x >= r && indices[i - r] !== indices[i]) return true;
+      if (x < width - r && indices[i + r] !== indices[i]) return true;
+      if (y >= r && indices[i - r * width] !== indices[i]) return true;
+      if (y < height - r && indices[i + r * width] !== indices[i]) return true;
+    }
+    return false;
+  };
+  for (let y = 0, i = 0; y < height; y++) for (let x = 0; x < width; x++, i++) kept[i] = differs(i, x, y);
+  return kept;
+}
+
+function paint(canvas, picture, masks, panel, classes, state) {
+  const { width, height } = picture;
+  Object.assign(canvas, { width, height });
+  const isError = panel === "error";
+  const indices = isError ? kindsOf(masks, classes, state.shown) : masks[panel];
+  if (!indices) return;
+  const table = isError ? kindColors() : classColors(classes, state.shown, picture.panels.includes("image"));
+  const kept = state.outline ? outlined(indices, width, height, Math.ceil(Math.max(width, height) / OUTLINE)) : null;
+  const data = new ImageData(width, height);
+  const out = new Uint32Array(data.data.buffer);
+  for (let i = 0; i < out.length; i++) if (!kept || kept[i]) out[i] = table[indices[i]];
   canvas.getContext("2d").putImageData(data, 0, 0);
 }
 
-function has(picture, view) {
-  return view === "error" ? picture.truth && picture.prediction : picture[view];
-}
-
-function inWords(picture, view) {
+function inWords(picture, panel, title) {
   const [first] = picture.scores;
   const score = first ? `: ${first[0]} ${told(first[1])}` : "";
-  return `${picture.stem}${score}, ${has(picture, view) ? view : `no ${view}`}`;
+  return `${picture.stem}${score}, ${picture.panels.includes(panel) ? title : `no ${title}`}`;
 }
 
-// The gallery
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+// The gallery: its cards are in the page; the script sorts, filters and redraws them.
 
 class Gallery {
   constructor(box) {
     this.box = box;
     this.classes = JSON.parse(find(box, "script.classes").textContent);
-    this.pictures = [...box.querySelectorAll("script.about")].map((script, order) => ({
-      ...JSON.parse(script.textContent),
-      order,
-      source: script.nextElementSibling,
-    }));
-    this.views = VIEWS.filter((view) => this.pictures.some((picture) => has(picture, view)));
+    this.cards = [...box.querySelectorAll(".card")];
+    this.cards.forEach((card, order) => this.know(card, order));
+    this.panels = PANELS.filter((panel) => this.cards.some(({ picture }) => picture.panels.includes(panel)));
     this.state = {
-      view: [box.dataset.view, "prediction", "truth", "image"].find((view) => this.views.includes(view)),
-      opacity: { mask: 50, error: 100 }, // percent; errors are not meant to be looked through,
+      view: "all",
+      opacity: { mask: 50, error: 100 }, // percent; errors are not meant to be looked through
       shown: new Set(this.classes.names.keys()),
+      outline: false,
       sort: box.dataset.sort,
       best: false,
       holding: "",
       name: "",
     };
-    this.cards = this.pictures.map((picture) => this.makeCard(picture));
     this.visible = [];
-    this.waiting = new Set();
-    this.drawing = false;
+    this.near = new Set();
     this.large = new Large(this, find(box, "dialog"));
     this.offerViews();
     this.offerClasses();
@@ -154,33 +205,46 @@ class Gallery {
     this.show();
     this.watch();
     find(box, ".bar").hidden = false;
-    find(box, ".waiting").hidden = true;
+    if (!box.classList.contains("narrow")) find(box, ".legend.names")?.classList.add("unneeded"); // but for print
   }
 
-  makeCard(picture) {
-    const card = find(this.box, "template").content.firstElementChild.cloneNode(true);
-    const sheet = find(card, ".sheet");
-    sheet.style.aspectRatio = `${picture.width} / ${picture.height}`;
-    find(card, ".stem").textContent = picture.stem;
-    find(card, ".note").textContent = picture.note;
-    find(card, ".open").addEventListener("click", () => this.large.open(picture));
-    return Object.assign(card, { picture, masks: null });
+  know(card, order) {
+    const panels = [...card.querySelectorAll(".panel")];
+    card.picture = {
+      ...JSON.parse(find(card, "script.about").textContent),
+      order,
+      panels: panels.map((panel) => panel.dataset.panel),
+    };
+    card.masks = null;
+    for (const panel of panels) panel.addEventListener("click", () => this.large.open(card, panel.dataset.panel));
+  }
+
+  title(panel) {
+    return this.classes.titles[panel] ?? panel;
   }
 
   offerViews() {
-    for (const box of this.box.querySelectorAll(".views")) {
-      const name = `view-${[...document.querySelectorAll(".views")].indexOf(box)}`;
-      for (const view of this.views) {
-        const input = element("input", { type: "radio", name, value: view });
-        input.addEventListener("change", () => this.look(view));
-        box.append(element("label", {}, input, element("span", { textContent: view[0].toUpperCase() + view.slice(1) })));
-      }
-    }
+    const views = this.panels.length > 1 ? ["all", ...this.panels] : this.panels;
+    offer(find(this.box, ".bar .views"), views, (view) => this.title(view), (view) => {
+      this.state.view = view;
+      this.show();
+    });
+    for (const input of this.box.querySelectorAll(".drawn input"))
+      input.addEventListener("change", () => {
+        this.state.outline = input.value === "outline";
+        this.show();
+      });
     for (const slider of this.box.querySelectorAll(".opacity input"))
       slider.addEventListener("input", () => {
-        this.state.opacity[this.state.view === "error" ? "error" : "mask"] = slider.valueAsNumber;
+        this.state.opacity[this.opacityOf(slider)] = slider.valueAsNumber;
         this.showOpacity();
       });
+  }
+
+  // Whether a slider is for masks or for errors: that of the large picture goes by what it shows.
+  opacityOf(slider) {
+    const view = slider.closest("dialog") ? this.large.panel : this.state.view;
+    return view === "error" ? "error" : "mask";
   }
 
   offerClasses() {
@@ -201,19 +265,20 @@ class Gallery {
       this.state.shown = new Set(checked ? inputs.keys() : []);
       this.show();
     });
-    box.append(all, element("span", {}, swatch(VOID_GREY), " void"));
+    box.append(all);
+    if (this.classes.hasVoid) box.append(element("span", {}, swatch(VOID_GREY), " void"));
   }
 
   // What there is to choose of masks, only where there are any.
   offerMasks() {
-    const none = !this.views.some((view) => view !== "image");
+    const none = !this.panels.some((panel) => panel !== "image");
     for (const part of this.box.querySelectorAll(".look, .shown, .side .views, .side .opacity, .side .under"))
       part.hidden = none;
   }
 
   offerOrder() {
     const [sort, order, holding, name] = [".sort", ".order", ".holding", ".name"].map((part) => find(this.box, part));
-    const scores = new Set(this.pictures.flatMap((picture) => picture.scores.map(([score]) => score)));
+    const scores = new Set(this.cards.flatMap(({ picture }) => picture.scores.map(([score]) => score)));
     sort.append(new Option("order as given", ""), ...[...scores].map((score) => new Option(score, score)));
     sort.value = scores.has(this.state.sort) ? this.state.sort : "";
     holding.append(...this.classes.names.map((text, index) => new Option(text, index)));
@@ -258,93 +323,87 @@ class Gallery {
     const [name, value] = scores.find(([key]) => key === this.state.sort) ?? scores[0] ?? ["", null];
     const box = find(card, ".score");
     box.hidden = !name;
+    if (!name) return;
     find(box, "span").textContent = name;
     find(box, "b").textContent = told(value);
+    find(box, ".track").hidden = value === null || value < 0 || value > 1; // a difference has no bar
     find(box, "i").style.width = `${100 * within(value ?? 0, 0, 1)}%`;
-    const lowest = scores.slice(1).filter(([key, score]) => score !== null && key !== name);
+    const { names } = this.classes;
+    const lowest = scores.filter(([key, score]) => score !== null && key !== name && names.includes(key));
     lowest.sort(([, one], [, other]) => one - other);
     find(card, ".lowest").textContent =
       lowest.length > 1 ? `lowest: ${lowest.slice(0, 2).map(([key, score]) => `${key} ${told(score)}`).join(", ")}` : "";
   }
 
-  look(view) {
-    this.state.view = view;
-    this.show();
-  }
-
   // After any change to how pictures are drawn.
   show() {
-    const { view } = this.state;
-    this.box.classList.toggle("error", view === "error");
-    for (const input of this.box.querySelectorAll(".views input")) input.checked = input.value === view;
+    const { view, outline, shown } = this.state;
+    this.box.dataset.view = view;
+    this.custom = outline || shown.size < this.classes.names.length; // else the page's own pictures do
+    this.box.classList.toggle("custom", this.custom);
+    this.box.classList.toggle("outline", outline);
+    for (const input of this.box.querySelectorAll(".bar .views input")) input.checked = input.value === view;
     this.showOpacity();
-    for (const card of this.cards) this.paint(card);
+    for (const card of this.near) this.redraw(card);
     this.large.paint();
   }
 
   showOpacity() {
-    const { view, opacity } = this.state;
-    const percent = opacity[view === "error" ? "error" : "mask"];
-    this.box.style.setProperty("--overlay", percent / 100);
+    const { opacity } = this.state;
+    this.box.style.setProperty("--mask", opacity.mask / 100);
+    this.box.style.setProperty("--error", opacity.error / 100);
     for (const label of this.box.querySelectorAll(".opacity")) {
-      Object.assign(find(label, "input"), { value: percent, disabled: view === "image" });
+      const slider = find(label, "input");
+      const percent = opacity[this.opacityOf(slider)];
+      Object.assign(slider, { value: percent, disabled: this.state.outline });
       find(label, ".percent").textContent = `${percent}%`;
     }
   }
 
-  paint(card) {
-    const canvas = find(card, "canvas");
-    canvas.setAttribute("aria-label", inWords(card.picture, this.state.view));
-    if (card.masks) paint(canvas, card.picture, card.masks, this.classes, this.state);
-  }
-
+  // Cards near the window have canvases over their masks where more than the page's own pictures is asked for.
   watch() {
     const observer = new IntersectionObserver(
       (entries) => {
-        for (const { target, isIntersecting } of entries) isIntersecting ? this.draw(target) : this.drop(target);
+        for (const { target, isIntersecting } of entries) {
+          this.near[isIntersecting ? "add" : "delete"](target);
+          this.redraw(target);
+        }
       },
       { rootMargin: `${AHEAD} 0px` },
     );
     for (const card of this.cards) observer.observe(card);
   }
 
-  // One after the other, so that the page scrolls meanwhile: always the one nearest to the middle of the window.
-  async draw(card) {
-    this.waiting.add(card);
-    if (this.drawing) return;
-    this.drawing = true;
-    while (this.waiting.size) await this.fill(nearestToMiddle(this.waiting));
-    this.drawing = false;
-  }
-
-  async fill(card) {
-    const { masks, url } = await this.load(card.picture);
-    if (!this.waiting.delete(card)) return; // gone by meanwhile
-    put(find(card, "img"), url);
+  async redraw(card) {
+    if (!this.custom || !this.near.has(card)) {
+      card.masks = null;
+      for (const canvas of card.querySelectorAll("canvas")) canvas.remove();
+      return;
+    }
+    const masks = card.masks ?? (await this.masksOf(card));
+    if (!this.custom || !this.near.has(card)) return; // gone by meanwhile
     card.masks = masks;
-    this.paint(card);
+    for (const panel of card.querySelectorAll(".panel:not(.image)")) {
+      const canvas = find(panel, "canvas") ?? find(panel, "svg").insertAdjacentElement("afterend", element("canvas"));
+      paint(canvas, card.picture, masks, panel.dataset.panel, this.classes, this.state);
+    }
   }
 
-  drop(card) {
-    this.waiting.delete(card);
-    card.masks = null;
-    put(find(card, "img"), null);
-    Object.assign(find(card, "canvas"), { width: 0, height: 0 });
-  }
-
-  async load(picture) {
-    const pixels = JSON.parse(picture.source.textContent);
-    const url = picture.image ? `data:image/jpeg;base64,${pixels.image}` : null;
-    return { url, masks: await unpack(pixels.masks, picture) };
+  async masksOf(card) {
+    const masks = {};
+    for (const panel of card.querySelectorAll(".truth, .prediction, .other"))
+      masks[panel.dataset.panel] = await unpack(find(panel, ".layer").getAttribute("href"), card.picture);
+    return masks;
   }
 }
 
-function nearestToMiddle(cards) {
-  const distance = (card) => {
-    const box = card.getBoundingClientRect();
-    return Math.abs(box.top + box.bottom - innerHeight);
-  };
-  return [...cards].reduce((one, other) => (distance(other) < distance(one) ? other : one));
+function offer(box, values, title, choose) {
+  const name = `view-${[...document.querySelectorAll(".views")].indexOf(box)}`;
+  for (const value of values) {
+    const input = element("input", { type: "radio", name, value });
+    input.addEventListener("change", () => choose(value));
+    box.append(element("label", {}, input, element("span", { textContent: capital(title(value)) })));
+  }
 }
 
 function put(image, url) {
@@ -357,7 +416,8 @@ function put(image, url) {
 
 class Large {
   constructor(gallery, dialog) {
-    Object.assign(this, { gallery, dialog, picture: null, masks: null, scale: 1, x: 0, y: 0, fingers: new Map() });
+    Object.assign(this, { gallery, dialog, card: null, picture: null, masks: null, panel: "image" });
+    Object.assign(this, { scale: 1, x: 0, y: 0, fingers: new Map() });
     this.stage = find(dialog, ".stage");
     this.sheet = find(dialog, ".sheet");
     const press = {
@@ -375,39 +435,49 @@ class Large {
     for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel"])
       this.stage.addEventListener(kind, (event) => this[kind](event));
     new ResizeObserver(() => this.place()).observe(this.stage);
+    offer(find(dialog, ".views"), gallery.panels, (panel) => gallery.title(panel), (panel) => this.look(panel));
   }
 
-  open(picture) {
+  open(card, panel) {
     document.documentElement.style.overflow = "hidden";
     this.dialog.showModal();
     find(this.dialog, ".close").focus();
     if (matchMedia("(min-width: 46.01rem)").matches) this.toggleKeys(true);
-    this.turnTo(picture);
+    this.panel = panel;
+    this.turnTo(card);
   }
 
   closed() {
     document.documentElement.style.overflow = "";
-    const card = this.gallery.cards.find((card) => card.picture === this.picture);
-    this.picture = this.masks = null;
+    const { card } = this;
+    this.card = this.picture = this.masks = null;
     put(find(this.sheet, "img"), null);
     Object.assign(find(this.sheet, "canvas"), { width: 0, height: 0 });
-    find(card, ".open").focus();
+    const panels = [...card.querySelectorAll(".panel")];
+    (panels.find((panel) => panel.dataset.panel === this.panel && panel.offsetWidth) ?? panels[0]).focus();
     card.scrollIntoView({ block: "nearest" });
   }
 
   step(by) {
     const cards = this.gallery.visible;
-    const next = cards[cards.findIndex((card) => card.picture === this.picture) + by];
-    if (next) this.turnTo(next.picture);
+    const next = cards[cards.indexOf(this.card) + by];
+    if (next) this.turnTo(next);
   }
 
-  async turnTo(picture) {
-    Object.assign(this, { picture, masks: null, scale: 1, x: 0, y: 0 });
+  look(panel) {
+    this.panel = panel;
+    this.gallery.showOpacity();
+    this.paint();
+  }
+
+  async turnTo(card) {
+    Object.assign(this, { card, picture: card.picture, masks: null, scale: 1, x: 0, y: 0 });
     this.describe();
     this.place();
-    const { masks, url } = await this.gallery.load(picture);
-    if (this.picture !== picture) return;
-    put(find(this.sheet, "img"), url);
+    put(find(this.sheet, "img"), find(card, ".image image")?.getAttribute("href") ?? null);
+    this.look(this.panel);
+    const masks = await this.gallery.masksOf(card);
+    if (this.card !== card) return;
     this.masks = masks;
     this.paint();
   }
@@ -418,7 +488,7 @@ class Large {
     const name = find(dialog, "h3");
     name.replaceChildren(picture.stem, element("span", { textContent: first ? `${first[0]} ${told(first[1])}` : "" }));
     const cards = this.gallery.visible;
-    const index = cards.findIndex((card) => card.picture === picture);
+    const index = cards.indexOf(this.card);
     find(dialog, ".place").textContent = `${index + 1} of ${cards.length}`;
     find(dialog, ".previous").disabled = index === 0;
     find(dialog, ".next").disabled = index === cards.length - 1;
@@ -435,9 +505,13 @@ class Large {
 
   paint() {
     if (!this.picture) return;
+    const { gallery, panel, picture, masks } = this;
+    for (const input of this.dialog.querySelectorAll(".views input")) input.checked = input.value === panel;
+    this.dialog.dataset.panel = panel;
     const canvas = find(this.sheet, "canvas");
-    canvas.setAttribute("aria-label", inWords(this.picture, this.gallery.state.view));
-    if (this.masks) paint(canvas, this.picture, this.masks, this.gallery.classes, this.gallery.state);
+    canvas.setAttribute("aria-label", inWords(picture, panel, gallery.title(panel)));
+    if (masks && picture.panels.includes(panel)) paint(canvas, picture, masks, panel, gallery.classes, gallery.state);
+    else Object.assign(canvas, { width: 0, height: 0 });
   }
 
   // The sheet fills the stage at scale 1, and never leaves it.
@@ -487,7 +561,7 @@ class Large {
       0: () => this.zoom(0),
       "?": () => this.toggleKeys(),
     };
-    VIEWS.forEach((view, index) => (keys[index + 1] = () => this.gallery.views.includes(view) && this.gallery.look(view)));
+    this.gallery.panels.forEach((panel, index) => (keys[index + 1] = () => this.look(panel)));
     let action = keys[event.key];
     if (event.key in arrows && event.target.tagName !== "INPUT") {
       const [right, down] = arrows[event.key];
@@ -547,14 +621,26 @@ class Large {
     const row = Math.floor((y - this.y) / (this.fit * this.scale));
     if (column < 0 || row < 0 || column >= picture.width || row >= picture.height) return;
     const { names, colors } = this.gallery.classes;
-    const lines = ["truth", "prediction"].filter((kind) => masks[kind]).flatMap((kind) => {
+    const lines = ["truth", "prediction", "other"].filter((kind) => masks[kind]).flatMap((kind) => {
       const index = masks[kind][row * picture.width + column];
-      return [element("br"), `${kind}: `, swatch(index === VOID ? VOID_GREY : colors[index]), index === VOID ? "void" : names[index]];
+      return [element("br"), `${this.gallery.title(kind)}: `, swatch(index === VOID ? VOID_GREY : colors[index]), index === VOID ? "void" : names[index]];
     });
     find(this.dialog, ".under").replaceChildren(...lines.slice(1));
   }
 }
 
+// A picture of the first screen opens where it stands in a gallery.
+
+function offerStrip(galleries) {
+  for (const box of document.querySelectorAll(".strip > li")) {
+    const same = ({ picture }) => picture.stem === box.dataset.stem;
+    const gallery = galleries.findLast((one) => one.cards.some(same));
+    for (const panel of gallery ? box.querySelectorAll(".panel") : [])
+      panel.addEventListener("click", () => gallery.large.open(gallery.cards.find(same), panel.dataset.panel));
+  }
+}
+
 offerTheme();
 offerScrolling();
-for (const box of document.querySelectorAll(".gallery")) new Gallery(box);
+unfoldForPrint();
+offerStrip([...document.querySelectorAll(".gallery")].map((box) => new Gallery(box)));
