@@ -298,6 +298,7 @@ def page(study) -> str:
 
 def numbers_of(study, pointing) -> dict[str, str]:
     """Every number of the page's sentences."""
+    from docs import why_photographs
     from docs.why_text import NETWORKS, ORDER, PLANNED
     from study.cells import BATCH
     from study.effects import worth
@@ -386,6 +387,7 @@ def numbers_of(study, pointing) -> dict[str, str]:
     numbers |= {f"errors{n}": times_the_errors(values(cell), labels[n]) for n, cell in masks.items()}
     verdicts = {each.hypothesis.name: each.words for each in findings(study)}
     numbers |= {f"planned_{name}": verdicts[each] for name, each in PLANNED.items()}
+    numbers |= why_photographs.phrases()
     if pointing:
         points = {name: percent(pointing.values(name)) for name in pointing.results[0]}
         numbers |= {f"p_{name.replace(' ', '_').replace(',', '')}": told for name, told in points.items()}

@@ -1,5 +1,7 @@
 """The part of docs/why.md on photographs: what was asked of them, what came out, and where drawn scenes disagree."""
 
+from functools import lru_cache
+
 BEFORE = """\
 ## On photographs
 
@@ -190,17 +192,59 @@ def method() -> str:
     )
 
 
-def row() -> str:
-    """Return the last row of the table of reasons."""
-    from docs.why import contrast
-    from study.films_report import answers, told
+def found() -> tuple:
+    """Return the study of photographs and its answers, if all of its seeds are trained; else None twice."""
+    from docs.why import CONTRASTS, contrast
 
     photographs = contrast("photographs")
+    return (photographs, answered(CONTRASTS["photographs"].read_bytes())) if photographs else (None, None)
+
+
+@lru_cache(maxsize=1)
+def answered(kept: bytes) -> dict:
+    """Answer the primaries by what a file of kept cells holds."""
+    from docs.why import contrast
+    from study.films_report import answers
+
+    return answers(contrast("photographs"))
+
+
+def phrases() -> dict[str, str]:
+    """Return what the page's other parts say of photographs, by the names in their braces."""
+    from study.films_report import told
+
+    photographs, said = found()
+    if not photographs:
+        return {
+            "photographs_sure": "",
+            "photographs_untested": " and on photographs",
+            "photographs_advice": "no photograph was tested here in this way",
+            "photographs_led": "",
+        }
+    parts = "; ".join(f"{SHORT[name]}: {told(one)}, {word(one)}" for name, one in said.items())
+    premise = said["premise"]
+    return {
+        "photographs_sure": "**On photographs** (planned; three films, small networks, "
+        f"[more](#on-photographs)): {parts}.",
+        "photographs_untested": "",
+        "photographs_advice": "what of them was asked of photographs is [below](#on-photographs)",
+        "photographs_led": ""
+        if word(premise) == "yes"
+        else f"- **Photographs.** Masks minus the usual classifier, which classes a tile holds: {told(premise)} in "
+        f"area under the curve, {word(premise)}: no lead that is sure and large enough, in films that were left out "
+        "([below](#on-photographs)).\n",
+    }
+
+
+def row() -> str:
+    """Return the last row of the table of reasons."""
+    from study.films_report import told
+
+    photographs, said = found()
     if not photographs:
         return UNTESTED
-    said = answers(photographs)
-    found = "; ".join(f"{SHORT[name]}: {told(one)}" for name, one in said.items())
-    return TESTED.format(count=photographs.plan.settings.count, found=found, verdict=verdict(said))
+    parts = "; ".join(f"{SHORT[name]}: {told(one)}" for name, one in said.items())
+    return TESTED.format(count=photographs.plan.settings.count, found=parts, verdict=verdict(said))
 
 
 def verdict(said: dict) -> str:
@@ -216,18 +260,18 @@ def verdict(said: dict) -> str:
 def section(study, pointing) -> str:
     """The text; drawn scenes are ``study`` and ``pointing``."""
     from data_pipeline.files import read_json
-    from docs.why import contrast, markdown
+    from docs.why import markdown
     from study.photographs import CLIP, COLUMNS, ROWS
     from study.plan import PLANS
 
-    photographs = contrast("photographs")
+    photographs, said = found()
     if not photographs:
         path = PLANS / "photographs.json"
         return PLANNED.format(hash=read_json(path)["hash"][:12]) if path.exists() else BEFORE
     settings = photographs.plan.settings
     knobs = settings.knobs
     return SECTION.format(
-        disagreement=disagreement(photographs, study, pointing),
+        disagreement=disagreement(said, study, pointing),
         width=COLUMNS * knobs.size,
         height=ROWS * knobs.size,
         count=settings.count,
@@ -235,7 +279,7 @@ def section(study, pointing) -> str:
         clip=CLIP,
         trainings=len(photographs.plan.seeds) // knobs.films,
         steps=settings.steps,
-        primaries=markdown(primaries(photographs, study, pointing)),
+        primaries=markdown(primaries(photographs, said, study, pointing)),
         arms=markdown(arms(photographs)),
     )
 
@@ -260,10 +304,10 @@ def word(difference) -> str:
     return difference.word.replace(UNSETTLED, "open")
 
 
-def disagreement(photographs, study, pointing) -> str:
-    from study.films_report import answers, told
+def disagreement(here, study, pointing) -> str:
+    from study.films_report import told
 
-    here, there = answers(photographs), drawn(study, pointing)
+    there = drawn(study, pointing)
     against = [name for name in here if name in there and {word(here[name]), word(there[name])} == {"yes", "no"}]
     if not against:
         return AGREES
@@ -274,17 +318,17 @@ def disagreement(photographs, study, pointing) -> str:
     return DISAGREES.format(told="; ".join(said))
 
 
-def primaries(photographs, study, pointing):
+def primaries(photographs, said, study, pointing):
     """The planned differences, each film's own, and what drawn scenes say."""
     from docs import why
     from engine.reporting.page import Cell, Table
     from study.films import PRIMARIES
-    from study.films_report import SCORE_WORDS, answers
+    from study.films_report import SCORE_WORDS
     from study.findings import signed
 
     there, rows = drawn(study, pointing), []
     asked = {one.name: one for one in PRIMARIES}
-    for name, one in answers(photographs).items():
+    for name, one in said.items():
         beside = f"{QUESTIONS[name][1]}: {why.told(there[name])}, {word(there[name])}" if name in there else "–"
         films = ", ".join(signed(value) for value in one.films)
         score = f"{asked[name].margin:g} {SCORE_WORDS[asked[name].score]}"

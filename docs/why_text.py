@@ -16,11 +16,12 @@ the reason:** the same U-Net, trained on the {count} labels, is right in {unet_l
 number of labelled pixels**, for the class: {count} per image give {pixels16_pc}; outlines need more. {place}
 
 **How sure?** The scenes are drawn by a program, in {seeds} worlds; a *world* is one set of colours and textures with
-its own images. {sure} The rest is exploratory: computed afterwards from trainings planned for another measure.
+its own images. {sure} The rest is exploratory: computed afterwards from trainings planned for another
+measure. {photographs_sure}
 
 **With 300 images:** fine-tune a pretrained encoder; label more images before more pixels; draw masks only on what
-decides the class. This is untested above {most} images and on photographs, and the first advice is from the literature
-([more](#what-to-do-with-300-images)).
+decides the class. This is untested above {most} images{photographs_untested}, and the first advice is from the
+literature ([more](#what-to-do-with-300-images)).
 
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
@@ -103,7 +104,7 @@ adjusted for their number. Differences are taken before rounding.
 
 ## What to do with 300 images
 
-These follow from drawn scenes and from the literature; no photograph was tested here in this way.
+These follow from drawn scenes and from the literature; {photographs_advice}.
 
 - **Fine-tune a pretrained encoder if you can**, for masks as for labels. This advice is from the literature, where it
   gains most where images are few (see below). Here, with an encoder from drawn scenes, fine-tuning minus scratch was
@@ -138,6 +139,7 @@ NOWHERE = """\
   U-Net on labels was near its ceiling from the smallest sets on, so there was nothing to lead. Such scenes were
   then made harder until the classifier had room to improve ([how](why-method.md#how-the-world-was-chosen)); the
   answer above is about scenes chosen in this way.
+{photographs_led}\
 - **Photographs, in a small trial.** On tiles of CamVid frames, labelled with the classes that they hold, masks had
   no lead. Both networks were far from converged.
 

@@ -1,6 +1,8 @@
 """Photographs cut into tiles: what is asked of them, how it is counted, and what a two-way bootstrap says of it."""
 
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID
 from data_pipeline.files import read_json
 from data_pipeline.source import Source
+from docs import why, why_photographs
 from study.__main__ import Plan as PlanFlags
 from study.__main__ import main
 from study.cells import result_of, run_cells
@@ -229,6 +232,38 @@ def drawn_presence(rng, clips, trainings, levels):
                 of.append(np.outer(with_it.sum(0), without.sum(0)).tolist())
             film[-1][name] = {PRESENCE: {"won": won, "of": of}}
     return film
+
+
+def drawn_results(rng, clips, levels):
+    """One training of a film, with all that the page reads; levels: by cell."""
+    film = drawn_centre(rng, clips, 1, levels)[0]
+    ranks = drawn_presence(rng, clips, 1, {name: level for name, level in levels.items() if "centre" not in name})[0]
+    pixels = {"pixels": np.tile(np.array([[6, 2], [2, 6]]), (clips, 1, 1)).tolist()}
+    return {
+        name: {"counts": film[name] | ranks.get(name, {}) | (pixels if "pixel" in name or name == "masks" else {})}
+        for name in levels
+    }
+
+
+@pytest.mark.parametrize(("level", "words"), [(0.9, "yes"), (0.6, "open|no")])
+def test_the_page_says_what_was_found_once_all_seeds_are_trained(tmp_path, monkeypatch, level, words):
+    """By hand: one pixel 0.9 or 0.6 right, all other arms 0.6; and of a part of the seeds nothing is said."""
+    path = PLANS / "photographs.json"
+    plan, rng = plan_from(read_json(path), path), np.random.default_rng(0)
+    levels = {name: level if name == "1 pixel" else 0.6 for name in SUPERVISIONS}
+    results = {str(seed): drawn_results(rng, (6, 10, 20)[seed % 3], levels) for seed in plan.seeds}
+    kept = {"plan": read_json(path), "sittings": []}
+    monkeypatch.setitem(why.CONTRASTS, "photographs", tmp_path / "photographs.json.gz")
+    why.keep(kept | {"results": dict(list(results.items())[:5])}, tmp_path / "photographs.json.gz")
+    drawn_scenes = SimpleNamespace(values=lambda *cell: np.array([0.4, 0.5]))
+    assert "Planned, and not trained yet" in why_photographs.section(drawn_scenes, None)
+    assert "**not tested**" in why_photographs.row() and "Trained so far: 5 of 6" in why_photographs.method()
+    why.keep(kept | {"results": results}, tmp_path / "photographs.json.gz")
+    text = why_photographs.section(drawn_scenes, drawn_scenes)
+    assert re.search(rf"told of the whole tile, the usual classifier \| \*\*({words})\*\* \|", text)
+    assert re.search(rf"whole tile: .*?, ({words});", why_photographs.phrases()["photographs_sure"])
+    assert re.search(rf"\*({words})\* for [^;]*the place", why_photographs.row())
+    assert "Trained so far" not in why_photographs.method()
 
 
 @pytest.mark.slow
