@@ -489,10 +489,18 @@ def ambiguous(values: tuple[int, ...], pixels: dict[int, int], lossy: bool) -> s
             'value there, and what is void under "void".'
         )
     proposal = {"classes": [{"name": f"class_{value}", "value": value} for value in values]}
-    if values[-1] == 255 and values[:-1] == tuple(range(len(values) - 1)):
+    numbers = tuple(value for value in values if 0 <= value < 255)
+    odd = [value for value in values if value not in numbers]
+    if len(odd) == 1 and len(numbers) > 1 and numbers == tuple(range(len(numbers))):
+        flag = f"--void{'=' if odd[0] < 0 else ' '}{odd[0]}"  # -1 alone would be taken for a flag
         return message + (
-            "Is 255 void (unlabelled) or a class? If void, add --void 255; if a class, write classes.json: "
+            f"Is {odd[0]} void (unlabelled) or a class? If void, add {flag}; if a class, write classes.json: "
             f"{json.dumps(proposal)}"
+        )
+    if values == tuple(range(1, len(values) + 1)):
+        return message + (
+            "If they are class numbers that begin with 1, and 0 is what nobody labelled, add --void 0; or name the "
+            f"classes in a classes.json: {json.dumps(proposal)}"
         )
     return message + (
         "They are neither 0 and 255 nor 0…K−1 without a gap. Name the classes in a classes.json beside the "

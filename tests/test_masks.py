@@ -96,6 +96,8 @@ def test_void_255_and_void_11_read_alike(tmp_path):
     [
         ([0], "one value only"),
         ([0, 1, 255], "add --void 255"),
+        ([-1, 0, 1, 2], "add --void=-1"),
+        ([1, 2, 3, 4], "add --void 0"),
         ([0, 1, 5], r'"value": 5'),
         ([1, 2, 3], "classes.json"),
         (list(range(0, 250, 5)), "JPEG"),
