@@ -282,12 +282,15 @@ def choices_of(kind) -> tuple[str, ...]:
 
 @cache
 def words_of(config_type) -> dict[str, str]:
-    """Return what the string below each field says, of inherited fields too."""
+    """Return what the string below each field says, of inherited fields too; without those that cannot be read."""
     words = {}
     for kind in reversed(config_type.__mro__):
         if not is_dataclass(kind):
             continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
+        except OSError:  # a class of a __main__ that another script runs (segment.py): Python does not know its file
+            continue
         for line, below in pairwise(body):
             if isinstance(line, ast.AnnAssign) and isinstance(below, ast.Expr):
                 words[line.target.id] = inspect.cleandoc(below.value.value)

@@ -22,8 +22,8 @@ import sys
 sys.path[:0] = ["docs", "../docs"]  # wherever Jupyter was started
 from tutorial_start import start  # noqa: E402
 
-%matplotlib inline
-start(long=False);  # True: chapters 9 and 10 train, too"""
+start(long=False)  # True: chapters 9 and 10 train, too
+%matplotlib inline"""
 SKIP = '[ "$LONG" ] || { echo "skipped, since it takes long; start(long=True) in the first cell runs it"; exit 0; }\n'
 
 

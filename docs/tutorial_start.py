@@ -11,7 +11,7 @@ from pathlib import Path
 KERNEL = "{0}/bin/python -m pip install ipykernel && {0}/bin/python -m ipykernel install --user --name segmentation"
 
 
-def start(long: bool = False) -> Path:
+def start(long: bool = False) -> None:
     """Make the project's packages and commands known to this kernel, and go into a new folder, out/tutorial-N.
 
     long: run the commands of chapters 9 and 10, too.
@@ -43,7 +43,6 @@ def start(long: bool = False) -> Path:
     folder.mkdir(parents=True)
     os.chdir(folder)
     print(f"working in {folder.relative_to(project)}")
-    return folder
 
 
 def packages_of(environment: Path) -> Path:
