@@ -2,8 +2,9 @@
 """Masks for new images from a trained run: STEM.png (class indices, palette PNG) and STEM_overlay.png.
 
 uncertainty.csv ranks the images: what the network is least sure of is what to label next; --to coco or labelme takes
-the masks into a labelling tool, to be corrected there. A classifier writes labels.csv: the class of each image, and how
-likely it thinks each one. Images that cannot be read are left out and named at the end; the exit code is then 1.
+the masks into a labelling tool, to be corrected there. A GeoTIFF gets STEM.tif, a GeoTIFF too (docs/scenes.md). A
+classifier writes labels.csv: the class of each image, and how likely it thinks each one. Images that cannot be read are
+left out and named at the end; the exit code is then 1.
 """
 
 import signal
@@ -15,6 +16,10 @@ import csv
 import os
 import shlex
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data_pipeline.command import UserError, run_command
@@ -49,42 +54,110 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
     """Masks, overlays and the ranking; what is wrong with the images that cannot be read."""
     from tqdm import tqdm
 
+    from data_pipeline.scenes.reading import read_header
     from engine.journal import journal_of
+    from engine.predicting.many import predict_many
+    from engine.predicting.scenes import goes_by_strips
     from engine.predictor import Predictor
-    from engine.scoring.doubts import uncertainty
 
+    headers = {path: read_header(path) for path in images}
+    scenes = {path for path, header in headers.items() if header and header.is_scene}
+    refuse_forms(headers, config)
     with journal_of(run, config.out) as journal:
-        refuse_collisions(images, config, journal.begun)
+        refuse_collisions(images, config, journal.begun, scenes)
         read_ranking(config.out / RANKING)  # another file of that name is reported before the work
+        work = Masks(run, config, journal, scenes)
+        came = {path: journal.done[str(path.resolve())] for path in images if work.is_done(path)}
+        if came:
+            print(f"note: {len(came)} of {len(images)} images were done before the interruption; going on")
         predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
-        doubts, faults = {}, []
-        for path in tqdm(images, "predicting", unit="image", disable=None):
-            key = str(path.resolve())
-            if key in journal.done and all(file.is_file() for file in outputs_of(path, config)):
-                doubts[path.name] = journal.done[key]
-                continue
-            try:
-                image = read(run, path)
-            except UserError as error:
-                faults.append(str(error))
-                continue
-            probabilities = predictor.probabilities(image)
-            journal.note(path, None)
-            try:
-                write_outputs(run, path, image, probabilities, config, config.overwrite or key in journal.begun)
-            except UserError:
-                journal.note(path, "given up")
-                raise
-            doubts[path.name] = uncertainty(probabilities)
-            journal.note(path, doubts[path.name])
+        todo = [path for path in images if path not in came]
+        by_strips = [path for path in todo if goes_by_strips(headers[path], run)]
+        small = [path for path in todo if path not in set(by_strips)]
+        together = run.config["norm"] != "batch_statistics"
+        predicted = predict_many(small, partial(read, run), predictor, work.write, together)
+        for path, doubt in tqdm(predicted, "predicting", len(small), unit="image", disable=None if small else True):
+            came[path] = doubt
+        for path in by_strips:
+            came[path] = work.predict_scene(path, predictor)
+        doubts = {path.name: came[path] for path in images if not isinstance(came[path], UserError)}
         if doubts:
             ranked = rank_images(config.out / RANKING, doubts)
             if config.to:
                 done = [path for path in images if path.name in doubts]
                 least_sure_first = sorted(done, key=lambda path: doubts[path.name], reverse=True)
-                write_for_labelling(least_sure_first, run.encoding, config)
+                write_for_labelling(least_sure_first, run.encoding, work)
             print_next(ranked, len(doubts), run.encoding, config)
-    return faults
+    return [str(came[path]) for path in images if isinstance(came[path], UserError)]
+
+
+def refuse_forms(headers: dict, config: PredictConfig) -> None:
+    """Raise a UserError, before the work, for what is asked for and cannot be written."""
+    from data_pipeline.files import MAX_PIXELS
+    from data_pipeline.scenes.reading import import_rasterio
+
+    for path, header in headers.items():
+        if header and header.is_georeferenced:
+            import_rasterio(f"{path} is georeferenced, which")
+        if header and header.pixels > MAX_PIXELS and config.to in ("coco", "labelme"):
+            raise UserError(f"{path}: too large for --to {config.to}, which copies images; use --to geojson")
+    if config.to == "geojson":
+        import_rasterio("--to geojson")
+        if config.values == "as-given":
+            raise UserError("--to geojson names the classes itself; leave out --values as-given")
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Writes the files of each image, and notes it in the journal; scenes: images whose masks are TIFFs."""
+
+    run: "Run"  # noqa: F821  imported where it is used, for the sake of --help
+    config: PredictConfig
+    journal: "Journal"  # noqa: F821
+    scenes: set[Path]
+
+    def files(self, path: Path) -> list[Path]:
+        return outputs_of(path, self.config, path in self.scenes)
+
+    def is_done(self, path: Path) -> bool:
+        return str(path.resolve()) in self.journal.done and all(file.is_file() for file in self.files(path))
+
+    @contextmanager
+    def noted(self, path: Path) -> Iterator[bool]:
+        """Write an image's files within; yield whether those that exist are replaced."""
+        self.journal.note(path, None)
+        try:
+            yield self.config.overwrite or str(path.resolve()) in self.journal.begun
+        except UserError:
+            self.journal.note(path, "given up")
+            raise
+
+    def write(self, path: Path, image, probabilities) -> float:
+        """Write the files of an image in memory; return its uncertainty."""
+        from engine.scoring.doubts import uncertainty
+
+        with self.noted(path) as replace:
+            write_outputs(self.run, self.files(path), image, probabilities, self.config, replace)
+        doubt = uncertainty(probabilities)
+        self.journal.note(path, doubt)
+        return doubt
+
+    def predict_scene(self, path: Path, predictor) -> float | UserError:
+        """Predict by strips, and write; return the uncertainty, or why the scene cannot be read."""
+        from data_pipeline.files import refuse_name
+        from engine.predicting.scenes import predict_scene, write_scene
+
+        files = self.files(path)
+        try:
+            refuse_name(path)
+            strips, georeference = predict_scene(self.run, predictor, path, files, self.journal.folder, self.config)
+        except UserError as error:
+            return error
+        with self.noted(path) as replace:
+            doubt = write_scene(strips, files, georeference, self.run.encoding, self.config, replace)
+        self.journal.note(path, doubt)
+        strips.remove()
+        return doubt
 
 
 def without_masks(images: list[Path], run) -> list[Path]:
@@ -98,20 +171,24 @@ def without_masks(images: list[Path], run) -> list[Path]:
     return kept
 
 
-def outputs_of(image: Path, config: PredictConfig) -> list[Path]:
-    """The files that are written for an image: its mask, its overlay, and what else is asked for."""
-    ends = [".png", "_overlay.png"]
-    ends += ["_probabilities.tif"] * config.probabilities + ["_uncertainty.png"] * config.uncertainty
+def outputs_of(image: Path, config: PredictConfig, is_scene: bool = False) -> list[Path]:
+    """The files that are written for an image: its mask, its overlay, and what else is asked for.
+
+    is_scene: the mask is a TIFF, as that of a GeoTIFF.
+    """
+    end = ".tif" if is_scene else ".png"
+    ends = [end, "_overlay.png"]
+    ends += ["_probabilities.tif"] * config.probabilities + [f"_uncertainty{end}"] * config.uncertainty
     return [config.out / f"{image.stem}{end}" for end in ends]
 
 
-def write_outputs(run, path: Path, image, probabilities, config: PredictConfig, replace: bool) -> None:
+def write_outputs(run, files: list[Path], image, probabilities, config: PredictConfig, replace: bool) -> None:
     """The files of one image, as ``outputs_of`` names them."""
     from data_pipeline.files import write_mask, write_picture, write_probabilities, write_values
     from data_pipeline.overlay import overlay
     from engine.pictures import uncertainty_picture
 
-    colors, files = run.encoding.colors, outputs_of(path, config)
+    colors = run.encoding.colors
     mask = probabilities.argmax(-1).astype("uint8")
     if config.values == "as-given":
         write_values(files[0], mask, run.encoding, replace)
@@ -124,14 +201,23 @@ def write_outputs(run, path: Path, image, probabilities, config: PredictConfig, 
         write_picture(files[-1], uncertainty_picture(probabilities), replace)
 
 
-def write_for_labelling(images: list[Path], encoding, config: PredictConfig) -> None:
+def write_for_labelling(images: list[Path], encoding, work: Masks) -> None:
     """The objects of the masks that were written, in this order."""
     from data_pipeline.masks import read_raw
     from data_pipeline.outlines import objects_of, write_objects
+    from data_pipeline.outputs import new_folder
+    from data_pipeline.scenes.polygons import write_outlines
 
-    folder, drawn = config.out / config.to, {}
+    config, drawn = work.config, {}
+    folder = config.out / config.to
+    if config.to == "geojson":
+        with new_folder(folder) as fresh:
+            for path in images:
+                write_outlines(fresh / f"{path.stem}.geojson", work.files(path)[0], encoding.names)
+        print(f"Outlines: {folder}/")
+        return
     for path in images:
-        values, _ = read_raw(outputs_of(path, config)[0])
+        values, _ = read_raw(work.files(path)[0])
         mask = encoding.classes_of(values) if config.values == "as-given" else values
         drawn[path] = objects_of(mask.astype("uint8"), encoding.names, config.to)
     write_objects(folder, drawn, encoding.names, encoding.colors, config.to)
@@ -247,15 +333,21 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
     return images
 
 
-def refuse_collisions(images: list[Path], config: PredictConfig, begun: set[str]) -> None:
-    """Nothing that exists is overwritten unasked, and no image ever; begun: images whose files are this command's."""
+def refuse_collisions(
+    images: list[Path], config: PredictConfig, begun: set[str], scenes: frozenset[Path] | set[Path] = frozenset()
+) -> None:
+    """Nothing that exists is overwritten unasked, and no image ever.
+
+    begun: images whose files are this command's. scenes: those whose masks are TIFFs.
+    """
     from data_pipeline.outputs import refuse_existing_folder, refuse_long_name
 
     if config.to:
         refuse_existing_folder(config.out / config.to)
-    outputs = Counter(file for path in images for file in outputs_of(path, config))
+    files = {path: outputs_of(path, config, path in scenes) for path in images}
+    outputs = Counter(file for path in images for file in files[path])
     sources = {path.resolve() for path in images}
-    own = {file for path in images if str(path.resolve()) in begun for file in outputs_of(path, config)}
+    own = {file for path in images if str(path.resolve()) in begun for file in files[path]}
     for output, count in outputs.items():
         refuse_long_name(output)
         if count > 1:

@@ -341,15 +341,23 @@ def write_values(path: Path, mask: np.ndarray, encoding, replace: bool = True) -
     Raises:
         UserError: for values that no picture of 8 or 16 bits holds.
     """
-    values = np.array(encoding.values, np.int64)
-    if encoding.is_color:
-        table = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
-    elif values.min() >= 0 and values.max() <= 65535:
-        table = values.astype(np.uint8 if values.max() <= 255 else np.uint16)
-    else:
-        raise UserError(f"--values as-given: the masks hold {values.min()} to {values.max()}, which no PNG holds")
+    table = table_of_values(encoding)
     with write_atomically(path, replace) as temporary:
         Image.fromarray(table[mask]).save(temporary, format="PNG")
+
+
+def table_of_values(encoding) -> np.ndarray:
+    """Return what stands on disk for each class: uint8 or uint16 (C,), or colours, uint8 (C, 3).
+
+    Raises:
+        UserError: for values that no picture of 8 or 16 bits holds.
+    """
+    values = np.array(encoding.values, np.int64)
+    if encoding.is_color:
+        return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
+    if values.min() >= 0 and values.max() <= 65535:
+        return values.astype(np.uint8 if values.max() <= 255 else np.uint16)
+    raise UserError(f"--values as-given: the masks hold {values.min()} to {values.max()}, which no PNG holds")
 
 
 def write_probabilities(path: Path, probabilities: np.ndarray, names: tuple[str, ...], replace: bool = True) -> None:

@@ -420,15 +420,16 @@ class PredictConfig:
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGES…")]]
     """Image files, or folders of them."""
     out: Path
-    """Folder to write into. STEM.png (class indices, as a palette PNG), STEM_overlay.png, and uncertainty.csv, which
-    says what to label next."""
+    """Folder to write into. STEM.png (class indices, as a palette PNG; STEM.tif for a GeoTIFF), STEM_overlay.png, and
+    uncertainty.csv, which says what to label next."""
     probabilities: bool = False
     """Write STEM_probabilities.tif too: of each class, float16 (H, W, classes)."""
     uncertainty: bool = False
     """Draw STEM_uncertainty.png too: bright where the network is unsure."""
-    to: Literal["coco", "labelme"] | None = None
+    to: Literal["coco", "labelme", "geojson"] | None = None
     """Write the objects for a labelling tool too, with copies of the images. Into a folder of this name in --out, the
-    least sure images first (labelme: see uncertainty.csv); python -m data_pipeline convert reads it back."""
+    least sure images first (labelme: see uncertainty.csv); python -m data_pipeline convert reads it back. geojson:
+    outlines alone, in a GeoTIFF's own coordinates, else in pixels."""
     batch_size: int = 8
     """Tiles that the network takes at a time."""
     values: Literal["classes", "as-given"] = "classes"

@@ -3,6 +3,8 @@ there."""
 
 import hashlib
 import json
+import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
+        self.lock = threading.Lock()
         self.begun: set[str] = set()
         self.done: dict[str, float] = {}
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -34,9 +37,14 @@ class Journal:
             if isinstance(uncertainty, float):
                 self.done[name] = uncertainty
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the strips of scenes, until their files are written."""
+        return self.path.with_suffix("")
+
     def note(self, image: Path, uncertainty: float | str | None) -> None:
         """Add a line; uncertainty: None where the image is begun, "given up" where its files are another's."""
-        with open(self.path, "a", encoding="utf-8") as file:
+        with self.lock, open(self.path, "a", encoding="utf-8") as file:
             file.write(f"\n{json.dumps([str(image.resolve()), uncertainty])}\n")
 
 
@@ -62,5 +70,6 @@ def journal_of(run, folder: Path) -> Iterator[Journal]:
                     path.unlink()
                 raise
             path.unlink()
+            shutil.rmtree(journal.folder, ignore_errors=True)
     except BlockingIOError:
         raise UserError(f"{folder}: another process predicts into it by this run; wait for its end") from None

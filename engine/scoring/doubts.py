@@ -123,10 +123,30 @@ def uncertainty(probabilities: np.ndarray) -> float:
     """
     check_probabilities(probabilities)
     num_classes = probabilities.shape[-1]
-    prediction = probabilities.argmax(-1).ravel()
+    return uncertainty_of_sums(sums_of_classes(probabilities.reshape(-1, num_classes)))
+
+
+def sums_of_classes(probabilities: np.ndarray) -> np.ndarray:
+    """Return what ``uncertainty`` is made of, float64 (3, C), which may be added up over parts of an image.
+
+    Args:
+        probabilities: floats (N, C) of pixels.
+
+    Returns:
+        For each class: pixels that are predicted so; the sum of its probability over these; that over all pixels.
+    """
+    num_classes = probabilities.shape[-1]
+    prediction = probabilities.argmax(-1)
     predicted = np.bincount(prediction, minlength=num_classes)
-    right = np.bincount(prediction, probabilities.max(-1).ravel(), num_classes)
-    expected = probabilities.sum((0, 1), dtype=float)
+    right = np.bincount(prediction, probabilities.max(-1), num_classes)
+    return np.stack([predicted, right, probabilities.sum(0, dtype=float)])
+
+
+def uncertainty_of_sums(sums: np.ndarray) -> float:
+    """The uncertainty of an image, 0 to 1, of its ``sums_of_classes``; 0 where it has no pixel."""
+    predicted, right, expected = sums
+    if not predicted.any():
+        return 0.0
     overlap = np.where(predicted > 0, ratio(right, predicted + expected - right), np.nan)
     return float(np.clip(1 - mean_of_known(overlap), 0, 1))
 
