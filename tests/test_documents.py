@@ -92,7 +92,7 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     made = notebook()
     for cell in made.cells:
         cell.source = reduced(cell.source) if cell.source != START else START.replace("long=False", "long=True")
-    nbclient.NotebookClient(made, timeout=600, resources={"metadata": {"path": str(copy / "docs")}}).execute()
+    nbclient.NotebookClient(made, timeout=1800, resources={"metadata": {"path": str(copy / "docs")}}).execute()
     printed = "".join(out.get("text", "") for cell in made.cells if cell.cell_type == "code" for out in cell.outputs)
     assert "Report: runs/trees/evaluation/test/report.html" in printed
     assert [name for name in WRITTEN if not (copy / "out/tutorial-1/out" / name).is_file()] == []

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, history, interrupted, make_folder, run_process, run_script, weights
+from conftest import ROOT, history, interrupted, make_folder, run_script, weights
 from PIL import Image
 
 import models  # noqa: F401  registers the layers that saved networks name
@@ -52,24 +52,36 @@ pytestmark = pytest.mark.usefixtures("quick_forest")
 
 
 SMALL = {"width": 4, "depth": 2, "dropout": 0.2}
-OF_SMALL = f"""
+WITH_NETWORK = """
 import runpy, sys
 from functools import partial
 import engine.scoring.baselines, engine.training.segmenter, models
-engine.training.segmenter.build_model = partial(models.build_model, **{SMALL})
+from models.fc_densenet import fc_densenet
+engine.training.segmenter.build_model = NETWORK
 engine.scoring.baselines.SAMPLED_PIXELS = 2000
 del sys.argv[0]  # -c
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+OF_SMALL = WITH_NETWORK.replace("NETWORK", f"partial(models.build_model, **{SMALL})")
+OF_SHALLOW_TIRAMISU = WITH_NETWORK.replace(
+    "NETWORK",
+    "lambda name, *arguments, **options: "
+    "fc_densenet(*arguments, growth_rate=4, block_layers=(1,) * 11, name=name, **options)",
+)
 
 
-def start(folder: Path, *arguments, small: bool = False) -> subprocess.Popen:
-    """train.py in a process of its own; small: with the network of ``small``."""
+def start(folder: Path, *arguments, code: str = "") -> subprocess.Popen:
+    """train.py in a process of its own; code: what runs it with another network, such as OF_SMALL."""
     script = str(ROOT / "train.py")
-    command = [sys.executable, *(["-c", OF_SMALL, script] if small else [script]), *map(str, arguments)]
+    command = [sys.executable, *(["-c", code, script] if code else [script]), *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+def ended(process: subprocess.Popen) -> None:
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr.decode()
 
 
 def wait_for(condition, seconds: float = 180) -> None:
@@ -109,15 +121,15 @@ def same_as_whole(folder: Path, name: str) -> None:
     assert not (folder / "runs" / name / "resume").exists()
 
 
-def kill_at_random_moments(folder: Path, name: str, flags: list, seed: int, moments: int, spread: float) -> int:
+def kill_at_random_moments(folder: Path, name: str, flags: list, moments: int, spread: float, code: str = "") -> int:
     """Start train.py, kill it (−9) after a random time, go on, kill it again …; at last let it end.
 
     Returns how often it was killed.
     """
-    rng, run = random.Random(seed), folder / "runs" / name
+    rng, run = random.Random(0), folder / "runs" / name
     arguments, killed = ["--data", "d", *flags, "--name", name], 0
     for _ in range(moments):
-        process = start(folder, *arguments)
+        process = start(folder, *arguments, code=code)
         wait_for(lambda: run.exists() or process.poll() is not None)  # noqa: B023
         time.sleep(rng.uniform(0, spread))
         process.kill()
@@ -125,8 +137,7 @@ def kill_at_random_moments(folder: Path, name: str, flags: list, seed: int, mome
         killed += process.returncode == -signal.SIGKILL
         arguments = ["--resume", run]
     if (run / "resume").exists():
-        done = run_process("train.py", *arguments, cwd=folder)  # of the network's own width
-        assert done.returncode == 0, done.stderr
+        ended(start(folder, *arguments, code=code))
     return killed
 
 
@@ -134,7 +145,7 @@ def test_killed_twice_it_ends_as_if_nothing_had_been(small):
     """The real train.py, kill −9 shortly after it wrote a state, and the weights byte for byte."""
     run, arguments, known = small / "runs/killed", ["--data", "d", *FLAGS, "--name", "killed"], set()
     for pause in (0, 0.1):
-        process = start(small, *arguments, small=True)
+        process = start(small, *arguments, code=OF_SMALL)
         wait_for(lambda: set(states(run / "resume")) - known or process.poll() is not None)  # noqa: B023
         time.sleep(pause)
         process.kill()
@@ -147,20 +158,18 @@ def test_killed_twice_it_ends_as_if_nothing_had_been(small):
 
 @pytest.mark.slow
 def test_killed_at_random_moments(whole):
-    assert kill_at_random_moments(whole, "killed", FLAGS, seed=0, moments=2, spread=6)
+    assert kill_at_random_moments(whole, "killed", FLAGS, moments=2, spread=6)
     same_as_whole(whole, "killed")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_killed_with_dropout_and_batch_normalisation(whole, seed):
+def test_killed_with_dropout_and_batch_normalisation(tmp_path):
     """FC-DenseNet, whose dropout draws from random seeds that are part of the state."""
+    make_folder(tmp_path / "d", 10, size=40)
     flags = ["--model", "fc_densenet56", *FLAGS]
-    if not (whole / "runs/dense").exists():
-        assert run_process("train.py", "--data", "d", *flags, "--name", "dense", cwd=whole).returncode == 0
-    assert kill_at_random_moments(whole, f"dense{seed}", flags, seed, moments=3, spread=40)
-    assert history(whole / f"runs/dense{seed}") == history(whole / "runs/dense")
-    assert weights(whole / f"runs/dense{seed}") == weights(whole / "runs/dense")
+    ended(start(tmp_path, "--data", "d", *flags, "--name", "whole", code=OF_SHALLOW_TIRAMISU))
+    assert kill_at_random_moments(tmp_path, "killed", flags, moments=3, spread=12, code=OF_SHALLOW_TIRAMISU)
+    same_as_whole(tmp_path, "killed")
 
 
 @pytest.mark.parametrize("after", [1, pytest.param(3, marks=pytest.mark.slow)])

@@ -247,9 +247,13 @@ import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from functools import partial
 from engine.config import TrainConfig
+from engine.training import segmenter
+from models import build_model
 from train import train
 folder = Path(sys.argv[1])
+segmenter.build_model = partial(build_model, width=8, depth=2)
 for devices in ("one", "all"):
     train(TrainConfig(
         data=folder / "d", runs_dir=folder, name=devices, devices=devices, norm="group", steps=6, steps_per_epoch=3,
