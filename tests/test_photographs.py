@@ -160,7 +160,19 @@ def test_what_is_counted_is_what_a_score_of_all_tiles_says(read):
     assert centre_score({CENTRE: count_centre(answers, tiles)}, None) == pytest.approx([np.mean(by_place)])
 
 
-def test_each_supervision_is_trained_and_scored_in_what_it_answers(tmp_path, read):
+def test_one_supervision_is_trained_and_kept_clip_by_clip(read):
+    reading, out = read
+    settings = replace(PRESETS["photographs"].base, knobs=reading.photographs, count=4, steps=2, width=2)
+    spec = cells_of_photographs(settings, 0)["classifier, centre"]
+    run_cells(out, [spec])
+    found = result_of(out, spec)
+    assert set(found["counts"]) == {CENTRE} and len(found["counts"][CENTRE]["right"]) == 3
+    scores = found["tests"]["independent"]
+    assert scores["accuracy"] == scores[CENTRE] == pytest.approx(centre_score(found["counts"], None)[0])
+
+
+@pytest.mark.slow
+def test_each_supervision_is_trained_and_scored_in_what_it_answers(read):
     reading, out = read
     settings = replace(PRESETS["photographs"].base, knobs=reading.photographs, count=4, steps=2, width=4)
     cells = cells_of_photographs(settings, 0)
