@@ -2,6 +2,8 @@
 
 from functools import lru_cache
 
+import numpy as np
+
 BEFORE = """\
 ## On photographs
 
@@ -20,9 +22,9 @@ before all are there. [Results](results.md) has single runs on photographs.
 SECTION = """\
 ## On photographs
 
-{disagreement}
+{disagreement}{floor}
 
-Frames of CamVid, three films of streets, were shrunk to {width} × {height} pixels and cut into 12 tiles. A film is left
+Frames of CamVid, three films of streets, were shrunk to {height} × {width} pixels and cut into 12 tiles. A film is left
 out by turns; the networks learn from {count} frames of the other two and are asked about the tiles of the third, each
 against tiles of the same place in the frame, since the place alone says much of what a tile holds. Two things are
 asked: the class of a tile's middle pixel (a local decision, of {classes} classes), and which of the classes the tile
@@ -35,14 +37,20 @@ read.
 
 *Yes*, *no*, *open* as in the table of reasons, with two differences: the margin stands beside, and a yes must hold in
 each of the three films. Intervals resample clips of {clip} frames and trainings ({trainings} of each arm and film) at
-once. The networks are small ({steps} steps of 8 tiles), and three films of one country are not photographs in general:
-this says whether what drawn scenes show is seen elsewhere, no more. Plan, tuning and machines:
+once. All scores are low: the networks are small and were trained briefly ({steps} steps of 8 tiles). And three films
+of one country are not photographs in general: this says whether what drawn scenes show is seen elsewhere, no more. Not
+run: 8 and 128 frames, twice the steps, pretrained encoders. Plan, tuning and machines:
 [why-method.md](why-method.md#the-planned-contrast-photographs).
 """
 
-AGREES = "**On photographs no answer is the opposite of what drawn scenes gave**, as far as either is settled."
+AGREES = "**No answer is the opposite of what drawn scenes gave.**"
 DISAGREES = "**Where photographs disagree with drawn scenes:** {told}."
+UNCONFIRMED = " What drawn scenes settled and photographs leave open: {told}."
 
+FLOOR = (
+    "**No network told the middle pixel's class better than chance** (balanced accuracy of the best {best}, chance "
+    "{chance}), so the two questions about it are open because nothing was learnt, not because the arms are alike."
+)
 QUESTIONS = {  # of each primary: in words; beside it what is nearest among drawn scenes
     "premise": (
         "which classes a tile holds: masks minus labels, the usual classifier",
@@ -66,23 +74,23 @@ QUESTIONS = {  # of each primary: in words; beside it what is nearest among draw
 SHORT = {
     "premise": "classes of a tile: masks minus labels",
     "locality": "class of the middle pixel: that pixel minus the label of the whole tile",
-    "pixels, class": "bits, the same class: 0.8 × (all − 1) − (16 − 1)",
-    "pixels, outline": "bits, the outline, likewise",
+    "pixels, class": "the same class, 0.8 × (all pixels − 1) − (16 − 1)",
+    "pixels, outline": "the outline, likewise",
 }
 ABOUT = {
-    "premise": "masks before labels",
+    "premise": "a lead of masks over labels",
     "locality": "the place",
-    "pixels, class": "pixels, of the class",
-    "pixels, outline": "pixels, of the outline",
+    "pixels, class": "pixels for the class",
+    "pixels, outline": "pixels for the outline",
 }
 NETWORKS = {
     "masks": "U-Net, all pixels of the masks",
     "16 pixels": "U-Net, 16 pixels of each tile",
     "1 pixel": "U-Net, the middle pixel alone",
     "U-Net, centre": "the same U-Net, the middle pixel's class as the tile's label",
-    "classifier, centre": "the usual classifier, the same label",
+    "classifier, centre": "the usual classifier, the middle pixel's class as the tile's label",
     "U-Net, presence": "the same U-Net, the classes that a tile holds",
-    "classifier, presence": "the usual classifier, the same labels",
+    "classifier, presence": "the usual classifier, the classes that a tile holds",
 }
 
 
@@ -92,8 +100,8 @@ UNTESTED = (
 )
 TESTED = (
     "| On photographs: the same, of tiles of street scenes | Three films, one left out by turns; {count} frames | "
-    "{found} | {verdict} | [Planned](#on-photographs); small networks, three films. Hundreds of images, and networks "
-    "and encoders in use: not tested |"
+    "{found} | {verdict} | {floor}[Planned](#on-photographs); small networks, three films. Hundreds of images, and "
+    "networks and encoders in use: not tested |"
 )
 
 
@@ -131,6 +139,7 @@ python -m docs.why --contrast OUT
 
 {state}
 """
+COMMIT = "The commit is `10bd6a8` before it was put on top of what others had changed meanwhile."
 PATTERN = r"^(\d{4}[A-Z0-9]+)"  # of the films' names
 
 
@@ -157,7 +166,7 @@ def method() -> str:
     found = json.loads(gzip.decompress(kept.read_bytes())) if kept.exists() else {"results": {}, "sittings": []}
     trained = sum(map(len, found["results"].values()))
     state = (
-        markdown(sittings(found["sittings"], trained))
+        markdown(sittings(found["sittings"], trained)) + "\n\n" + COMMIT
         if contrast("photographs")
         else f"Trained so far: {len(found['results'])} of {len(plan.seeds)} seeds. Nothing is read from them before "
         "all are there."
@@ -211,7 +220,7 @@ def answered(kept: bytes) -> dict:
 
 def phrases() -> dict[str, str]:
     """Return what the page's other parts say of photographs, by the names in their braces."""
-    from study.films_report import told
+    from docs.why import told
 
     photographs, said = found()
     if not photographs:
@@ -221,11 +230,13 @@ def phrases() -> dict[str, str]:
             "photographs_advice": "no photograph was tested here in this way",
             "photographs_led": "",
         }
-    parts = "; ".join(f"{SHORT[name]}: {told(one)}, {word(one)}" for name, one in said.items())
+    settled = [f"{SHORT[name]}: {told(one)}, {word(one)}" for name, one in said.items() if word(one) != "open"]
+    left = [ABOUT[name] for name, one in said.items() if word(one) == "open"]
+    parts = "; ".join([*settled, f"not settled: {'; '.join(left)}"] if left else settled)
     premise = said["premise"]
     return {
         "photographs_sure": "**On photographs** (planned; three films, small networks, "
-        f"[more](#on-photographs)): {parts}.",
+        f"[more](#on-photographs)): {parts}. " + short_floor(photographs).strip(),
         "photographs_untested": "",
         "photographs_advice": "what of them was asked of photographs is [below](#on-photographs)",
         "photographs_led": ""
@@ -238,13 +249,19 @@ def phrases() -> dict[str, str]:
 
 def row() -> str:
     """Return the last row of the table of reasons."""
-    from study.films_report import told
+    from docs.why import told
 
     photographs, said = found()
     if not photographs:
         return UNTESTED
     parts = "; ".join(f"{SHORT[name]}: {told(one)}" for name, one in said.items())
-    return TESTED.format(count=photographs.plan.settings.count, found=parts, verdict=verdict(said))
+    return TESTED.format(
+        count=photographs.plan.settings.count, found=parts, verdict=verdict(said), floor=short_floor(photographs)
+    )
+
+
+def short_floor(photographs) -> str:
+    return "No network told the middle pixel's class better than chance. " if floor(photographs) else ""
 
 
 def verdict(said: dict) -> str:
@@ -272,6 +289,7 @@ def section(study, pointing) -> str:
     knobs = settings.knobs
     return SECTION.format(
         disagreement=disagreement(said, study, pointing),
+        floor=" " + floor(photographs) if floor(photographs) else "",
         width=COLUMNS * knobs.size,
         height=ROWS * knobs.size,
         count=settings.count,
@@ -305,17 +323,17 @@ def word(difference) -> str:
 
 
 def disagreement(here, study, pointing) -> str:
-    from study.films_report import told
+    """Say what is the opposite of what drawn scenes gave, and what they settled and photographs do not."""
+    from docs.why import told
 
     there = drawn(study, pointing)
-    against = [name for name in here if name in there and {word(here[name]), word(there[name])} == {"yes", "no"}]
-    if not against:
-        return AGREES
-    said = (
-        f"{QUESTIONS[name][0]}: {told(here[name])}, *{word(here[name])}*; drawn: *{word(there[name])}*"
-        for name in against
-    )
-    return DISAGREES.format(told="; ".join(said))
+    words = {name: (word(here[name]), word(there[name])) for name in here if name in there}
+    against = [name for name, pair in words.items() if set(pair) == {"yes", "no"}]
+    left_open = [name for name, pair in words.items() if pair[0] == "open" and pair[1] != "open"]
+    said = [f"{SHORT[name]}: {told(here[name])}, *{words[name][0]}*; drawn: *{words[name][1]}*" for name in against]
+    left = [f"{ABOUT[name]} (drawn: *{words[name][1]}*)" for name in left_open]
+    first = DISAGREES.format(told="; ".join(said)) if said else AGREES
+    return first + (UNCONFIRMED.format(told="; ".join(left)) if left else "")
 
 
 def primaries(photographs, said, study, pointing):
@@ -342,16 +360,37 @@ def primaries(photographs, said, study, pointing):
     )
 
 
+def chance(photographs) -> float:
+    """Return the middle pixel's balanced accuracy of one answer at each place, the mean over places and films."""
+    from study.films_report import by_film
+    from study.photographs import CENTRE
+
+    places = [film[0]["masks"][CENTRE]["places"] for film in by_film(photographs)]
+    return float(np.mean([np.mean([1 / each.count(place) for place in set(each)]) for each in places]))
+
+
+def floor(photographs) -> str:
+    """Say that no arm tells the middle pixel's class, if that is so; else nothing."""
+    from study.films_report import mean_scores
+    from study.hypotheses import OFF_THE_FLOOR
+    from study.photographs import CENTRE
+
+    best = max(float(each[CENTRE].mean()) for each in mean_scores(photographs).values() if CENTRE in each)
+    least = chance(photographs)
+    return "" if best > least + OFF_THE_FLOOR else FLOOR.format(best=f"{best:.2f}", chance=f"{least:.2f}")
+
+
 def arms(photographs):
     from engine.reporting.page import Table
     from study.films_report import HEADS, mean_scores
 
+    made = mean_scores(photographs)
     rows = [
-        [NETWORKS[name], *(float(scores[what].mean()) if what in scores else None for what in HEADS)]
-        for name, scores in mean_scores(photographs).items()
+        [words, *(float(made[name][what].mean()) if what in made[name] else None for what in HEADS)]
+        for name, words in NETWORKS.items()
     ]
-    return Table(
-        ["trained on", *HEADS.values()],
-        rows,
-        "Means over films and trainings: balanced accuracy, area under the ROC curve, mIoU",
+    caption = (
+        "Means over films and trainings: balanced accuracy, area under the ROC curve, mIoU. By chance: "
+        f"{chance(photographs):.3f} and 0.500"
     )
+    return Table(["trained on", *HEADS.values()], rows, caption)
