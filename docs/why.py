@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 KEPT, PAGE, METHOD, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "why-method.md", HERE / "images" / "why"
 EARLIER = HERE / "why-small.json.gz"  # the smaller study, which was looked at first
 AGAIN = HERE / "why-again.json.gz"  # a replication, on other seeds
-CONTRASTS = {name: HERE / f"why-{name}.json.gz" for name in ("pointing", "photographs")}
+CONTRASTS = {name: HERE / f"why-{name}.json.gz" for name in ("pointing", "difficulty", "photographs")}
 COLORS = 200  # of a figure's palette, which keeps it small
 
 
@@ -65,7 +65,7 @@ def take_over_contrast(folder: Path) -> None:
 
     path = Path(folder) / "plan.json"
     if not path.exists():
-        raise UserError(f"{path} is missing; python -m study plan --preset pointing --out {folder} writes it")
+        raise UserError(f"{path} is missing; python -m study plan writes it, with --preset pointing or difficulty")
     told = read_json(path)
     plan = plan_from(told, path)
     results = {
@@ -152,6 +152,8 @@ class Row:
 
 def rows(study, pointing) -> list[Row]:
     """What the forest plot shows, reason by reason."""
+    from docs import why_difficulty
+
     again = read(AGAIN)[0]
 
     def less(first: str, second: str, measure: str = "accuracy") -> np.ndarray:
@@ -212,6 +214,7 @@ def rows(study, pointing) -> list[Row]:
             about="whether it gains more than the U-Net",
         ),
     ]
+    made[-2:-2] = why_difficulty.rows(contrast("difficulty"))
     return [*made[:4], *pointed(pointing), *made[4:]] if pointing else made
 
 
@@ -298,7 +301,7 @@ def page(study) -> str:
 
 def numbers_of(study, pointing) -> dict[str, str]:
     """Every number of the page's sentences."""
-    from docs import why_photographs
+    from docs import why_difficulty, why_photographs
     from docs.why_text import NETWORKS, ORDER, PLANNED
     from study.cells import BATCH
     from study.effects import worth
@@ -335,8 +338,6 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "weights_least": f"{study.results[0]['E width 4']['parameters'] / 1e6:.2f}",
         "weights_most": f"{study.results[0]['E width 16']['parameters'] / 1e6:.2f}",
         "masks_pc": percent(values("S")),
-        "masks_most_pc": percent(values(f"S of {settings.counts[-1]}")),
-        "classifier_most_pc": percent(values(f"E of {settings.counts[-1]}")),
         "fresh": f"{BATCH * settings.steps:,}",
         "ideal_labels": mean(values("C ideal")),
         "most_labels": mean(values(f"C of {settings.counts[-1]}")),
@@ -385,6 +386,7 @@ def numbers_of(study, pointing) -> dict[str, str]:
     }
     masks = {8: "S of 8", 16: "S", 32: "S of 32", 64: "S of 64", 128: "S of 128"}
     numbers |= {f"errors{n}": times_the_errors(values(cell), labels[n]) for n, cell in masks.items()}
+    numbers |= why_difficulty.numbers(contrast("difficulty"))
     verdicts = {each.hypothesis.name: each.words for each in findings(study)}
     numbers |= {f"planned_{name}": verdicts[each] for name, each in PLANNED.items()}
     numbers |= why_photographs.phrases()
@@ -480,6 +482,7 @@ def verdict_in_words(name: str, made: list[Row]) -> str:
 
 def details(study, pointing) -> str:
     """The figures and tables behind each reason."""
+    from docs import why_difficulty
     from docs.why_text import CAPTIONS, DETAILS
     from study import findings as found
     from study import report
@@ -492,6 +495,7 @@ def details(study, pointing) -> str:
         "place": lambda: (
             ([arms(pointing)] if pointing else []) + report.point_tables(named(found.keys(study), numbers), "mark")
         ),
+        "decoys": lambda: [why_difficulty.table(contrast("difficulty"))],
         "background": lambda: report.point_tables(found.backgrounds(study), "backgrounds of the test"),
         "transfer": lambda: report.point_tables(found.transfers(study), "start of the encoder"),
     }

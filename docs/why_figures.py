@@ -6,17 +6,19 @@ from data_pipeline.files import write_atomically
 
 REPORTED = ("images", "pixels", "parameters", "distance", "backgrounds", "transfer")
 SAMPLES = 6  # the first rows of the report's scenes: those that the page speaks of
-SIZES = {"answer": (8.2, 3.3), "forest": (9.2, 4.9), "samples": (5.4, 4.2)}
+SIZES = {"answer": (8.2, 3.3), "forest": (9.2, 5.6), "decoys": (6.4, 3.2), "samples": (5.4, 4.2)}
 
 
 def draw(study, said, pointing, folder: Path) -> None:
     """Write every figure as FOLDER/NAME.png."""
-    from docs.why import rows
+    from docs import why_difficulty
+    from docs.why import contrast, rows
     from engine.reporting.plots import drawn
     from study.figures import figures, samples
 
     made = {name: each for name, each in figures(study, said).items() if name in REPORTED}
     made["answer"] = (lambda figure, study: answer(figure, study, pointing), SIZES["answer"], "")
+    made["decoys"] = (lambda figure, _: why_difficulty.draw(figure, contrast("difficulty")), SIZES["decoys"], "")
     made["samples"] = (lambda figure, study: samples(figure, study, SAMPLES), SIZES["samples"], "")
     made["forest"] = (lambda figure, study: forest(figure, rows(study, pointing)), SIZES["forest"], "")
     for name, (paint, size, _) in made.items():

@@ -95,12 +95,12 @@ NETWORKS = {
 
 
 UNTESTED = (
-    "| On photographs (but for a small trial); with hundreds of images; with networks and encoders in use | – | – | "
+    "| On photographs (but for a small trial); with more than 256 images; with networks and encoders in use | – | – | "
     "**not tested** | – |"
 )
 TESTED = (
     "| On photographs: the same, of tiles of street scenes | Three films, one left out by turns; {count} frames | "
-    "{found} | {verdict} | {floor}[Planned](#on-photographs); small networks, three films. Hundreds of images, and "
+    "{found} | {verdict} | {floor}[Planned](#on-photographs); small networks, three films. More images, and "
     "networks and encoders in use: not tested |"
 )
 

@@ -75,10 +75,11 @@ def test_the_committed_grids_are_those_that_the_code_tries(name):
     assert kept == json.loads(json.dumps(grid_plan(preset.base, preset.grid)))
 
 
-def test_a_committed_plan_is_the_one_that_its_pilot_gives(tmp_path):
+@pytest.mark.parametrize("name", ["pointing", "difficulty"])
+def test_a_committed_plan_is_the_one_that_its_pilot_gives(tmp_path, name):
     """And no arm's best rate lies at an end of what was tried."""
-    pilot = read_json(PILOTS / "pointing.json")
-    assert make_plan(tmp_path, "pointing").hash == read_json(PLANS / "pointing.json")["hash"]
+    pilot = read_json(PILOTS / f"{name}.json")
+    assert make_plan(tmp_path, name).hash == read_json(PLANS / f"{name}.json")["hash"]
     for arm, rate in pilot["settings"]["rates"].items():
         tried = sorted(float(name.rsplit(" ", 1)[1]) for name in pilot["scores"] if name.rsplit(" ", 1)[0] == arm)
         assert len(tried) == 5 and tried[0] < rate < tried[-1]

@@ -29,7 +29,7 @@ def test_the_answer_needs_no_glossary():
     rows = text.split("## The reasons")[1].split("*Yes*")[0].strip().splitlines()[4:]
     assert {re.search(r"\*\*(.+?)\*\*", row)[1] for row in rows} <= {"yes", "no", "partly", "not tested"} and len(
         rows
-    ) == 6
+    ) == 7
     method = why.METHOD.read_text(encoding="utf-8")
     assert not re.search(r"[-−]0\.0+\b|1 labelled pixels", method) and "seeds that tell none" not in method
     answer, rest = text.split("## The answer")[1].split("**How sure?**")
@@ -97,6 +97,30 @@ def test_a_contrast_is_shown_once_all_of_its_seeds_are_trained(tmp_path, monkeyp
         assert ("on the mark gives 90%, the same disc at a random place 50%" in " ".join(page.split())) == shown
     assert "| U-Net, the same disc at a random place | 0.50" in page
     assert isinstance(why.contrast("pointing"), Study)
+
+
+def test_decoys_and_hundreds_of_images_are_shown(tmp_path, monkeypatch):
+    """By hand: decoys cost the classifier 0.2 with 64 images and 0.1 with 256, and masks nothing."""
+    preset = PRESETS["difficulty"]
+    plan = Plan("difficulty", preset.base, preset.usual_seeds, preset.names, wide=True)
+
+    def result(cell, seed):
+        lost = 0.2 if cell == "classifier, 8 decoys, 64 images" else 0.1 if cell.startswith("classifier, 8") else 0.0
+        noise = 0.002 * (-1) ** seed * cell.startswith("masks, 8")  # whose mean is 0
+        scores = {"accuracy": 0.95 - lost + noise, "likelihood": 0.5}
+        return {"tests": {"independent": scores | {"miou": 0.4, "dice": 0.5}}, "background": 0.9, "loss": 0.1}
+
+    results = {str(seed): {cell: result(cell, seed) for cell in each} for seed, each in plan.cells().items()}
+    monkeypatch.setitem(why.CONTRASTS, "difficulty", tmp_path / "difficulty.json.gz")
+    why.keep(
+        {"plan": {"hash": plan.hash, **plan.told()}, "results": results, "sittings": []}, why.CONTRASTS["difficulty"]
+    )
+    page = " ".join(why.page(why.read()[0]).split())
+    assert "lead with 8 decoys minus lead without, 64 images: +0.20 (0.20 to 0.20); the same, 256 images: +0.10" in page
+    assert "With 256 images it is 95% against 85% among 8" in page and "95% against 95% without" in page
+    assert "| 8 decoys: the lead of masks | 0.200 (0.198–0.202) | 0.100 (0.098–0.102) |" in page
+    said = " ".join(why_method.planned("difficulty").split())
+    assert "| hundreds | supported | 0.100 (" in said and "| difficulty | supported | 0.200 (" in said
 
 
 def test_a_reason_is_right_where_every_difference_says_so():
