@@ -17,7 +17,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,10 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
     from engine.predicting.scenes import goes_by_strips
     from engine.predictor import Predictor
 
-    headers = {path: read_header(path) for path in images}
+    headers = {}
+    for path in images:
+        with suppress(UserError):  # what is no file is named when its turn to be read comes
+            headers[path] = read_header(path)
     scenes = {path for path, header in headers.items() if header and header.is_scene}
     refuse_forms(headers, config)
     with journal_of(run, config.out) as journal:
@@ -72,7 +75,7 @@ def predict_masks(run, images: list[Path], config: PredictConfig) -> list[str]:
             print(f"note: {len(came)} of {len(images)} images were done before the interruption; going on")
         predictor = Predictor(run.model(), run.config["model"], run.frame, config.batch_size)
         todo = [path for path in images if path not in came]
-        by_strips = [path for path in todo if goes_by_strips(headers[path], run)]
+        by_strips = [path for path in todo if goes_by_strips(headers.get(path), run)]
         small = [path for path in todo if path not in set(by_strips)]
         together = run.config["norm"] != "batch_statistics"
         predicted = predict_many(small, partial(read, run), predictor, work.write, together)

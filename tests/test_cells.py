@@ -57,6 +57,7 @@ def test_every_field_of_a_spec_is_part_of_its_name():
         "on_target": 1,
         "off_target": 0,
         "weights": "a1",
+        "decision": "presence",
     }
     assert set(changed) == set(SPEC.__dataclass_fields__)
     names = {SPEC.id, *(replace(SPEC, **{name: value}).id for name, value in changed.items())}

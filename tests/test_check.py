@@ -293,8 +293,9 @@ def test_everything_is_written_for_programs(scenes, tmp_path, parts):
     stored = json.loads((tmp_path / "found.json").read_text())
     assert stored["pairs"] == 12 * len(parts) and stored["errors"] == 0
     assert stored["suggestion"].startswith("python train.py --data d")
-    proposed, *reasons = done.stdout.partition("Next: ")[2].splitlines()
-    assert proposed == stored["suggestion"] and reasons[0].startswith("    --batch-size 16: frames of ")
+    (proposed,) = done.stdout.partition("Next: ")[2].splitlines()
+    reasons = [line for line in done.stdout.splitlines() if line.startswith("suggested: ")]
+    assert proposed == stored["suggestion"] and reasons[0].startswith("suggested: --batch-size 16: frames of ")
     assert proposed.count(" --") == 1 + len(reasons), "every flag but --data has its reason"
     assert sum(map(len, stored["split"].values())) == 12 * len(parts)
     one = next(iter(stored["classes"].values()))

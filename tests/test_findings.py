@@ -155,7 +155,11 @@ def test_a_report_holds_every_cell(tmp_path):
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {f"{name}.{kind}" for name in ("verdicts", "images", "transfer") for kind in ("svg", "png")} <= figures
     page = (tmp_path / "study.html").read_text()
-    assert page.count("<svg") == 8 and all(name in page for name in NAMES) and "Label information" in page
+    assert (
+        page.count("<svg") - page.count('<svg class="unseen"') == 8
+        and all(name in page for name in NAMES)
+        and "Label information" in page
+    )
     kept = json.loads((tmp_path / "study.json").read_text())
     assert kept["results"] == {str(seed): each for seed, each in zip(PLAN.seeds, made.results, strict=True)}
     assert kept["plan"]["hash"] == PLAN.hash and set(kept["verdicts"]) == set(NAMES)

@@ -54,7 +54,7 @@ def write_a(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
 def test_what_came_to_be_meanwhile_stays(tmp_path, system, kind):
     target = tmp_path / "out"
-    with pytest.raises(UserError, match=r"out exists now: .*nothing was overwritten"), new_folder(target) as fresh:
+    with pytest.raises(UserError, match=r"out exists now: .*Nothing was overwritten"), new_folder(target) as fresh:
         write_a(fresh)
         if kind == "folder":
             target.mkdir()

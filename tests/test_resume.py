@@ -350,6 +350,7 @@ def test_all_folds_by_one_command_and_the_rest_after_an_interruption(small, monk
     config = settings(small, "cv", folds=3, steps=4, finetune_steps=0, ema=None)
     interrupted(train, config, monkeypatch, after=3)  # in the second fold
     assert (small / "runs/cv/fold-1/resume").exists() and not (small / "runs/cv/fold-2").exists()
+    capsys.readouterr()
     train(TrainConfig(resume=small / "runs/cv"))
     printed = capsys.readouterr().out
     assert "fold-0 is trained already" in printed

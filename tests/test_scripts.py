@@ -61,7 +61,7 @@ def test_training_prints_a_plan_and_the_next_command(trained):
     assert training.returncode == 0, training.stderr
     assert "binary masks inferred: 0 is background, 255 is foreground" in training.stdout
     assert "plan: 14 pairs, 2 classes, void none; 10 / 2 / 2 for training / validation / test" in training.stdout
-    assert training.stdout.count("epoch ") == 2
+    assert training.stdout.count("\nepoch ") == 2
     assert training.stdout.strip().endswith("Next: python evaluate.py runs/mine")
 
 

@@ -144,7 +144,7 @@ def test_recipes_are_defaults_that_flags_replace():
         recipe_config(name).checked()
     tiramisu = recipe_config("tiramisu")
     assert (tiramisu.crop, tiramisu.learning_rate, tiramisu.finetune_rate, tiramisu.batch_size) == (224, 1e-3, 1e-4, 3)
-    done = run_script("train.py", "--recipe", "unet2015", "--help", cwd=ROOT)
+    done = run_script("train.py", "--recipe", "unet2015", "--help-all", cwd=ROOT)
     assert done.returncode == 0 and "(default: 0.99)" in " ".join(done.stdout.split())
 
 

@@ -116,7 +116,8 @@ def test_a_worker_that_dies_is_said(tmp_path):
 
 
 ENDLESS = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 from pathlib import Path
 from functools import partial
 import numpy as np

@@ -205,6 +205,6 @@ def check(
             f"{dataset.count('error')} errors and {dataset.count('warning')} warnings; fix the errors first"
         )
     verdict = f"{dataset.count('warning')} warnings" if dataset.count("warning") else "no fault found"
-    print(f"{verdict[0].upper()}{verdict[1:]}. Next: {suggestion(dataset)}")
     for flag, why in proposals(dataset).items():
-        print(f"    {flag}: {why}")
+        print(f"suggested: {flag}: {why}")
+    print(f"{verdict[0].upper()}{verdict[1:]}. Next: {suggestion(dataset)}")

@@ -3,6 +3,7 @@
 Masks as pictures are cut first as they stand; then the tiles are a data set as any other, and are read as one.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,7 +71,7 @@ def drawn_scenes(source: Source) -> list[tuple[Path, Path]]:
     found = []
     for image in list_images(images):
         drawn = [folder / f"{image.stem}{DRAWN}" for folder in places]
-        found += [(image, path) for path in drawn if path.is_file()][:1]
+        found += [(image, path) for path in drawn if os.path.isfile(path)][:1]  # False for a name that is too long
     return found
 
 
