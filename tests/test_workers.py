@@ -146,7 +146,10 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
     workers = [int(word) for word in parent.stdout.readline().split()]
     assert len(workers) == 2 and all(alive(pid) for pid in workers)
     parent.send_signal(how)
-    parent.wait(60)
+    try:
+        parent.wait(60)
+    finally:
+        parent.kill()
     end = time.monotonic() + 30
     while any(alive(pid) for pid in workers) and time.monotonic() < end:
         time.sleep(0.05)
