@@ -182,6 +182,7 @@ def write_all(
     """Write metrics.json, the tables and report.html; return what metrics.json holds."""
     from engine.reporting.report import write_report
     from engine.scoring.evaluation import results_of, write_evaluation
+    from engine.selftraining.gain import gain_in_words
 
     results = results_of(evaluation, encoding, about)
     write_evaluation(folder, evaluation, results)
@@ -191,12 +192,14 @@ def write_all(
         facts.append(f"test-time augmentation: {about['tta']}")
     if about.get("test_openings"):
         facts.append(opened_words(about["test_openings"]))
+    facts += filter(None, [gain_in_words(results)])
     write_report(folder / "report.html", title, evaluation, results, facts, album, history, unlabelled)
     return results
 
 
 def print_scores(target: Path, results: dict) -> None:
     from engine.scoring.verdict import show, table, verdict
+    from engine.selftraining.gain import gain_in_words
 
     print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
     for kind, words in (("gain", "over"), ("ceiling", "against")):
@@ -208,7 +211,7 @@ def print_scores(target: Path, results: dict) -> None:
             print(f"mIoU {lead} {words} {name.replace('_', ' ')} ({show(scores['miou'])}): {shown}")
     if (results.get("test_openings") or 0) > 1:
         print(opened_words(results["test_openings"]))
-    print(f"{verdict(results).text}\nReport: {target / 'report.html'}")
+    print("\n".join(filter(None, [gain_in_words(results), verdict(results).text, f"Report: {target / 'report.html'}"])))
 
 
 def own_part(run, config: EvaluateConfig):

@@ -48,6 +48,9 @@ def train_one(config: TrainConfig, run=None, **told) -> None:
     from engine.scoring.task import MASKS
     from engine.training.train_run import train_run
 
+    if config.unlabelled:
+        from engine.selftraining.rounds import train_with_unlabelled as train_run
+
     train_run(decided(config, dataset), MASKS, dataset, run, **told)
 
 

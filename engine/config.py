@@ -59,6 +59,9 @@ class TrainConfig(Source):
     """Name of the run's folder. Default: data set and model, with a number if that is taken."""
     runs_dir: Path = Path("runs")
     """Where runs are kept."""
+    unlabelled: Path | None = None
+    """Folder of images without masks to learn from too (self-training). Three trainings of --steps each; the report
+    says what it brought."""
 
     steps: int = 2000
     """Batches to train on, rounded up to whole epochs."""
@@ -155,6 +158,8 @@ class TrainConfig(Source):
             raise UserError(f"--warmup-steps belongs to --schedule cosine; this is {self.schedule}")
         if self.warmup_steps >= self.steps:
             raise UserError(f"--warmup-steps {self.warmup_steps}: fewer than --steps {self.steps} are wanted")
+        if self.unlabelled is not None and self.folds is not None and self.fold is None:
+            raise UserError("--unlabelled trains one network; name one fold with --fold, or leave --folds out")
         if self.fold is not None and self.folds is None:
             raise UserError(f"--fold {self.fold}: say with --folds into how many parts the data set is split")
         check_batch_size(self)

@@ -23,6 +23,7 @@ def decided(config: TrainConfig, dataset: DataSet) -> TrainConfig:
     chosen = of_network(config.model, config.optimizer)
     changes = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     changes["weights"] = stable(changes.get("weights", config.weights))
+    changes["unlabelled"] = config.unlabelled and config.unlabelled.resolve()
     if config.symmetry == "auto":
         changes["symmetry"] = "horizontal"
     if config.crop is None and config.size is None:

@@ -29,7 +29,7 @@ from . import schema
 from .config import ClassifierConfig, TrainConfig
 from .defaults import as_decided
 from .framing import Frame
-from .run_places import FOLDS_FILE, STRATEGIES_FILE, UNFINISHED, refuse_existing
+from .run_places import FOLDS_FILE, STRATEGIES_FILE, UNFINISHED, UNLABELLED_FILE, refuse_existing
 
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "scikit-learn", "pillow", "tifffile", "imagecodecs")
@@ -101,8 +101,9 @@ class Run:
 
     @property
     def whole(self) -> Path:
-        """The folder of the folds or strategies that it is one of; else its own. What --resume goes on with."""
-        of_several = any((self.path.parent / name).is_file() for name in (FOLDS_FILE, STRATEGIES_FILE))
+        """The folder of the folds, strategies or rounds that it is one of; else its own. What --resume goes on with."""
+        several = (FOLDS_FILE, STRATEGIES_FILE, UNLABELLED_FILE)
+        of_several = any((self.path.parent / name).is_file() for name in several)
         return self.path.parent if of_several else self.path
 
     def refuse_changed(self, dataset: dict, split: Split) -> None:
@@ -282,7 +283,8 @@ def config_from_json(stored: dict, where: Path, kind=TrainConfig):
         raise UserError(
             f"{where}: made by another version of this program ({', '.join(sorted(unlike))}); train it again"
         )
-    settings = {name: stored[name] for name in names} | {name: Path(stored[name]) for name in ("data", "runs_dir")}
+    paths = ("data", "runs_dir", *(["unlabelled"] if stored.get("unlabelled") else []))
+    settings = {name: stored[name] for name in names} | {name: Path(stored[name]) for name in paths}
     return kind(**settings | {"void": tuple(stored["void"])})
 
 

@@ -11,6 +11,7 @@ from .config import ClassifierConfig, TrainConfig
 UNFINISHED = "resume"  # in a run's folder: states of its training (``engine.training.resume``), until it ends well
 FOLDS_FILE = "folds.json"  # in a folder of runs: the settings of a cross-validation
 STRATEGIES_FILE = "strategies.json"  # in a folder of runs: the settings of classifiers of every strategy
+UNLABELLED_FILE = "unlabelled.json"  # in a run's folder: the images without masks that it learns from too
 
 
 def refuse_taken(config: TrainConfig | ClassifierConfig) -> None:

@@ -378,6 +378,15 @@ def rows_of_history(columns: list[str]) -> Check:
     return listed(record({name: counted.get(name, any_float) for name in columns}), 1)
 
 
+UNLABELLED = record({"images": table(text("64 hexadecimal digits", re.compile("[0-9a-f]{64}").fullmatch))})
+SURE = record(
+    {
+        "threshold": real(0, 1),
+        "pixels": whole(0, 10**15),
+        "classes": listed(NAME, 1, MAX_CLASSES),
+        "sure": table(listed(whole(), 1, MAX_CLASSES)),
+    }
+)
 OPENINGS = listed(record({"time": TEXT, "command": listed(TEXT)}))
 METRICS = record(
     {},

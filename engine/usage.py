@@ -24,6 +24,7 @@ TRAIN = Usage(
             "class_weights",
             "augment",
             "symmetry",
+            "unlabelled",
         ),
         "run": ("name", "seed", "resume", "recipe", "folds", "train_count", "precision"),
     },

@@ -8,6 +8,7 @@ from data_pipeline.command import UserError
 from data_pipeline.pairs import Pair
 from engine.predictor import Predictor, allowed_views
 from engine.run import Run
+from engine.selftraining.gain import network_without
 
 from .baselines import fit_baselines
 from .evaluation import Answer
@@ -28,6 +29,8 @@ def ways_of_run(run: Run, tta: str, batch_size: int) -> tuple[Callable[[Pair, np
     if tta != "none":
         plain = Predictor(model, run.config["model"], run.frame, batch_size)
         beside["gain"] = of_images({"without_tta": plain})
+    if others := network_without(run, batch_size, views):
+        beside["gain"] = beside.get("gain", {}) | of_images(others)
     return answer, beside
 
 

@@ -9,7 +9,7 @@ from data_pipeline.files import write_json
 from data_pipeline.outputs import new_folder, remove_left
 from engine.config import ClassifierConfig, TrainConfig
 from engine.run import Run, config_from_json, config_json, read_several
-from engine.run_places import free_path, refuse_existing
+from engine.run_places import UNLABELLED_FILE, free_path, refuse_existing
 from engine.scoring.task import LABELS, MASKS, Task
 
 Config = TrainConfig | ClassifierConfig
@@ -18,6 +18,8 @@ Config = TrainConfig | ClassifierConfig
 def resume(folder: Path, file: str, task: Task, train_one: Callable, train_all: Callable) -> None:
     """Go on with the run in a folder, or with the several whose settings are in its ``file``.
 
+    What is one round of a self-training goes on as the whole of it.
+
     Raises:
         UserError: if the folder is no unfinished run, or one of the other task.
     """
@@ -25,6 +27,8 @@ def resume(folder: Path, file: str, task: Task, train_one: Callable, train_all: 
     if (folder / file).is_file():
         train_all(read_several(folder / file, kind), folder)
         return
+    if (folder.parent / UNLABELLED_FILE).is_file():
+        folder = folder.parent
     run = Run.unfinished(folder)
     if run.classifies != (task is LABELS):
         what, other = ("a classifier", LABELS) if run.classifies else ("a segmentation network", MASKS)

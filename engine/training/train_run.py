@@ -29,6 +29,7 @@ def train_run(
     run: Run | None = None,
     plan: bool = True,
     score: bool = True,
+    work=None,
 ) -> None:
     """Train a network: data, network, batches, training, first score.
 
@@ -40,8 +41,9 @@ def train_run(
         plan: print what is about to happen.
         score: score the validation images at the end, beside the baselines, and name the next command. Without: the
             run is one of several, whose command does.
+        work: what is done differently, if not as WORK has it.
     """
-    work = WORK[task.name]
+    work = work or WORK[task.name]
     start_anew(config)
 
     # --- Data: what was read, how it is split, and what the network will see of it
