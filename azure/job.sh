@@ -11,9 +11,8 @@ place=${DATA_PLACE:-/tmp/segmentation-data} # the same in every job, since a run
 
 cd "$(dirname "$0")/.."
 if command -v nvidia-smi >/dev/null; then
-  # shellcheck source=docker/cuda-paths.sh
-  source docker/cuda-paths.sh
-  python -c "import tensorflow as tf; assert tf.config.list_physical_devices('GPU'), 'TensorFlow sees no GPU'"
+  python -c "from data_pipeline.cuda import open_cuda; open_cuda()
+import tensorflow as tf; assert tf.config.list_physical_devices('GPU'), 'TensorFlow sees no GPU'"
 fi
 
 if [ ! -e "$place" ]; then

@@ -38,18 +38,13 @@ if ! "$venv/bin/python" -c 'import cv2' 2>/dev/null; then
   sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends libgl1 libglib2.0-0
 fi
 
-paths="source \"$PWD/docker/cuda-paths.sh\""
-if ! grep -qF "$paths" "$venv/bin/activate"; then
-  echo "$paths" >> "$venv/bin/activate"
-fi
-
 say "what TensorFlow sees"
-set +u # as an activated environment has it
-# shellcheck source=/dev/null
-source "$venv/bin/activate"
-TF_CPP_MIN_LOG_LEVEL=2 python - "$requirements" <<'PYTHON'
+TF_CPP_MIN_LOG_LEVEL=2 "$venv/bin/python" - "$requirements" <<'PYTHON'
 import sys
 
+from data_pipeline.cuda import open_cuda
+
+open_cuda()
 import tensorflow as tf
 
 gpus = tf.config.list_physical_devices("GPU")

@@ -7,11 +7,12 @@ read; one of them is called an error on every machine without a GPU.
 import faulthandler
 import importlib.util
 import os
-import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
+
+from .cuda import has_driver, missing_packages, open_cuda
 
 KEPT: list[str] = []  # what was written so far
 
@@ -30,7 +31,7 @@ class KeepNotices(MetaPathFinder):
 
 
 class QuietLoader(Loader):
-    """Loads TensorFlow by its own loader, and lists its devices, with the notices of both kept."""
+    """Loads CUDA's libraries and TensorFlow by its own loader, and lists its devices, with all notices kept."""
 
     def __init__(self, own: Loader):
         self.own = own
@@ -42,6 +43,7 @@ class QuietLoader(Loader):
         module.__spec__.loader = module.__loader__ = self.own
         try:
             with standard_error_kept():
+                open_cuda()
                 self.own.exec_module(module)
                 module.config.list_physical_devices()  # initialises no device: thread counts can still be set
         except Exception:
@@ -91,10 +93,12 @@ def warn_of_unseen_gpu() -> None:
     """Warn where an NVIDIA driver is installed, but TensorFlow sees no GPU."""
     import tensorflow as tf
 
-    if shutil.which("nvidia-smi") is not None and not tf.config.list_physical_devices("GPU"):
+    if has_driver() and not tf.config.list_physical_devices("GPU"):
+        missing = ", ".join(missing_packages())
         print(
             "WARNING: this machine has an NVIDIA driver, but TensorFlow sees no GPU: training will be slow. "
-            "Install requirements-gpu.txt, and look at nvidia-smi. TensorFlow says:",
+            + (f"Not installed: {missing}. Run pip install -r requirements-gpu.txt. " if missing else "")
+            + "Look at nvidia-smi. TensorFlow says:",
             file=sys.stderr,
         )
         show_notices()

@@ -204,7 +204,7 @@ NOTICES = "I0000 a notice from C++\nE0000 failed call to cuInit\n"
             "",
             "warn_of_unseen_gpu()",
             0,
-            f"TensorFlow says:\n{NOTICES}after\n",
+            f"Look at nvidia-smi. TensorFlow says:\n{NOTICES}after\n",
         ),
         ("os.abort()", "", -6, "before\nFatal Python error: Aborted"),
     ],
