@@ -79,13 +79,13 @@ def compare(network: str, precision: str, rounds: int) -> None:
     """Time each contestant's step in turn, and print a table of times, ratios and memory."""
     steps = {name: make(network, precision) for name, make in CONTESTANTS.items()}
     for step in steps.values():  # traced, and caches filled
-        step()
-        step()
+        float(step())
+        float(step())
     seconds = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
             started = time.perf_counter()
-            step()
+            float(step())  # waits for it
             seconds[name].append(time.perf_counter() - started)
     print("| | one step | ours / this, median of the rounds | MiB |\n|---|---|---|---|")
     for name, taken in seconds.items():
@@ -102,7 +102,7 @@ def peak(network: str, precision: str, contestant: str) -> int:
     before = most_memory()
     step = CONTESTANTS[contestant](network, precision)
     for _ in range(3):
-        step()
+        float(step())
     return most_memory() - before
 
 
@@ -122,11 +122,11 @@ def profile(network: str, precision: str, rounds: int) -> None:
     for name in ("ours", "plain Keras"):
         step = CONTESTANTS[name](network, precision)
         for _ in range(3):
-            step()
+            float(step())
         with tempfile.TemporaryDirectory() as folder:
             tf.profiler.experimental.start(folder)
             for _ in range(rounds):
-                step()
+                float(step())
             tf.profiler.experimental.stop()
             spent[name] = read_profile(next(Path(folder).rglob("*.xplane.pb")), rounds)
     kinds = sorted(set().union(*spent.values()), key=lambda kind: -max(times[kind] for times in spent.values()))
@@ -185,7 +185,8 @@ BARE = {
 
 
 def keras_step(network: str, precision: str, instead: dict | None = None, xla: bool | str = "auto"):
-    """A function that trains on one batch: the step of model.fit, without its pipeline."""
+    """A function that trains on one batch, the step of model.fit without its pipeline, and gives the loss; float(loss)
+    waits for it."""
     keras.config.set_dtype_policy(POLICIES[precision])
     instead = {(importlib.import_module(module), name): layer for (module, name), layer in (instead or {}).items()}
     ours = {where: getattr(*where) for where in instead}
@@ -199,13 +200,25 @@ def keras_step(network: str, precision: str, instead: dict | None = None, xla: b
     step = model.make_train_function() or model.train_function
     data = tf.data.Dataset.from_tensors((images, labels, np.ones(labels.shape, np.float32))).cache().repeat()
     batches = iter(data)
-    return lambda: float(step(batches)["loss"])
+
+    def train():
+        return step(batches)["loss"]
+
+    train.function, train.batches = step, batches
+    return train
+
+
+def graph_size(step) -> dict[str, int]:
+    """Operations and casts in Keras's traced step, those of called functions and of the optimizer included."""
+    graph = step.function.get_concrete_function(step.batches).graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return {"operations": len(nodes), "casts": sum(node.op == "Cast" for node in nodes)}
 
 
 # PyTorch
 
 
-def torch_step(network: str, precision: str):
+def torch_step(network: str, precision: str, compiled: bool = False):
     import torch
 
     torch.manual_seed(0)
@@ -219,7 +232,9 @@ def torch_step(network: str, precision: str):
     images, labels = batch(network)
     inputs = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(labels.astype(np.int64))
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    if compiled:
+        model = torch.compile(model)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=bool(GPU))
     loss_of = torch.nn.CrossEntropyLoss()
     scaler = torch.amp.GradScaler(where, enabled=precision == "float16")
     mixed = torch.float16 if precision == "float16" else torch.bfloat16
@@ -232,7 +247,7 @@ def torch_step(network: str, precision: str):
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
-        return loss.item()
+        return loss.detach()
 
     return step
 
@@ -267,7 +282,8 @@ def torch_unet():
     return UNet()
 
 
-def torch_fc_densenet56():
+def torch_fc_densenet(growth: int, blocks: tuple[int, ...]):
+    """blocks: layers of each, 2n + 1 numbers, alike on the way down and up."""
     from torch import cat, nn
 
     def layer(before, after, size):
@@ -277,9 +293,9 @@ def torch_fc_densenet56():
         )
 
     class Block(nn.Module):
-        def __init__(self, channels):
+        def __init__(self, channels, count):
             super().__init__()
-            self.layers = nn.ModuleList(layer(channels + 12 * i, 12, 3) for i in range(4))
+            self.layers = nn.ModuleList(layer(channels + growth * i, growth, 3) for i in range(count))
 
         def forward(self, x):
             new = []
@@ -287,17 +303,21 @@ def torch_fc_densenet56():
                 new.append(one(cat([x, *new], 1)))
             return new
 
-    class FCDenseNet56(nn.Module):
+    poolings = len(blocks) // 2
+    down, bottleneck, up = blocks[:poolings], blocks[poolings], blocks[poolings + 1 :]
+    wide = [48 + growth * sum(down[: i + 1]) for i in range(poolings)]  # after each block on the way down
+
+    class FCDenseNet(nn.Module):
         def __init__(self):
             super().__init__()
             self.first = nn.Conv2d(3, 48, 3, padding=1)
-            wide = [96, 144, 192, 240, 288]  # after each block on the way down
-            self.down = nn.ModuleList(Block(w - 48) for w in wide)
+            self.down = nn.ModuleList(Block(w - growth * n, n) for w, n in zip(wide, down, strict=True))
             self.pool = nn.ModuleList(nn.Sequential(layer(w, w, 1), nn.MaxPool2d(2)) for w in wide)
-            self.bottleneck = Block(288)
-            self.up = nn.ModuleList(nn.ConvTranspose2d(48, 48, 3, 2) for _ in wide)
-            self.join = nn.ModuleList(Block(w + 48) for w in wide[::-1])
-            self.last = nn.Conv2d(192, CLASSES, 1)
+            self.bottleneck = Block(wide[-1], bottleneck)
+            new = [growth * n for n in (bottleneck, *up[:-1])]  # maps that each block hands up
+            self.up = nn.ModuleList(nn.ConvTranspose2d(n, n, 3, 2) for n in new)
+            self.join = nn.ModuleList(Block(w + n, m) for w, n, m in zip(wide[::-1], new, up, strict=True))
+            self.last = nn.Conv2d(wide[0] + new[-1] + growth * up[-1], CLASSES, 1)
 
         def forward(self, x):
             x, skips = self.first(x), []
@@ -311,10 +331,14 @@ def torch_fc_densenet56():
                 new = join(x)
             return self.last(cat([x, *new], 1))
 
-    return FCDenseNet56()
+    return FCDenseNet()
 
 
-TORCH = {"unet": torch_unet, "fc_densenet56": torch_fc_densenet56}
+TORCH = {
+    "unet": torch_unet,
+    "fc_densenet56": partial(torch_fc_densenet, 12, (4,) * 11),
+    "fc_densenet103": partial(torch_fc_densenet, 16, (4, 5, 7, 10, 12, 15, 12, 10, 7, 5, 4)),
+}
 
 CONTESTANTS = {
     "ours": keras_step,

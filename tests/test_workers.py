@@ -23,7 +23,7 @@ from data_pipeline.pairs import find_pairs
 from data_pipeline.photo_batches import photo_batches
 from data_pipeline.samples import MaskSamples
 from data_pipeline.weights import pixel_weights
-from data_pipeline.workers import Pool, SharedPictures, header_bytes, nameless_file
+from data_pipeline.workers import ALIGNED, Copies, Pool, SharedPictures, header_bytes, nameless_file
 
 WEIGH = partial(pixel_weights, class_weights=np.ones(2, np.float32), border=False)
 POLICY = preset("strong", "d4", crop=(24, 24), margin=4)
@@ -167,3 +167,29 @@ def test_workers_import_no_tensorflow():
     code = "import sys, data_pipeline.workers; print('tensorflow' in sys.modules or 'keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False", os.environ.get("PYTHONPATH")
+
+
+def test_memory_of_a_batch_is_taken_again_only_when_nobody_holds_it():
+    copies, source = Copies(), np.arange(1000, dtype=np.float32).reshape(10, 100)
+    held = copies.copy(source)
+    part = copies.copy(source + 1)[3:5]  # a view of it holds it too
+    for number in range(5):
+        passing = copies.copy(source * number)
+        assert passing.ctypes.data % ALIGNED == 0 and np.array_equal(passing, source * number)
+        del passing
+    assert len(copies.memories) == 3
+    assert np.array_equal(held, source) and np.array_equal(part, (source + 1)[3:5])
+
+
+def test_tensors_that_are_held_keep_their_values(tmp_path):
+    """TensorFlow takes the arrays over without a copy of its own."""
+    for i in range(4):
+        image, mask = shapes(i)
+        save(tmp_path / f"images/{i}.png", image)
+        save(tmp_path / f"masks/{i}.png", mask)
+    batches = training_batches(loader(tmp_path), POLICY, WEIGH, seed=3, batch_size=3, workers=2)
+    held, values = [], []
+    for batch in batches.take(12):
+        held.append(batch)
+        values.append([array.numpy().copy() for array in batch])
+    assert same(values, [[array.numpy() for array in batch] for batch in held])
