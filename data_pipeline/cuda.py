@@ -1,4 +1,4 @@
-"""Where a machine has an NVIDIA driver: TensorFlow finds the CUDA libraries of the packages beside it.
+"""Lets TensorFlow find the CUDA libraries of the packages beside it, on a machine with an NVIDIA driver.
 
 Some versions of TensorFlow look for a part of them on LD_LIBRARY_PATH alone
 (github.com/tensorflow/tensorflow/issues/85311), which cannot be changed for a process that runs. A library that is
