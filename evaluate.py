@@ -182,7 +182,6 @@ def write_all(
     """Write metrics.json, the tables and report.html; return what metrics.json holds."""
     from engine.reporting.report import write_report
     from engine.scoring.evaluation import results_of, write_evaluation
-    from engine.selftraining.gain import gain_in_words
 
     results = results_of(evaluation, encoding, about)
     write_evaluation(folder, evaluation, results)
@@ -192,18 +191,19 @@ def write_all(
         facts.append(f"test-time augmentation: {about['tta']}")
     if about.get("test_openings"):
         facts.append(opened_words(about["test_openings"]))
-    facts += filter(None, [gain_in_words(results)])
     write_report(folder / "report.html", title, evaluation, results, facts, album, history, unlabelled)
     return results
 
 
 def print_scores(target: Path, results: dict) -> None:
     from engine.scoring.verdict import show, table, verdict
-    from engine.selftraining.gain import gain_in_words
+    from engine.selftraining.gain import NAME, gain_in_words
 
     print(f"{results['split']}, {results['num_images']} images\n{table(results)}\n")
     for kind, words in (("gain", "over"), ("ceiling", "against")):
         for name, scores in results.get(kind, {}).items():
+            if name == NAME:
+                continue
             ends = scores["lead"]["miou_ci95"]
             shown = f"95% interval {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else scores["lead"]["miou_ci95_note"]
             shown += ", too narrow, see below" if ends and results["neighbours_alike"] else ""

@@ -24,6 +24,7 @@ from engine.scoring.thresholds import STEPS, threshold_curve
 from engine.scoring.unlabelled import Unlabelled
 from engine.scoring.verdict import BASELINES, range_of, sentence, strongest_baseline, verdict
 from engine.scoring.verdict import signed as signed_number
+from engine.selftraining.gain import gain_in_words
 
 from . import plots
 from .colors import beneath, standing_out
@@ -154,6 +155,7 @@ def write_report(
         unlabelled: images without a mask to choose from for labelling, if there are any.
     """
     said = verdict(results)
+    advice = f"{said.advice} {gain_in_words(results)}".strip()
     strip = album.gallery(album.examples(evaluation))
     sections = [
         beside(results),
@@ -167,7 +169,7 @@ def write_report(
         *labels_to_check(evaluation, album),
         gallery(evaluation, album),
     ]
-    write_page(path, title, said.claim, said.loud, facts, sections, Opening(said.advice, numbers(results), strip))
+    write_page(path, title, said.claim, said.loud, facts, sections, Opening(advice, numbers(results), strip))
 
 
 def numbers(results: dict) -> list[Number]:
