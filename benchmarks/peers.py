@@ -51,6 +51,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @dataclass(frozen=True)
 class Runs:
+    """Train and score what is missing."""
+
     out: Path
     """Where runs, masks and rows go."""
     camvid: Path | None = None
