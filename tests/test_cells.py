@@ -180,7 +180,7 @@ def test_a_cell_is_the_same_again_and_json_holds_it(tmp_path):
 PARENT = replace(SPEC, knobs=Knobs(sibling=True), count=0)
 
 
-@pytest.mark.parametrize("arm", ["S", "C", "E"])
+@pytest.mark.parametrize("arm", [*(pytest.param(arm, marks=pytest.mark.slow) for arm in "SC"), "E"])
 def test_a_transferred_encoder_is_its_parents(tmp_path, arm):
     spec = replace(SPEC, arm=arm, start=PARENT, rate=0.0)
     parents = encoder_weights(train(PARENT, tmp_path)[0])

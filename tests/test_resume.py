@@ -141,6 +141,7 @@ def kill_at_random_moments(folder: Path, name: str, flags: list, moments: int, s
     return killed
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_as_if_nothing_had_been(small):
     """The real train.py, kill −9 shortly after it wrote a state, and the weights byte for byte."""
     run, arguments, known = small / "runs/killed", ["--data", "d", *FLAGS, "--name", "killed"], set()
@@ -221,7 +222,7 @@ def files_of_at_most(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("name", ["state", "model"])
+@pytest.mark.parametrize("name", ["state", pytest.param("model", marks=pytest.mark.slow)])
 def test_a_full_disk_stops_the_run_and_loses_nothing(small, monkeypatch, name):
     """The state does not fit, or the network itself does not."""
     run = interrupted(train, settings(small, f"full_{name}"), monkeypatch, after=1)
@@ -346,6 +347,7 @@ def test_what_cannot_be_gone_on_with(small, tmp_path):
         assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_all_folds_by_one_command_and_the_rest_after_an_interruption(small, monkeypatch, capsys):
     config = settings(small, "cv", folds=3, steps=4, finetune_steps=0, ema=None)
     interrupted(train, config, monkeypatch, after=3)  # in the second fold
@@ -366,6 +368,7 @@ def test_all_folds_by_one_command_and_the_rest_after_an_interruption(small, monk
     assert weights(small / "runs/alone") == weights(runs[1])
 
 
+@pytest.mark.slow
 def test_the_environment_is_enough_to_repeat_a_run(small):
     first = run_script("train.py", "--data", "d", *FLAGS, "--seed", "3", cwd=small)
     assert first.returncode == 0, first.stderr

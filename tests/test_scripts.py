@@ -320,6 +320,7 @@ def test_mistakes_end_in_one_clear_message(tmp_path, how, words):
     assert not (tmp_path / "runs").is_dir(), "a refused data set leaves no run behind"
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result_whether_masks_hold_1_or_255(tmp_path):
     """That another seed gives another result: tests/test_resume.py."""
     for name, factor in (("one", 1), ("full", 255)):
@@ -353,6 +354,7 @@ def test_void_11_and_void_200_give_the_same_score(tmp_path):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["unet_original", "fc_densenet56"])
 def test_other_networks_go_the_whole_way(tmp_path, model):
     """Margins and sizes that are no multiple of anything, from training to the scores."""

@@ -213,6 +213,7 @@ def test_cached_features_train_the_same_head(folder, monkeypatch):
     np.testing.assert_allclose(*(model.get_layer("logits").kernel for model in whole), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_strategy_by_one_command_and_the_rest_after_an_interruption(folder, monkeypatch, capsys):
     config = settings(folder, "every", strategy="all", steps=4)
     interrupted(train, config, monkeypatch, after=3)  # in frozen

@@ -148,6 +148,7 @@ def test_recipes_are_defaults_that_flags_replace():
     assert done.returncode == 0 and "(default: 0.99)" in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_blogs_recipe_end_to_end(tmp_path):
     """One sigmoid logit for two classes, from training to the scores; three classes are refused."""
     make_folder(tmp_path / "d", 10)
