@@ -4,9 +4,9 @@
     python -m benchmarks.scenes scene --side 20000 --out /tmp/scenes     # draws a GeoTIFF, predicts it, compares
     python -m benchmarks.scenes images --count 500 --out /tmp/images
 
-Lines of JSON go to stdout. The network is an untrained U-Net, for scenes of width 4 and 2 levels, for images of width
-32 as train.py makes it. Each prediction is a process of its own. Its memory is what it held at most, less what the same
-process held at most for an image of 1,024², network included. The network alone is timed in the same process, in
+Lines of JSON go to stdout. The network is an untrained U-Net, for scenes of width 4 and 2 levels unless --width says
+otherwise, for images of width 32 as train.py makes it. Each prediction is a process of its own. Its memory is what it
+held at most, less what the same process held at most for an image of 1,024², network included. The network alone is timed in the same process, in
 batches of the same size, before and after, so that what else runs on the machine touches both.
 """
 
@@ -45,6 +45,8 @@ class Config:
     """Pixels of the scene's sides."""
     count: int = 500
     """Images."""
+    width: int = 4
+    """Of the scene's network: 4 with 2 levels, 32 with 4 as train.py makes it."""
     kill: bool = False
     """Kill the prediction half-way (SIGKILL), give the command again, and compare the pixels."""
 
@@ -57,7 +59,7 @@ def main(config: Config) -> None:
             write_picture(folder / f"{i:04d}.png", texture(256, 256, i))
         print(json.dumps(predict(make_run(config.out, 32, 4), folder, config.out / "masks")), flush=True)
         return
-    run = make_run(config.out, 4, 2)
+    run = make_run(config.out, config.width, 2 if config.width == 4 else 4)
     write_picture(config.out / "small.png", texture(1024, 1024, 0))
     base = predict(run, config.out / "small.png", config.out / "base")
     scene = config.out / f"scene-{config.side}.tif"
