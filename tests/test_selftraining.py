@@ -18,7 +18,7 @@ from data_pipeline.samples import MaskSamples
 from engine.config import EvaluateConfig, TrainConfig
 from engine.run import Run
 from engine.selftraining.gain import NAME, gain_in_words
-from engine.selftraining.pseudo_labels import in_words, sure_of
+from engine.selftraining.pseudo_labels import in_words, pseudo_label, sure_of
 from evaluate import evaluate
 from train import train
 
@@ -223,3 +223,10 @@ def test_every_second_sample_is_of_the_second_kind(tmp_path):
     names = mixed.names(1, 5)
     assert [name[:-7] for name in names] == ["many", "few", "many", "few", "many"]
     assert sorted(names[::2]) == ["many000.png", "many001.png", "many002.png"]
+
+
+def test_pseudo_labels_of_other_images_are_refused(world):
+    """As a folder of pseudo-labels that was copied from elsewhere."""
+    run = Run.open(world / "runs/whole")
+    with pytest.raises(UserError, match="pseudo-labels: of other images or classes; remove that folder"):
+        pseudo_label(run, run, world / "u", ["another.png"], batch_size=1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data_pipeline.command import UserError
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.files import write_json, write_mask
 from data_pipeline.outputs import new_folder
@@ -38,7 +39,7 @@ def pseudo_label(run: Run, teacher: Run, folder: Path, names: list[str], batch_s
         batch_size: windows of a large image that go through the network at a time.
 
     Raises:
-        UserError: for an image that can no longer be read.
+        UserError: for an image that can no longer be read, or a folder of other images' pseudo-labels.
     """
     target, classes = run.path / FOLDER, run.encoding.names
     if not target.is_dir():
@@ -52,6 +53,8 @@ def pseudo_label(run: Run, teacher: Run, folder: Path, names: list[str], batch_s
                 pixels += mask.size
             write_json(fresh / COUNTS, {"threshold": SURE, "pixels": pixels, "classes": classes, "sure": counts})
     stored = schema.read(target / COUNTS, schema.SURE)
+    if stored["sure"].keys() != set(names) or any(len(each) != len(classes) for each in stored["sure"].values()):
+        raise UserError(f"{target}: of other images or classes; remove that folder, and --resume makes it again")
     sure = {name: sum(stored["sure"][name]) for name in names}
     print(in_words(stored, len(names)), flush=True)
     return [Pair(name, folder / name, mask_of(target, name)) for name in names if sure[name]]
