@@ -1,10 +1,10 @@
 """Which network is best per minute: ours and a peer's, from scratch, each for equal wall-clock.
 
     taskset -c 0,1 python -m benchmarks.peers runs --out DIR --camvid DIR --torch PYTHON    # hours; resumable
-    taskset -c 0 python -m benchmarks.peers runs --out DIR --sets golfscape --budgets 120 --seeds 0  # a part
+    taskset -c 0 python -m benchmarks.peers runs --out DIR --sets golfscape --budgets 120 --seeds 0  # a part of it
 
 The peer is segmentation_models.pytorch's U-Net on a ResNet18, in an environment of its own (--torch; how it is made:
-benchmarks/README.md). All see the same split, the same light augmentation, batches of 8, ten validations of which the
+benchmarks/README.md). All see the same split, the same light augmentation, batches of 8, five validations of which the
 best one's weights are kept, a half cosine from 1e-3 to zero over the budget, and cross-entropy with Dice. Time is that
 of training with its validations and the compiling of the step, not of starting Python and of checking the data. How
 many steps of ours fit is measured beforehand; the peer stops by the clock. All are scored by evaluate.py from masks in
@@ -19,13 +19,14 @@ import sys
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.recipe import ROOT, hold_out_films
 from data_pipeline.command import UserError, run_command
 from data_pipeline.files import write_csv, write_json
 
 FILM_SIZE = "180x240"
-BATCH, VALIDATIONS = 8, 10
+BATCH, VALIDATIONS = 8, 5
 RATE = 1e-3
 PEER, FOREST = "smp U-Net ResNet18", "pixel forest"
 CONTESTANTS = {  # flags of train.py, and the width of our U-Net
@@ -36,15 +37,18 @@ CONTESTANTS = {  # flags of train.py, and the width of our U-Net
     "fc_densenet56": (["--model", "fc_densenet56"], 0),
 }
 SHORT, LONG = 2, 8  # steps between validations, of the two trainings that measure the time of a step
-# Run train.py with a U-Net of another width; a width is no flag.
+# Run train.py with a U-Net of another width, timed by another clock: neither is a flag.
 OF_WIDTH = """
-import runpy, sys
+import runpy, sys, time
 from functools import partial
-import engine.training.segmenter, models
-width = int(sys.argv[1])
+from types import SimpleNamespace
+import engine.training.fit, engine.training.segmenter, models
+width, clock = int(sys.argv[1]), sys.argv[2]
 if width:
     engine.training.segmenter.build_model = partial(models.build_model, width=width)
-del sys.argv[:2]
+if clock == "processor":
+    engine.training.fit.time = SimpleNamespace(monotonic=time.process_time)
+del sys.argv[:3]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -65,6 +69,8 @@ class Runs:
     """Which of them."""
     budgets: tuple[int, ...] = (120, 600)
     """Seconds of training."""
+    clock: Literal["wall", "processor"] = "wall"
+    """processor: seconds that the processor worked, for one core that other work shares."""
     seeds: tuple[int, ...] = (0, 1)
     """Of weights and batches."""
 
@@ -86,7 +92,7 @@ def main(config: Runs | Peer) -> None:
     rows = read_rows(config.out)
     for name, budget, seed, contestant in product(config.sets, config.budgets, config.seeds, config.contestants):
         key = (name, contestant, str(budget), str(seed))
-        if key in {(row["set"], row["contestant"], row["budget"], row["seed"]) for row in rows}:
+        if key in {tuple(row[k] for k in ("set", "contestant", "budget", "seed")) for row in rows}:
             continue
         if contestant == PEER and config.torch is None:
             print(f"note: {PEER} is left out; it needs --torch")
@@ -129,7 +135,7 @@ def measure(config: Runs, name: str, contestant: str, budget: str, seed: str) ->
         steps = steps_within(config, name, contestant, flags, int(budget), log)
         if not run.exists() or (run / "resume").exists():
             go_on = ["--resume", str(run)] if run.exists() else None
-            train(contestant, go_on or [*flags, "--seed", seed, *length(steps)], run, log)
+            train(config, contestant, go_on or [*flags, "--seed", seed, *length(steps)], run, log)
         if not (run / "evaluation/test").exists():
             call([str(ROOT / "evaluate.py"), str(run)], log)
         seconds, masks = history(run)[-1]["seconds"], run / "evaluation/test/predictions"
@@ -143,6 +149,7 @@ def measure(config: Runs, name: str, contestant: str, budget: str, seed: str) ->
         "budget": budget,
         "seed": seed,
         "cores": len(os.sched_getaffinity(0)),
+        "clock": config.clock,
         "steps": steps,
         "seconds": round(float(seconds)),
         "miou": round(json.loads((scores / "metrics.json").read_text())["miou"], 4),
@@ -162,7 +169,7 @@ def steps_within(config: Runs, name: str, contestant: str, flags: list[str], bud
         run = config.out / "speed" / f"{name}-{contestant.replace(',', '').replace(' ', '_')}-{between}"
         if not (run / "history.csv").exists() or (run / "resume").exists():
             epochs = ["--steps", str(4 * between), "--steps-per-epoch", str(between), "--patience", "0"]
-            train(contestant, ["--resume", str(run)] if run.exists() else [*flags, *epochs], run, log)
+            train(config, contestant, ["--resume", str(run)] if run.exists() else [*flags, *epochs], run, log)
         rows[between] = [float(row["seconds"]) for row in history(run)]
     return steps_in(budget, rows[SHORT], rows[LONG], f"{contestant} on {name}")
 
@@ -188,10 +195,10 @@ def steps_in(budget: float, short: list[float], long: list[float], what: str) ->
     return VALIDATIONS * each
 
 
-def train(contestant: str, flags: list[str], run: Path, log: Path) -> None:
+def train(config: Runs, contestant: str, flags: list[str], run: Path, log: Path) -> None:
     of_contestant, width = CONTESTANTS[contestant]
     new = [] if "--resume" in flags else [*of_contestant, "--runs-dir", str(run.parent), "--name", run.name]
-    call(["-c", OF_WIDTH, str(width), str(ROOT / "train.py"), *flags, *new], log)
+    call(["-c", OF_WIDTH, str(width), config.clock, str(ROOT / "train.py"), *flags, *new], log)
 
 
 def call(command: list[str], log: Path, python: str = sys.executable) -> None:
@@ -236,6 +243,7 @@ def run_peer(config: Runs, name: str, flags: list[str], run: Path, budget: int, 
     """Train the peer in its own environment; return its steps, its seconds, and the folder of its masks."""
     if not (run / "cost.json").exists():
         asked = {"data": flags[1], "name": name, "out": str(run), "budget": budget, "seed": seed}
+        asked["clock"] = config.clock
         write_json(run.parent / f"{run.name}.json", asked)
         call(["-m", "benchmarks.peers", "peer", "--data", str(run.parent / f"{run.name}.json")], log, str(config.torch))
     cost = json.loads((run / "cost.json").read_text())
@@ -319,11 +327,12 @@ def train_peer(asked: dict) -> None:
         model.train()
         return float(mean_iou(total))
 
-    began, step, best, done = time.monotonic(), 0, -1.0, 0
+    clock = time.process_time if asked["clock"] == "processor" else time.monotonic
+    began, step, best, done = clock(), 0, -1.0, 0
     model.train()
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(batch, 0)
-        while (passed := (time.monotonic() - began) / asked["budget"]) < 1:
+        while (passed := (clock() - began) / asked["budget"]) < 1:
             images, masks = ahead.result()
             ahead = pool.submit(batch, step + 1)
             for group in optimizer.param_groups:
@@ -341,7 +350,7 @@ def train_peer(asked: dict) -> None:
                 print(f"step {step}  loss {loss.item():.3f}  val mIoU {score:.3f}", flush=True)
         if (score := validate()) > best:
             best, kept = score, {name: value.clone() for name, value in model.state_dict().items()}
-        seconds = time.monotonic() - began
+        seconds = clock() - began
         ahead.cancel()
     model.load_state_dict(kept)
     model.eval()
@@ -375,8 +384,8 @@ def print_table(out: Path, rows: list[dict]) -> None:
         return Evaluation.load(out / "scores" / cell).counts["confusion"]
 
     forests = {}
-    print("| set | seconds asked | seed | contestant | cores | steps | seconds | mIoU | less the first, 95% interval |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| set | seconds asked | seed | contestant | cores | clock | steps | seconds | mIoU | less the first, 95% |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for key in dict.fromkeys((row["set"], row["budget"], row["seed"]) for row in rows):
         members = [row for row in rows if (row["set"], row["budget"], row["seed"]) == key]
         first = confusions(members[0]["cell"])
@@ -387,13 +396,15 @@ def print_table(out: Path, rows: list[dict]) -> None:
                 film = row["set"] != "golfscape"  # its frames depend on each other: an interval would be too narrow
                 ends = "" if film or gain.low is None else f" ({signed(gain.low)} to {signed(gain.high)})"
                 shown = f"{signed(gain.value)}{ends}"
-            numbers = " | ".join(str(row[k]) for k in ("set", "budget", "seed", "contestant", "cores", "steps"))
+            numbers = " | ".join(
+                str(row[k]) for k in ("set", "budget", "seed", "contestant", "cores", "clock", "steps")
+            )
             print(f"| {numbers} | {row['seconds']} | {float(row['miou']):.3f} | {shown} |")
             test = out / "runs" / row["cell"] / "evaluation/test"
             if row["set"] not in forests and test.exists():
                 forests[row["set"]] = mean_iou(Evaluation.load(test).beside["baselines"]["pixel_forest"].sum(0))
     for name, score in forests.items():
-        print(f"| {name} |  |  | {FOREST} |  |  |  | {score:.3f} |  |")
+        print(f"| {name} |  |  | {FOREST} |  |  |  |  | {score:.3f} |  |")
 
 
 if __name__ == "__main__":
