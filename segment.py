@@ -2,7 +2,9 @@
 
 import re
 import runpy
+import signal
 import sys
+from importlib import import_module
 
 SCRIPTS = {
     "train": ("train", "train a segmentation network on images and masks"),
@@ -13,6 +15,7 @@ SCRIPTS = {
     "study": ("study", "ask by experiment why few masks are enough"),
     "data": ("data_pipeline", "check, preview, convert, tile, download, draw data sets"),
 }
+PACKAGES = ("data_pipeline", "study")  # whose flags stand in their __main__.py
 COMMAND_OF = {module: command for command, (module, _) in SCRIPTS.items()}
 CALL = re.compile(rf"\bpython (?:-m )?({'|'.join(COMMAND_OF)})(?:\.py\b|\b(?!\.\w))")
 
@@ -51,7 +54,14 @@ def main() -> None:
         module, _ = SCRIPTS[name]
         sys.argv = [f"segment {name}", *flags]
         sys.stdout, sys.stderr = (stream and Stream(stream) for stream in (sys.stdout, sys.stderr))
-        runpy.run_module(module, run_name="__main__")
+        if module in (
+            "data_pipeline",
+            "study",
+        ):  # imported, since Python finds no words of flags in a __main__ run here
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the import: an end without a traceback
+            import_module(f"{module}.__main__").command()
+        else:
+            runpy.run_module(module, run_name="__main__")
 
 
 def usage() -> str:

@@ -213,5 +213,11 @@ USAGE = Usage(
     bare="check {}",
 )
 
-if __name__ == "__main__":
+
+def command() -> None:
+    """Read the command line, do what it says, and exit."""
     run_command(lambda config: COMMANDS[type(config)](config), Config, __doc__, usage=USAGE)
+
+
+if __name__ == "__main__":
+    command()

@@ -107,7 +107,8 @@ def help_text(config_type, arguments: list[str], usage: Usage, description: str,
         return "\n".join([*head, "", *rows, "", *examples(usage), f"Next: {usage.command} COMMAND --help"])
     kind, command = (commands[chosen], f"{usage.command} {chosen}") if chosen else (config_type, usage.command)
     flags = flags_of(kind, default)
-    groups = usage.groups if usage.groups and not chosen else {"flags": tuple(flags)}
+    in_order = tuple(sorted(flags, key=lambda name: not flags[name].positional))
+    groups = usage.groups if usage.groups and not chosen else {"flags": in_order}
     positional = [flag for flag in flags.values() if flag.positional]
     needed = [flag.typed for flag in flags.values() if flag.required and not flag.positional]
     lines = [

@@ -191,6 +191,7 @@ def draw_progress(config: Progress) -> Path:
     from data_pipeline.overlay import overlay
     from engine.pictures import errors
     from engine.predictor import Predictor
+    from engine.reporting.colors import beneath, standing_out
     from engine.run import Run
 
     runs = [Run.open(path) for path in config.runs]
@@ -200,13 +201,15 @@ def draw_progress(config: Progress) -> Path:
     pairs = sorted(first.split.test, key=lambda pair: pair.stem)[: config.count]
     predictors = [Predictor(run.model(), run.config["model"], run.frame) for run in runs]
     steps = [len_of(run) for run in runs]
+    show, samples = first.pixel_range.show, [read_pair(pair, first.encoding) for pair in pairs]
+    ground = beneath([(show(image), truth) for image, truth in samples], first.encoding.num_classes)
+    colors = standing_out(first.encoding.colors, ground)
     rows = []
-    for pair in pairs:
-        image, truth = read_pair(pair, first.encoding)
-        shown, colors = first.pixel_range.show(image), first.encoding.colors
+    for image, truth in samples:
+        shown = show(image)
         said = [predictor.probabilities(image).argmax(-1).astype(np.uint8) for predictor in predictors]
         cells = [shown, overlay(shown, truth, colors), *(overlay(shown, mask, colors) for mask in said)]
-        rows.append([*cells, errors(shown, truth, said[-1])])
+        rows.append([*cells, errors(shown, truth, said[-1], colors)])
     heads = ["image", "mask", *(f"{number:,} steps" for number in steps), "errors"]
     write_picture(config.out, sheet(rows, heads))
     return config.out

@@ -1,13 +1,14 @@
 """docs/tutorial.ipynb from docs/tutorial.md: one source, two forms.
 
     python -m docs.notebook          # in the development environment; keeps the outputs if no cell of code changed
-    python -m docs.notebook --run    # executes it, and stores the outputs
+    python -m docs.notebook --run    # executes it, stores the outputs, and says how long each cell took
 
 ``bash`` and ``python`` blocks become cells. ``bash long`` ones run only if the first cell says so; others stay text.
 """
 
 import argparse
 import re
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -61,7 +62,11 @@ def executed(made, kernel: str = "python3"):
     """The notebook with the outputs of a run in a kernel."""
     from nbclient import NotebookClient
 
-    NotebookClient(made, timeout=None, kernel_name=kernel, record_timing=False).execute(cwd=str(NOTEBOOK.parent))
+    NotebookClient(made, timeout=None, kernel_name=kernel).execute(cwd=str(NOTEBOOK.parent))
+    for cell in code_cells(made):
+        times = cell.metadata.pop("execution")
+        start, end = (datetime.fromisoformat(times[f"iopub.{state}"]) for state in ("execute_input", "status.idle"))
+        print(f"{(end - start).total_seconds():6.0f} s  {cell.source.removeprefix('%%bash -e').strip()[:90]!r}")
     return made
 
 

@@ -9,17 +9,42 @@ from data_pipeline.encoding import VOID
 from data_pipeline.files import write_atomically
 from data_pipeline.overlay import overlay
 
-ERROR_COLOR = (213, 94, 0)
-VOID_COLOR = (128, 128, 128)
-BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito, safe for colour-blind readers
+RIGHT, MISSED, FALSE_ALARM, CONFUSED = range(4)
+# Of missed, false alarm, confused: Okabe and Ito's sky blue, vermilion, yellow, told apart by colour-blind readers.
+KINDS = ((86, 180, 233), (213, 94, 0), (240, 228, 66))
+VOID_GREY = (128, 128, 128)
+BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito, too
 
 
-def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The image in grey, wrong pixels in vermilion, void in flat grey; uint8 (H, W, 3)."""
+def background(colors) -> frozenset[int]:
+    """Return the classes that stand for nothing: those that are black, or of two the first."""
+    black = {index for index, color in enumerate(colors) if not any(color)}
+    return frozenset(black or ({0} if len(colors) == 2 else ()))
+
+
+def mistakes(truth: np.ndarray, prediction: np.ndarray, background: frozenset[int]) -> np.ndarray:
+    """RIGHT, MISSED (background instead), FALSE_ALARM (on background), CONFUSED or VOID; uint8 (H, W)."""
+    empty = np.zeros(VOID + 1, bool)
+    empty[list(background)] = True
+    kinds = np.full(truth.shape, CONFUSED, np.uint8)
+    kinds[~empty[truth] & empty[prediction]] = MISSED
+    kinds[empty[truth] & ~empty[prediction]] = FALSE_ALARM
+    kinds[truth == prediction] = RIGHT
+    kinds[truth == VOID] = VOID
+    return kinds
+
+
+def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, colors) -> np.ndarray:
+    """The image in grey, wrong pixels in the colour of their kind, void in flat grey; uint8 (H, W, 3).
+
+    colors: RGB of each class; they tell which one is background.
+    """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, -1)
     shown = (0.6 * grey + 80).astype(np.uint8)
-    shown[(truth != prediction) & (truth != VOID)] = ERROR_COLOR
-    shown[truth == VOID] = VOID_COLOR
+    kinds = mistakes(truth, prediction, background(colors))
+    for kind, color in enumerate(KINDS, MISSED):
+        shown[kinds == kind] = color
+    shown[kinds == VOID] = VOID_GREY
     return shown
 
 
@@ -29,7 +54,7 @@ def panel(image, truth, prediction, colors, longest: int = 480) -> np.ndarray:
         image,
         overlay(image, truth, colors),
         overlay(image, prediction, colors),
-        errors(image, truth, prediction),
+        errors(image, truth, prediction, colors),
     ]
     factor = min(1, longest / max(image.shape[:2]))
     if factor < 1:

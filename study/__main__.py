@@ -266,6 +266,13 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+USAGE = Usage("python -m study", bare="plan --data {} --out DIR")
+
+
+def command() -> None:
+    """Read the command line, do what it says, and exit."""
+    run_command(main, Pilot | Plan | Run | Report, __doc__, usage=USAGE)
+
+
 if __name__ == "__main__":
-    usage = Usage("python -m study", bare="plan --data {} --out DIR")
-    run_command(main, Pilot | Plan | Run | Report, __doc__, usage=usage)
+    command()

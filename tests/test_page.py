@@ -19,8 +19,9 @@ import pytest
 from conftest import make_folder, save, shapes, write_classes
 from PIL import Image
 
+from engine.pictures import errors, mistakes
 from engine.reporting.colors import beneath, distance, lab, standing_out
-from engine.reporting.gallery import Gallery, Picture, mistakes, palette_png, small, who_is_right
+from engine.reporting.gallery import Gallery, Picture, palette_png, small, who_is_right
 from engine.reporting.page import Cell, Number, Opening, Plot, Section, Table, write_page
 
 VOID = 255
@@ -268,6 +269,13 @@ def test_mistakes_by_hand():
         [0, 0, VOID, VOID],
         [0, 3, VOID, VOID],
     ]
+
+
+def test_errors_of_a_file_have_the_colours_of_the_page():
+    image = np.full((4, 4, 3), 100, np.uint8)
+    drawn_errors = errors(image, TRUTH, PREDICTION, COLORS)
+    wanted = {(0, 1): FALSE_ALARM, (3, 1): MISSED, (1, 3): WRONG_CLASS, (2, 2): GREY, (0, 0): (140, 140, 140, 255)}
+    assert {place: (*drawn_errors[place].tolist(), 255) for place in wanted} == wanted
 
 
 def test_two_networks_beside_each_other(tmp_path, visit):

@@ -1,5 +1,6 @@
 """The one command: it names what it runs, answers quickly, and tells the next command as it is called itself."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -60,3 +61,14 @@ def test_help_is_quick_and_loads_no_network(arguments):
     ).stderr
     assert "tensorflow" not in loaded and "keras" not in loaded
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1  # of the processor, busy or not
+
+
+@pytest.mark.parametrize("name", list(segment.SCRIPTS))
+def test_help_has_words_for_every_flag(name):
+    """As the installed command shows it, in which no script is the program that Python started."""
+    first = call(name, "--help").stdout
+    commands = re.findall(r"^  (\w+) {2,}\w", first, re.MULTILINE) if "COMMAND" in first else [""]
+    for command in commands:
+        shown = call(name, *command.split(), "--help").stdout
+        rows = re.findall(r"^  (--[\w-]+|[A-Z]+…?)(?: \S+)?[ \n]*(.*)$", shown, re.MULTILINE)
+        assert rows and [flag for flag, words in rows if not words or words.startswith(("Default:", "--"))] == [], shown

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from .gallery import VOID_GREY
+from engine.pictures import VOID_GREY
 
 LIGHT = 1.5  # weight of lightness in distances: on a dark ground no dark colour is seen, whatever its hue
 APART = 60.0  # distance in CIELAB of a class's colour from what it lies on

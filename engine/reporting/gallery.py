@@ -16,13 +16,10 @@ import numpy as np
 from PIL import Image
 
 from data_pipeline.encoding import VOID
+from engine.pictures import KINDS, RIGHT, VOID_GREY, background
 
 JPEG_QUALITY = 80
-VOID_GREY = (128, 128, 128)
 PANELS = ("image", "truth", "prediction", "other", "error")
-RIGHT, MISSED, FALSE_ALARM, CONFUSED = range(4)
-# Of missed, false alarm, confused: Okabe and Ito's sky blue, vermilion, yellow, told apart by colour-blind readers.
-KINDS = ((86, 180, 233), (213, 94, 0), (240, 228, 66))
 CLEAR = (0, 0, 0, 0)
 
 
@@ -78,9 +75,7 @@ class Gallery:
 
     @property
     def background(self) -> frozenset[int]:
-        """The classes that stand for nothing: those that are black, or of two the first."""
-        black = {index for index, color in enumerate(self.colors) if not any(color)}
-        return frozenset(black or ({0} if len(self.names) == 2 else ()))
+        return background(self.colors)
 
     @property
     def legend(self) -> list[tuple[str, tuple[int, int, int]]]:
@@ -123,18 +118,6 @@ def check_picture(picture: Picture, gallery: Gallery) -> None:
 
 def classes_in(picture: Picture) -> set[int]:
     return set().union(*(np.unique(mask).tolist() for mask in picture.masks.values())) - {VOID}
-
-
-def mistakes(truth: np.ndarray, prediction: np.ndarray, background: frozenset[int]) -> np.ndarray:
-    """RIGHT, MISSED (background instead), FALSE_ALARM (on background), CONFUSED or VOID; uint8 (H, W)."""
-    empty = np.zeros(VOID + 1, bool)
-    empty[list(background)] = True
-    kinds = np.full(truth.shape, CONFUSED, np.uint8)
-    kinds[~empty[truth] & empty[prediction]] = MISSED
-    kinds[empty[truth] & ~empty[prediction]] = FALSE_ALARM
-    kinds[truth == prediction] = RIGHT
-    kinds[truth == VOID] = VOID
-    return kinds
 
 
 def who_is_right(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

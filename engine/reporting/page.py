@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from data_pipeline.files import write_atomically
+from engine.pictures import mistakes
 
 from .gallery import (
     Gallery,
@@ -24,7 +25,6 @@ from .gallery import (
     jpeg,
     kinds_png,
     mask_png,
-    mistakes,
     who_is_right,
 )
 
