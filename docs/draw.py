@@ -188,8 +188,7 @@ def draw_progress(config: Progress) -> Path:
     """Rows of test images: image, true mask, what each run predicts, and the last one's errors."""
     from data_pipeline.files import write_picture
     from data_pipeline.loader import read_pair
-    from data_pipeline.overlay import overlay
-    from engine.pictures import errors
+    from engine.pictures import errors, outlined
     from engine.predictor import Predictor
     from engine.reporting.colors import beneath, standing_out
     from engine.run import Run
@@ -208,7 +207,7 @@ def draw_progress(config: Progress) -> Path:
     for image, truth in samples:
         shown = show(image)
         said = [predictor.probabilities(image).argmax(-1).astype(np.uint8) for predictor in predictors]
-        cells = [shown, overlay(shown, truth, colors), *(overlay(shown, mask, colors) for mask in said)]
+        cells = [shown, outlined(shown, truth, colors), *(outlined(shown, mask, colors) for mask in said)]
         rows.append([*cells, errors(shown, truth, said[-1], colors)])
     heads = ["image", "mask", *(f"{number:,} steps" for number in steps), "errors"]
     write_picture(config.out, sheet(rows, heads))

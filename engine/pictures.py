@@ -48,12 +48,20 @@ def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, colors)
     return shown
 
 
+def outlined(image: np.ndarray, mask: np.ndarray, colors) -> np.ndarray:
+    """Image uint8 (H, W, 3) with a mask (H, W) over it, half clear, and the edges of its regions in full colour."""
+    shown, full = overlay(image, mask, colors, 0.4), overlay(image, mask, colors, 1)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, cross) > 0
+    return np.where(edge[..., None], full, shown)
+
+
 def panel(image, truth, prediction, colors, longest: int = 480) -> np.ndarray:
     """Image, truth, prediction and errors side by side, each at most ``longest`` pixels; uint8 (H, W, 3)."""
     parts = [
         image,
-        overlay(image, truth, colors),
-        overlay(image, prediction, colors),
+        outlined(image, truth, colors),
+        outlined(image, prediction, colors),
         errors(image, truth, prediction, colors),
     ]
     factor = min(1, longest / max(image.shape[:2]))

@@ -19,7 +19,7 @@ import pytest
 from conftest import make_folder, save, shapes, write_classes
 from PIL import Image
 
-from engine.pictures import errors, mistakes
+from engine.pictures import errors, mistakes, outlined
 from engine.reporting.colors import beneath, distance, lab, standing_out
 from engine.reporting.gallery import Gallery, Picture, palette_png, small, who_is_right
 from engine.reporting.page import Cell, Number, Opening, Plot, Section, Table, write_page
@@ -276,6 +276,14 @@ def test_errors_of_a_file_have_the_colours_of_the_page():
     drawn_errors = errors(image, TRUTH, PREDICTION, COLORS)
     wanted = {(0, 1): FALSE_ALARM, (3, 1): MISSED, (1, 3): WRONG_CLASS, (2, 2): GREY, (0, 0): (140, 140, 140, 255)}
     assert {place: (*drawn_errors[place].tolist(), 255) for place in wanted} == wanted
+
+
+def test_masks_of_a_file_have_edges_in_full_colour():
+    image, mask = np.full((7, 7, 3), 100, np.uint8), np.zeros((7, 7), np.uint8)
+    mask[1:6, 1:6] = 1
+    shown = outlined(image, mask, ((0, 0, 0), (230, 150, 0)))
+    assert shown[1, 1].tolist() == [230, 150, 0] and shown[0, 0].tolist() == [100, 100, 100]
+    assert shown[3, 3].tolist() == [152, 120, 60], "0.6 of the image and 0.4 of the colour"
 
 
 def test_two_networks_beside_each_other(tmp_path, visit):
