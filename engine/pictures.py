@@ -101,7 +101,10 @@ def plot_curves(rows: list[dict], score: str, words: str, path: Path) -> None:
     for axes, key, label in zip(made.subplots(1, 2), ("loss", score), ("loss", words), strict=True):
         axes.plot(steps, [row[key] for row in rows], "o-", ms=3, color=BLUE, label="training (augmented)")
         axes.plot(steps, [row[f"val_{key}"] for row in rows], "s--", ms=3, color=ORANGE, label="validation")
-        axes.set(xlabel="step (batches)", ylabel=label)
+        axes.set(xlabel="step (batches)", ylabel=label, xlim=(0, 1.03 * steps[-1]))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(0, low), 1.05 * high)
         axes.grid(alpha=0.3)
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
