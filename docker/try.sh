@@ -2,7 +2,7 @@
 # Builds the CPU image without Docker, and tries it as a user who is not root:
 #   docker/try.sh FOLDER [FLAGS of buildah build]
 # Wants root and Debian's packages buildah and mmdebstrap. python:3.11-slim is made of Debian 12's own packages. What is
-# built and written lies in FOLDER (about 8 GB), where nothing else may lie; afterwards remove it.
+# built and written lies in FOLDER (10 GB while it builds), where nothing else may lie; afterwards remove it.
 # Trained is little: it is the image that is tried, not the network.
 set -euo pipefail
 
