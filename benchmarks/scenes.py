@@ -6,8 +6,9 @@
 
 Lines of JSON go to stdout. The network is an untrained U-Net, for scenes of width 4 and 2 levels unless --width says
 otherwise, for images of width 32 as train.py makes it. Each prediction is a process of its own. Its memory is what it
-held at most, less what the same process held at most for an image of 1,024², network included. The network alone is timed in the same process, in
-batches of the same size, before and after, so that what else runs on the machine touches both.
+held at most, less what the same process held at most for an image of 1,024², network included. The network alone is
+timed in the same process, in batches of the same size, before and after, so that what else runs on the machine touches
+both.
 """
 
 import json

@@ -204,13 +204,13 @@ def keras_step(network: str, precision: str, instead: dict | None = None, xla: b
     def train():
         return step(batches)["loss"]
 
-    train.function, train.batches = step, batches
+    train.traced = partial(tf.function(model.train_step).get_concrete_function, next(batches))
     return train
 
 
 def graph_size(step) -> dict[str, int]:
-    """Operations and casts in Keras's traced step, those of called functions and of the optimizer included."""
-    graph = step.function.get_concrete_function(step.batches).graph.as_graph_def()
+    """Operations and casts in Keras's traced step, the optimizer's and those of functions that it calls included."""
+    graph = step.traced().graph.as_graph_def()
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     return {"operations": len(nodes), "casts": sum(node.op == "Cast" for node in nodes)}
 
