@@ -48,7 +48,7 @@ class Report:
     """The picture to write, of the report's first screen."""
     width: int = 1400
     """Of the browser's window, in pixels."""
-    height: int = 540
+    height: int = 508
     """Likewise."""
 
 
