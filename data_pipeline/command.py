@@ -38,6 +38,7 @@ def run_command(main: Callable, config_type, description: str, default=None, usa
     Exit codes: 0 done, 1 a user's mistake, 2 a flag that the parser refuses, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
     Heavy imports belong inside ``main``, so that ``--help`` answers at once.
     """
+    os.environ["MPLBACKEND"] = "agg"  # no window; what Jupyter sets there may be missing in this environment
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, without TensorFlow's notices and warnings
     keep_notices()  # those that it writes whatever the level is
     try:

@@ -270,3 +270,12 @@ def test_an_interruption_while_modules_are_imported_leaves_no_traceback(script, 
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, *script.split()], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode in (-signal.SIGINT, 130) and "Traceback" not in done.stderr
+
+
+def test_a_backend_that_jupyter_names_and_that_is_not_here(tmp_path):
+    """In a kernel outside of the project's environment, MPLBACKEND is one that only the kernel can load."""
+    make_folder(tmp_path / "d", 4, size=32)
+    command = [sys.executable, "-m", "data_pipeline", "preview", tmp_path / "d", "--out", tmp_path / "grid.png"]
+    there = os.environ | {"MPLBACKEND": "nowhere"}
+    done = subprocess.run(command, cwd=ROOT, env=there, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
