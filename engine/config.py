@@ -105,12 +105,15 @@ class TrainConfig(Source):
     schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     """Learning rate over the steps: to zero along a half cosine, constant, or times 0.995 after each pass over the
     training images."""
+    frozen_steps: int | None = None
+    """Pretrained encoder: so many of --steps train the decoder alone, first; then all trains, at --finetune-rate.
+    Default: half."""
     warmup_steps: int = 0
     """With cosine: rise from zero to the learning rate over so many steps first."""
     finetune_steps: int = 0
     """A second stage: so many steps more on whole images, from the best weights of the first (Tiramisu)."""
     finetune_rate: float = 1e-4
-    """Learning rate of the second stage, constant."""
+    """Learning rate of that stage, constant; and after --frozen-steps, by --schedule."""
 
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Arithmetic. mixed_float16 is for NVIDIA GPUs with tensor cores."""
@@ -145,7 +148,7 @@ class TrainConfig(Source):
         refuse_numbers(self)
         above_zero(self, "steps", "steps_per_epoch", "batch_size", "crop", "train_count", "folds")
         above_zero(self, "learning_rate", "finetune_rate", "clip_norm")
-        for flag in ("patience", "warmup_steps", "finetune_steps", "weight_decay"):
+        for flag in ("patience", "warmup_steps", "finetune_steps", "frozen_steps", "weight_decay"):
             if (getattr(self, flag) or 0) < 0:
                 raise UserError(f"--{flag.replace('_', '-')} {getattr(self, flag)}: 0 or more is wanted")
         for flag in ("momentum", "ema"):
@@ -158,6 +161,8 @@ class TrainConfig(Source):
             raise UserError(f"--warmup-steps belongs to --schedule cosine; this is {self.schedule}")
         if self.warmup_steps >= self.steps:
             raise UserError(f"--warmup-steps {self.warmup_steps}: fewer than --steps {self.steps} are wanted")
+        if (self.frozen_steps or 0) > self.steps:
+            raise UserError(f"--frozen-steps {self.frozen_steps}: at most --steps {self.steps} are wanted")
         if self.unlabelled is not None and self.folds is not None and self.fold is None:
             raise UserError("--unlabelled trains one network; name one fold with --fold, or leave --folds out")
         if self.fold is not None and self.folds is None:

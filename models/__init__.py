@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from .backbones import MOBILENET_V2, RESNET50, Backbone
 from .classifier import ENCODERS, build_classifier, train_from
 from .fc_densenet import fc_densenet56, fc_densenet67, fc_densenet103
-from .pretrained import unet_mobilenet_v2, unet_resnet50
+from .pretrained import freeze, halves, unet_mobilenet_v2, unet_resnet50
 from .unet import NORMS, unet
 from .unet_papers import unet_blog, unet_original
 
-__all__ = ["ENCODERS", "MODELS", "Spec", "build_classifier", "build_model", "train_from"]
+__all__ = ["ENCODERS", "MODELS", "Spec", "build_classifier", "build_model", "freeze", "halves", "train_from"]
 
 
 @dataclass(frozen=True)

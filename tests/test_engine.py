@@ -180,7 +180,12 @@ def fitted_run(pairs, encoding):
     split = Split(train=pairs, val=[], test=[], seed=0, fixed=False)
     dataset = {"class_frequencies": dict.fromkeys(encoding.names, 0.1) | {encoding.names[0]: 0.8}, "root": "."}
     return SimpleNamespace(
-        dataset=dataset, encoding=encoding, split=split, frame=NATIVE, pixel_range=BYTES, config={"seed": 0}
+        dataset=dataset,
+        encoding=encoding,
+        split=split,
+        frame=NATIVE,
+        pixel_range=BYTES,
+        config={"seed": 0, "model": "unet", "weights": None},
     )
 
 

@@ -129,11 +129,10 @@ def test_one_pixel_by_hand_and_a_scale_for_each_channel(name, expected):
         np.testing.assert_allclose(seen[0, 7, 9], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("channels", [1, 4, None])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_other_channels_are_refused(name, channels):
-    with pytest.raises(ValueError, match=rf"{name}.*3 channels.*use unet"):
-        build_model(name, 2, (None, None, channels), weights=None)
+def test_an_unknown_number_of_channels_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name}: the number of channels is not known"):
+        build_model(name, 2, (None, None, None), weights=None)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -1,4 +1,6 @@
-"""Baselines that a score must beat: all background, the majority class, and a pixel classifier without any network."""
+"""Baselines that a score must beat: all background, the majority class, a pixel classifier without any network, and
+where there is a pretrained encoder the probe (probe.py).
+"""
 
 import os
 
@@ -13,6 +15,8 @@ from data_pipeline.pixel_range import PixelRange
 from engine.predictor import resize_channels
 from engine.run import Run
 
+from .probe import fit_probe
+
 LONGEST_SIDE = 256  # pixels to which images are reduced for the forest
 SAMPLED_PIXELS = 60_000
 BLURS = (1.0, 2.0, 4.0, 8.0)  # σ in pixels
@@ -21,8 +25,8 @@ BLURS = (1.0, 2.0, 4.0, 8.0)  # σ in pixels
 def fit_baselines(run: Run) -> dict:
     """Name → function of an image (H, W, C) to class indices uint8 (H, W), fitted on a run's training part.
 
-    The forest works at the network's resolution, or at LONGEST_SIDE where that is less. It is left out, with a note,
-    where the training images are gone.
+    The forest works at the network's resolution, or at LONGEST_SIDE where that is less. It and the probe are left out,
+    with a note, where the training images are gone.
     """
     share = run.dataset["class_frequencies"]
     majority = run.encoding.names.index(max(share, key=share.get))
@@ -30,6 +34,8 @@ def fit_baselines(run: Run) -> dict:
     if all(path.is_file() for pair in run.split.train for path in pair.files):
         baselines["pixel_forest"] = PixelForest(run.frame.size, run.pixel_range)
         baselines["pixel_forest"].fit(run.split.train, run.encoding, run.config["seed"])
+        if probe := fit_probe(run):
+            baselines["probe"] = probe
     else:
         print(f"note: the training images are no longer in {run.dataset['root']}, so there is no pixel forest")
     return baselines

@@ -11,6 +11,7 @@ BASELINES = {  # what the verdict calls them
     "majority_class": "calling everything the most frequent class",
     "pixel_forest": "the colour-only baseline",
     "color_forest": "the colour-only baseline",
+    "probe": "the linear probe of the pretrained encoder",
 }
 
 

@@ -89,8 +89,12 @@ def network(teacher: Run, config: TrainConfig, dataset: DataSet) -> keras.Model:
 
 
 def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: list[Frame]) -> list[Stage]:
-    """The stages of ``segmenter.stages``, with other draws of order and augmentation than the teacher had."""
-    return segmenter.stages(config.replace(seed=config.seed ^ AGAIN), dataset, model, frames)
+    """The stages of ``segmenter.stages``, with other draws of order and augmentation than the teacher had.
+
+    A pretrained encoder, which was fine-tuned in the teacher, goes on at that rate, and is not frozen again.
+    """
+    on = {"frozen_steps": 0, "learning_rate": config.finetune_rate} if config.frozen_steps else {}
+    return segmenter.stages(config.replace(seed=config.seed ^ AGAIN, **on), dataset, model, frames)
 
 
 def mixed_stages(

@@ -1,5 +1,6 @@
 """Training with masks: what the network sees, the network, its batches, its stages and its first score."""
 
+import math
 import random
 from functools import partial
 
@@ -27,12 +28,14 @@ from engine.scoring.verdict import table, verdict
 from models import MODELS, build_model
 
 from .fit import Stage, epochs_of
+from .frozen import frozen_first, phases
 from .losses import PixelLoss
 from .optimizers import learning_rate, make_optimizer
 
 __all__ = ["dataset_json", "first_score", "frames", "label_bits", "network", "print_plan", "stages"]
 
 VALIDATION_WINDOWS = 500
+PRETRAINED = " or ".join(name for name, spec in MODELS.items() if spec.pretrained)
 
 
 def frames(config: TrainConfig, dataset: DataSet) -> list[Frame]:
@@ -58,10 +61,13 @@ def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
     if config.norm is not None and config.norm not in spec.norms:
         choices = ", ".join(spec.norms) or "no other than its own"
         raise UserError(f"--norm {config.norm}: {config.model} takes {choices}")
-    if config.weights is not None and not spec.pretrained:
-        pretrained = " or ".join(name for name, spec in MODELS.items() if spec.pretrained)
+    if config.frozen_steps and (not spec.pretrained or config.weights in (None, "none")):
         raise UserError(
-            f"--weights {config.weights}: {config.model} is trained from scratch; they are for {pretrained}"
+            f"--frozen-steps {config.frozen_steps}: is for an encoder with weights, of {PRETRAINED}; leave it out"
+        )
+    if config.weights is not None and not spec.pretrained:
+        raise UserError(
+            f"--weights {config.weights}: {config.model} is trained from scratch; they are for {PRETRAINED}"
         )
     options = dict(spec.norms[config.norm]) if config.norm else {}
     if spec.pretrained:
@@ -80,10 +86,7 @@ def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
 
 
 def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: list[Frame]) -> list[Stage]:
-    """Training, and if it is wanted fine-tuning on whole images at a small constant rate.
-
-    (``model`` is for the classifier, whose stages keep its features.)
-    """
+    """Training, of a pretrained encoder in two stages; and if wanted fine-tuning on whole images at a constant rate."""
     count = len(dataset.split.train)
     weights = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
     weigh = partial(pixel_weights, class_weights=weights, border=config.border_weights)
@@ -107,13 +110,15 @@ def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: li
             validation=validation,
         )
 
-    epochs, steps_per_epoch = epochs_of(config.steps, config.steps_per_epoch)
-    rate = learning_rate(config, epochs * steps_per_epoch, steps_per_pass=-(-count // config.batch_size))
-    planned = [stage(frames[0], epochs, steps_per_epoch, rate)]
+    planned = []
+    for phase in phases(config):
+        epochs, steps_per_epoch = epochs_of(phase.steps, config.steps_per_epoch)
+        rate = learning_rate(phase, epochs * steps_per_epoch, steps_per_pass=-(-count // config.batch_size))
+        planned.append(stage(frames[0], epochs, steps_per_epoch, rate))
     if config.finetune_steps:
         more = epochs_of(config.finetune_steps, config.steps_per_epoch)
         planned.append(stage(frames[-1], *more, config.finetune_rate))
-    return planned
+    return frozen_first(planned, model, count, config) if config.frozen_steps else planned
 
 
 def held_out(config: TrainConfig, dataset: DataSet, frame: Frame, weigh):
@@ -134,13 +139,15 @@ def thin_out(windows: list) -> list:
 def print_plan(config: TrainConfig, dataset: DataSet, frames: list[Frame]) -> None:
     """Say what is about to happen, and on what device."""
     split, pixel_range, frame = dataset.split, dataset.pixel_range, frames[0]
-    epochs, steps = epochs_of(config.steps, config.steps_per_epoch)
+    each = [epochs_of(phase.steps, config.steps_per_epoch) for phase in phases(config)]
     height, width = frame.tile
     void = ", ".join(dataset.encoding.show(value) for value in dataset.encoding.void) or "none"
     seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"
     print_findings(dataset.findings)
     if config.symmetry == "d4" and height != width:
         print("note: frames are not square, so d4 means mirror images and half turns, without quarter turns")
+    if MODELS[config.model].pretrained and pixel_range.channels != 3:
+        print(f"note: {in_rgb(pixel_range.channels)}")
     if (pixel_range.dtype, pixel_range.channels) != ("uint8", 3):
         ranges = ", ".join(f"{low:g}…{high:g}" for low, high in zip(pixel_range.low, pixel_range.high, strict=True))
         print(f"note: {pixel_range.channels} channels of {pixel_range.dtype}, scaled from {ranges} to 0…1")
@@ -149,10 +156,25 @@ def print_plan(config: TrainConfig, dataset: DataSet, frames: list[Frame]) -> No
         f"{len(split.train)} / {len(split.val)} / {len(split.test)} for training / validation / test"
         f"{' (as the data set has it)' if split.fixed else ''}{by_group(split)}; "
         f"{seen}, augmentation {config.augment}, symmetry {config.symmetry}; "
-        f"{epochs * steps:,} steps of {config.batch_size}, validated every {steps}{second_stage(config, frames)}; "
+        f"{sum(map(math.prod, each)):,} steps of {config.batch_size}{of_decoder(config, each)}, validated every "
+        f"{each[0][1]}{second_stage(config, frames)}; "
         f"on {device(config.devices)}"
     )
     warn_of_unseen_gpu()
+
+
+def in_rgb(channels: int) -> str:
+    """Say what a pretrained encoder, which takes three channels, gets of others (models/pretrained.py, ``to_rgb``)."""
+    if channels < 3:
+        return f"the encoder takes 3 channels: of these {channels} the last is given more than once"
+    return (
+        f"the encoder takes 3 channels: it begins with the first three of these {channels} as red, green and blue; "
+        "the others count as far as fine-tuning the encoder learns to mix them in"
+    )
+
+
+def of_decoder(config: TrainConfig, each: list[tuple[int, int]]) -> str:
+    return f" (the encoder is frozen in the first {math.prod(each[0]):,})" if config.frozen_steps else ""
 
 
 def second_stage(config: TrainConfig, frames: list[Frame]) -> str:
