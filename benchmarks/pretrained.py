@@ -62,7 +62,8 @@ def main(config: Config) -> None:
             if not any(row["method"] == method and row.items() >= cell.items() for row in rows):
                 rows += [cell | row for row in measure(config, name, count, method, seed)]
                 write_csv(config.out / "rows.csv", rows)
-                write_csv(config.out / "leads.csv", leads(config.out, rows))
+                if found := leads(config.out, rows):
+                    write_csv(config.out / "leads.csv", found)
     print_table(config.out, rows)
 
 

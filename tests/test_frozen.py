@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import history, interrupted, make_folder, weights
 from keras import layers
+from PIL import Image
 
 import models.pretrained
 from data_pipeline.command import UserError
@@ -184,7 +185,7 @@ def encoder_of(run) -> dict[str, list[np.ndarray]]:
     return {layer.name: layer.get_weights() for layer in network.get_layer("encoder").layers if layer.weights}
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kept", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_frozen_encoder_stays_and_fine_tuning_spares_its_normalisation(world, monkeypatch, kept):
     if not kept:
         monkeypatch.setattr(frozen, "FEATURE_BYTES", 0)
@@ -216,7 +217,7 @@ def test_the_two_stages_have_their_steps_and_rates(world):
     assert frozen.phases(TrainConfig()) == [TrainConfig()]
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 2, 3])
 def test_interrupted_in_either_stage_it_ends_the_same(world, monkeypatch, after):
     run = interrupted(train, settings(world, f"after{after}"), monkeypatch, after)
     train(TrainConfig(resume=run))
@@ -248,11 +249,8 @@ def test_what_does_not_go_together_is_refused(world, changes, message):
 
 
 def test_images_of_other_channels_are_trained_on_and_a_line_says_how(world, tmp_path, capsys):
-    make_folder(tmp_path / "grey", 10, size=40)
-    from PIL import Image
-
-    for path in (tmp_path / "grey/images").iterdir():
-        Image.open(path).convert("L").save(path)
+    for path in make_folder(tmp_path / "grey", 10, size=40).glob("images/*"):
+        Image.fromarray(np.asarray(Image.open(path)).max(-1).astype(np.uint16) * 257).save(path)
     train(settings(world, "grey", data=tmp_path / "grey", runs_dir=tmp_path / "runs"))
     assert "the encoder takes 3 channels: of these 1 the last is given more than once" in capsys.readouterr().out
     assert Run.open(tmp_path / "runs/grey").model().input_shape[-1] == 1

@@ -13,7 +13,7 @@ from engine.predictor import softmax
 from engine.run import Run
 from engine.scoring import probe
 from engine.scoring.baselines import fit_baselines
-from engine.scoring.probe import UNSEEN, at_pixels, fit_probe, linear, logistic_regression
+from engine.scoring.probe import UNSEEN, Linear, at_pixels, fit_probe, logistic_regression
 from models import halves
 from train import train
 
@@ -39,7 +39,7 @@ def test_logits_of_each_scale_upsampled_are_those_of_upsampled_features(world): 
     pixels = np.argwhere(np.ones((64, 96), bool))
     steps = zip(maps, (2, 4, 8, 16, 32), strict=True)
     features = np.concatenate([at_pixels(one, pixels, step) for one, step in steps], 1)
-    logits = linear(encoder, kernel, bias)(image[None], training=False).numpy()
+    logits = Linear(encoder, kernel, bias)(image[None], training=False).numpy()
     np.testing.assert_allclose(logits.reshape(-1, 3), features @ kernel + bias, rtol=1e-3, atol=1e-3)
 
 
@@ -77,7 +77,7 @@ def planted(world, tmp_path_factory):  # noqa: F811
         mask[:4] = 255
         save(folder / f"d/images/{index}.png", image)
         save(folder / f"d/masks/{index}.png", mask)
-    train(settings(world, "planted", data=folder / "d", runs_dir=folder, steps=2, frozen_steps=2))
+    train(settings(world, "planted", data=folder / "d", runs_dir=folder, steps=2, frozen_steps=2, void=(255,)))
     return Run.open(folder / "planted")
 
 

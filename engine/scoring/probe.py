@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
-from keras import layers
+import tensorflow as tf
 
 from data_pipeline.encoding import VOID
 from data_pipeline.loader import Loader, window
@@ -48,7 +48,7 @@ def fit_probe(run: Run) -> Predictor | None:
     encoder, _ = halves(network)
     features, labels = sampled(run, encoder)
     kernel, bias = logistic_regression(features, labels, run.encoding.num_classes)
-    return Predictor(linear(encoder, kernel, bias), name, run.frame)
+    return Predictor(Linear(encoder, kernel, bias), name, run.frame)
 
 
 def sampled(run: Run, encoder: keras.Model) -> tuple[np.ndarray, np.ndarray]:
@@ -111,14 +111,22 @@ def logistic_regression(features: np.ndarray, labels: np.ndarray, classes: int) 
     return kernel, bias
 
 
-def linear(encoder: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> keras.Model:
-    """Raw pixels (B, H, W, C) → logits (B, H, W, classes): a 1×1 convolution of each map, upsampled, and their sum."""
-    scales, first = [], 0
-    for number, (maps, step) in enumerate(zip(encoder.outputs, STEPS, strict=True)):
-        convolution = layers.Conv2D(len(bias), 1, use_bias=number == 0, dtype="float32")
-        logits = convolution(maps)
-        part = kernel[None, None, first : first + maps.shape[-1]]
-        convolution.set_weights([part, bias] if number == 0 else [part])
-        scales.append(layers.UpSampling2D(step, interpolation="bilinear", dtype="float32")(logits))
-        first += maps.shape[-1]
-    return keras.Model(encoder.input, layers.Add(dtype="float32")(scales))
+class Linear:
+    """Raw pixels (B, H, W, C) → logits float32 (B, H, W, classes): of each map, upsampled, and their sum.
+
+    Args:
+        encoder: raw pixels → maps, of which STEPS says the resolution.
+        kernel: float32 (F, classes), F being the channels of all maps.
+        bias: float32 (classes,).
+    """
+
+    def __init__(self, encoder: keras.Model, kernel: np.ndarray, bias: np.ndarray):
+        self.encoder, self.bias, self.input_shape = encoder, bias, encoder.input_shape
+        ends = np.cumsum([maps.shape[-1] for maps in encoder.outputs])
+        self.kernels = np.split(kernel, ends[:-1])
+
+    def __call__(self, images, training: bool = False):
+        size, logits = tf.shape(images)[1:3], self.bias
+        for maps, kernel in zip(self.encoder(images, training=False), self.kernels, strict=True):
+            logits = logits + tf.image.resize(tf.cast(maps, tf.float32) @ kernel, size)
+        return logits
