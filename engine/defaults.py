@@ -62,7 +62,8 @@ def as_decided(stored: dict) -> dict:
     if frame["crops"] and not stored.get("size") and frame["tile"][0] == frame["tile"][1]:
         usual = MODELS[stored["model"]].output_size(DEFAULT_CROP, DEFAULT_CROP)
         chosen["crop"] = DEFAULT_CROP if tuple(frame["tile"]) == usual else frame["tile"][0]
-    return stored | {name: value for name, value in chosen.items() if name in stored and stored[name] is None}
+    at_once = {"frozen_steps": 0}  # which older versions did not store
+    return at_once | stored | {name: value for name, value in chosen.items() if name in stored and stored[name] is None}
 
 
 def decided_for_labels(config: ClassifierConfig, dataset: DataSet) -> ClassifierConfig:
