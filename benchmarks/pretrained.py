@@ -27,8 +27,8 @@ REPORTED = ("golfscape", "0001TP", "0006R0")
 NETWORKS = {  # the settings of a method, whose steps are STEPS
     "scratch": lambda steps: {"model": "unet"},
     "frozen": lambda steps: {"model": "unet_mobilenet_v2", "frozen_steps": steps},
-    "fine-tuned": lambda steps: {"model": "unet_mobilenet_v2"},
-    "all at once": lambda steps: {"model": "unet_mobilenet_v2", "frozen_steps": 0},
+    "fine-tuned": lambda steps: {"model": "unet_mobilenet_v2", "frozen_steps": steps // 2},
+    "all at once": lambda steps: {"model": "unet_mobilenet_v2"},
 }
 
 

@@ -105,9 +105,8 @@ class TrainConfig(Source):
     schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     """Learning rate over the steps: to zero along a half cosine, constant, or times 0.995 after each pass over the
     training images."""
-    frozen_steps: int | None = None
-    """Pretrained encoder: so many of --steps train the decoder alone, first; then all trains, at --finetune-rate.
-    Default: half."""
+    frozen_steps: int = 0
+    """Pretrained encoder: so many of --steps train the decoder alone, first; then all trains, at --finetune-rate."""
     warmup_steps: int = 0
     """With cosine: rise from zero to the learning rate over so many steps first."""
     finetune_steps: int = 0
@@ -161,8 +160,11 @@ class TrainConfig(Source):
             raise UserError(f"--warmup-steps belongs to --schedule cosine; this is {self.schedule}")
         if self.warmup_steps >= self.steps:
             raise UserError(f"--warmup-steps {self.warmup_steps}: fewer than --steps {self.steps} are wanted")
-        if (self.frozen_steps or 0) > self.steps:
+        if self.frozen_steps > self.steps:
             raise UserError(f"--frozen-steps {self.frozen_steps}: at most --steps {self.steps} are wanted")
+        if 0 < self.frozen_steps <= self.warmup_steps:
+            few = f"fewer than the {self.frozen_steps} of --frozen-steps are wanted"
+            raise UserError(f"--warmup-steps {self.warmup_steps}: {few}")
         if self.unlabelled is not None and self.folds is not None and self.fold is None:
             raise UserError("--unlabelled trains one network; name one fold with --fold, or leave --folds out")
         if self.fold is not None and self.folds is None:

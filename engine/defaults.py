@@ -5,7 +5,6 @@
 
 from pathlib import Path
 
-from data_pipeline.command import UserError
 from data_pipeline.dataset import DataSet
 from data_pipeline.files import refuse_special
 from data_pipeline.loader import DEFAULT_CROP, WHOLE_IMAGE_AREA, choose_frame
@@ -20,20 +19,10 @@ SCRATCH_RATE, HEAD_RATE = 0.001, 0.003  # of all weights, and of a last layer al
 
 
 def decided(config: TrainConfig, dataset: DataSet) -> TrainConfig:
-    """The settings of a segmentation network with nothing left open.
-
-    Raises:
-        UserError: for settings that do not go together.
-    """
+    """The settings of a segmentation network with nothing left open."""
     chosen = of_network(config.model, config.optimizer)
     changes = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     changes["weights"] = stable(changes.get("weights", config.weights))
-    if config.frozen_steps is None:
-        pretrained = changes["weights"] not in (None, "none")
-        changes["frozen_steps"] = max(1, config.steps // 2) if pretrained and MODELS[config.model].pretrained else 0
-    frozen = changes.get("frozen_steps", config.frozen_steps)
-    if frozen and config.warmup_steps >= frozen:
-        raise UserError(f"--warmup-steps {config.warmup_steps}: fewer than the {frozen} of --frozen-steps are wanted")
     changes["unlabelled"] = config.unlabelled and config.unlabelled.resolve()
     if config.symmetry == "auto":
         changes["symmetry"] = "horizontal"

@@ -273,7 +273,7 @@ def test_settings_come_back_as_they_were(tmp_path):
 @pytest.mark.parametrize("size", [(300, 400), (64, 64)])
 def test_runs_of_older_versions_count_as_the_same_method(tmp_path, model, changes, size):
     """They left null what is decided, and stored, today; but for the seed these two runs are alike."""
-    config = TrainConfig(model=model, data=tmp_path, symmetry="horizontal", frozen_steps=0, **changes)
+    config = TrainConfig(model=model, data=tmp_path, symmetry="horizontal", **changes)
     today, opened = decided(config, SimpleNamespace(sizes={size})), {}
     (seen,) = choose_frames(config, MODELS[model], {size})
     for name, stored in {"old": config, "new": today.replace(seed=1)}.items():
