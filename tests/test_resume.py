@@ -97,10 +97,13 @@ def settings(folder: Path, name: str, **changes) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A folder with a data set d and runs/whole, a training on it that nothing interrupted."""
+    """A folder with a data set d and runs/whole, a training on it that nothing interrupted.
+
+    In a process of its own: in this process `small` may have put its network in the builder's place.
+    """
     folder = tmp_path_factory.mktemp("whole")
     make_folder(folder / "d", 10, size=40)
-    train(settings(folder, "whole"))
+    ended(start(folder, "--data", "d", *FLAGS, "--name", "whole"))
     return folder
 
 
