@@ -186,11 +186,11 @@ def write_figure(made, path: Path) -> None:
 
 def draw_progress(config: Progress) -> Path:
     """Rows of test images: image, true mask, what each run predicts, and the last one's errors."""
+    from data_pipeline.colors import seen_over
     from data_pipeline.files import write_picture
     from data_pipeline.loader import read_pair
     from engine.pictures import errors, outlined
     from engine.predictor import Predictor
-    from engine.reporting.colors import beneath, standing_out
     from engine.run import Run
 
     runs = [Run.open(path) for path in config.runs]
@@ -201,8 +201,7 @@ def draw_progress(config: Progress) -> Path:
     predictors = [Predictor(run.model(), run.config["model"], run.frame) for run in runs]
     steps = [len_of(run) for run in runs]
     show, samples = first.pixel_range.show, [read_pair(pair, first.encoding) for pair in pairs]
-    ground = beneath([(show(image), truth) for image, truth in samples], first.encoding.num_classes)
-    colors = standing_out(first.encoding.colors, ground)
+    colors = seen_over([(show(image), truth) for image, truth in samples], first.encoding.colors)
     rows = []
     for image, truth in samples:
         shown = show(image)

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_pipeline.colors import VOID_GREY
 from data_pipeline.encoding import VOID
 from data_pipeline.files import write_atomically
 from data_pipeline.overlay import overlay
@@ -12,7 +13,6 @@ from data_pipeline.overlay import overlay
 RIGHT, MISSED, FALSE_ALARM, CONFUSED = range(4)
 # Of missed, false alarm, confused: Okabe and Ito's sky blue, vermilion, yellow, told apart by colour-blind readers.
 KINDS = ((86, 180, 233), (213, 94, 0), (240, 228, 66))
-VOID_GREY = (128, 128, 128)
 BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito, too
 
 

@@ -1,6 +1,7 @@
 """Pictures of what a network sees in training: its own samples, image and mask, before the first step."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 
 from data_pipeline.augment import augment
 from data_pipeline.checking.grids import INK, grid, marked
+from data_pipeline.colors import seen_over
 from data_pipeline.command import UserError
 from data_pipeline.dataset import DataSet, open_dataset
 from data_pipeline.files import write_picture
@@ -38,7 +40,10 @@ def preview(config: TrainConfig, out: Path, *, count: int = 4, variations: int =
     config = decided(config, dataset)
     frame = frames(config, dataset)[0]
     encoding, pixel_range, rows = dataset.encoding, dataset.pixel_range, []
-    for name, (image, mask), drawn in samples_seen(config, dataset, frame, count, variations):
+    seen = list(samples_seen(config, dataset, frame, count, variations))
+    under = [(pixel_range.show(image), mask) for _, (image, mask), _ in seen]
+    encoding = replace(encoding, colors=seen_over(under, encoding.colors))
+    for name, (image, mask), drawn in seen:
         cells = [pixel_range.show(image), marked(image, mask, encoding, pixel_range)]
         cells += [framed(*sample, frame.margin, encoding, pixel_range) for sample in drawn]
         rows.append((name, cells))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from data_pipeline.colors import seen_over
 from data_pipeline.command import UserError
-from data_pipeline.importing.golfscape import Knobs, scene, write_scenes
+from data_pipeline.importing.golfscape import CLASSES, Knobs, scene, write_scenes
 
 
 def test_contract():
@@ -45,6 +46,12 @@ def test_colors_overlap():
             found = pixels[:, channel] < threshold
             iou = (found & trees).sum() / max(1, (found | trees).sum())
             assert iou < 0.4
+
+
+def test_the_colour_of_the_trees_is_seen_on_them():
+    scenes = [scene((0, i)) for i in range(8)]
+    colors = tuple(tuple(entry["color"]) for entry in CLASSES["classes"])
+    assert seen_over([(s.image, s.trees) for s in scenes], colors) == colors
 
 
 def test_writing_is_all_or_nothing(tmp_path):

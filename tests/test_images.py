@@ -29,6 +29,7 @@ from data_pipeline.source import Source
 from engine.config import TrainConfig
 from engine.defaults import decided
 from engine.preview import framed, preview, samples_seen
+from engine.scoring.evaluation import Answer, evaluate_images
 from engine.training import segmenter
 from models import MODELS
 
@@ -312,6 +313,37 @@ def test_preview_shows_what_training_sees(tmp_path, capsys):
         "3 training pairs, each with 2 variations (strong, symmetry horizontal, 48×48 pixels, for unet)"
         in capsys.readouterr().out
     )
+
+
+def test_masks_are_seen_where_their_colour_is_that_of_the_image(tmp_path):
+    """Green trees on green grass: preview, and the overlays of an evaluation, take another colour."""
+    green, image = (40, 120, 40), np.full((48, 48, 3), (40, 120, 40), np.uint8)
+    mask = np.zeros((48, 48), np.uint8)
+    mask[10:30, 10:30] = 1
+    for i in range(10):
+        save(tmp_path / f"d/images/{i}.png", image)
+        save(tmp_path / f"d/masks/{i}.png", mask)
+    classes = [{"name": "grass", "value": 0, "color": [0, 0, 0]}, {"name": "trees", "value": 1, "color": green}]
+    (tmp_path / "d/classes.json").write_text(json.dumps({"classes": classes}))
+    preview(TrainConfig(data=tmp_path / "d", augment="none", symmetry="none"), tmp_path / "grid.png", variations=1)
+    drawn = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert not (drawn[24:248] == green).all(-1)[100, 336], "the middle of the tree in the second column"
+    legend = {tuple(color) for color in drawn[-24:].reshape(-1, 3).tolist()}
+    assert green not in legend
+
+    dataset = open_dataset(TrainConfig(data=tmp_path / "d"), 0)
+    evaluate_images(
+        lambda pair: read_pair(pair, dataset.encoding),
+        lambda pair, image: Answer(mask),
+        {},
+        dataset.pairs,
+        dataset.encoding,
+        dataset.pixel_range,
+        tmp_path / "out",
+    )
+    overlay = np.asarray(Image.open(tmp_path / "out/overlays/0.jpg")).astype(int)
+    assert np.abs(overlay[20, 20] - green).max() < 8, "the image itself"
+    assert np.abs(overlay[20, 52 + 20] - green).max() > 60 and np.abs(overlay[20, 104 + 20] - green).max() > 60
 
 
 @pytest.fixture(scope="module")

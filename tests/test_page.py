@@ -19,8 +19,8 @@ import pytest
 from conftest import make_folder, save, shapes, write_classes
 from PIL import Image
 
+from data_pipeline.colors import beneath, distance, lab, standing_out
 from engine.pictures import errors, mistakes, outlined
-from engine.reporting.colors import beneath, distance, lab, standing_out
 from engine.reporting.gallery import Gallery, Picture, palette_png, small, who_is_right
 from engine.reporting.page import Cell, Number, Opening, Plot, Section, Table, write_page
 

@@ -22,7 +22,7 @@ from data_pipeline.outputs import new_folder, refuse_existing_folder
 CLASSES = {
     "classes": [
         {"name": "playable", "value": 0, "color": [0, 0, 0]},
-        {"name": "trees", "value": 1, "color": [0, 158, 115]},
+        {"name": "trees", "value": 1, "color": [140, 60, 220]},
     ],
     "void": [],
 }

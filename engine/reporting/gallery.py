@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data_pipeline.colors import VOID_GREY
 from data_pipeline.encoding import VOID
-from engine.pictures import KINDS, RIGHT, VOID_GREY, background
+from engine.pictures import KINDS, RIGHT, background
 
 JPEG_QUALITY = 80
 PANELS = ("image", "truth", "prediction", "other", "error")

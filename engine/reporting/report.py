@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.colors import sampled, seen_over
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.importing.annotations import brief
 from data_pipeline.masks import read_mask
@@ -27,12 +28,10 @@ from engine.scoring.verdict import signed as signed_number
 from engine.selftraining.gain import gain_in_words
 
 from . import plots
-from .colors import beneath, standing_out
 from .gallery import Gallery, Picture, small
 from .page import Cell, Number, Opening, Plot, Section, Table, write_page
 
 MOST_IMAGES = 300  # in the gallery: the worst
-MOST_SAMPLED = 12  # images that colours are chosen by
 MOST_IN_HALF = 12  # classes of a confusion matrix that fits into half of the page's width
 FEWEST_OBJECTS = 10  # from which a curve over their size is drawn
 MOST_CROPS = 24  # of suspected label errors
@@ -70,14 +69,12 @@ class Album:
     @cached_property
     def samples(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Some images and their true masks, small."""
-        stems = list(self.pairs)
-        chosen = np.linspace(0, len(stems) - 1, min(MOST_SAMPLED, len(stems))).round().astype(int)
-        return [small(*self.open(stems[i])[:2], longest=160) for i in chosen]
+        return [small(*self.open(stem)[:2], longest=160) for stem in sampled(list(self.pairs))]
 
     @cached_property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
         """The classes' colours, or where they would not be seen on these pictures, others."""
-        return standing_out(self.encoding.colors, beneath(self.samples, self.encoding.num_classes))
+        return seen_over(self.samples, self.encoding.colors)
 
     def gallery(self, pictures: Iterable[Picture], **settings) -> Gallery:
         has_void = bool(self.encoding.void) or any((mask == VOID).any() for _, mask in self.samples)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data_pipeline.colors import sampled, seen_over
 from data_pipeline.command import UserError
 from data_pipeline.encoding import Encoding
 from data_pipeline.files import (
@@ -193,6 +194,8 @@ def evaluate_images(
         split_touching: touching objects of one class count as several (objects.py).
     """
     rows, matrices, truths, doubted = [], {kind: {n: [] for n in ways} for kind, ways in beside.items()}, [], []
+    some = ((shown(image, truth, pixel_range), truth) for image, truth in map(read, sampled(pairs)))
+    colors = seen_over(some, encoding.colors)
     for pair in tqdm(pairs, "scoring", unit="image", leave=False, disable=None):
         image, truth = read(pair)
         predicted = answer(pair, image)
@@ -204,7 +207,7 @@ def evaluate_images(
             for name, way in ways.items():
                 matrices[kind][name].append(confusion.confusion_matrix(truth, way(pair, image), encoding.num_classes))
         write_mask(folder / "predictions" / f"{pair.stem}.png", predicted.mask, encoding.colors)
-        drawn = panel(shown(image, truth, pixel_range), truth, predicted.mask, encoding.colors)
+        drawn = panel(shown(image, truth, pixel_range), truth, predicted.mask, colors)
         write_picture(folder / "overlays" / f"{pair.stem}.jpg", drawn)
     return Evaluation(
         names=encoding.names,

@@ -1,12 +1,13 @@
 """Colours of classes that stand out from the pictures beneath them, and from each other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 
-from engine.pictures import VOID_GREY
-
+VOID_GREY = (128, 128, 128)
+MOST_SAMPLED = 12  # images that colours are chosen by
+LONGEST = 160  # pixels of a side that are looked at
 LIGHT = 1.5  # weight of lightness in distances: on a dark ground no dark colour is seen, whatever its hue
 APART = 60.0  # distance in CIELAB of a class's colour from what it lies on
 DISTINCT = 25.0  # and from the other classes' colours
@@ -36,11 +37,24 @@ def beneath(samples: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) 
     """
     sums, counts = np.zeros((num_classes, 3)), np.zeros((num_classes, 1))
     for image, mask in samples:
+        step = -(-max(mask.shape) // LONGEST)
+        image, mask = image[::step, ::step], mask[::step, ::step]
         for label in np.unique(mask[mask < num_classes]).tolist():
             pixels = lab(image[mask == label])
             sums[label] += pixels.sum(0)
             counts[label] += len(pixels)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def sampled(items: Sequence) -> list:
+    """At most MOST_SAMPLED of them, from the first to the last."""
+    chosen = np.linspace(0, len(items) - 1, min(MOST_SAMPLED, len(items))).round().astype(int)
+    return [items[i] for i in chosen]
+
+
+def seen_over(samples: Iterable[tuple[np.ndarray, np.ndarray]], colors) -> tuple[tuple[int, int, int], ...]:
+    """The classes' colours, or others where they would not be seen on these images (``beneath``, ``standing_out``)."""
+    return standing_out(colors, beneath(samples, len(colors)))
 
 
 def standing_out(colors, ground: np.ndarray) -> tuple[tuple[int, int, int], ...]:
