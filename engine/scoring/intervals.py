@@ -78,13 +78,13 @@ def interval(counts: np.ndarray, statistic: Statistic, holders: int | None = Non
     if np.isnan(value):
         return Interval(None, None, "no score")
     if value in (0, 1):
-        return Interval(None, None, f"every {unit} scores {value:.0f}: without differences between them, no interval")
+        return Interval(None, None, f"every {unit} scores {value:.0f}: no differences to make an interval from")
     without = logit(left_out(counts, statistic))
     if not np.isfinite(without).all():
         return Interval(None, None, one_decides(unit))
     error, df = spread(without)
     if error < ROUNDING:
-        return Interval(None, None, f"every {unit} scores the same: without differences between them, no interval")
+        return Interval(None, None, f"every {unit} scores the same: no differences to make an interval from")
     # Rare classes score too low in small samples. The jackknife's guess of that bias is rough: no score is corrected
     # by it, but the interval reaches to where it would be if it were.
     centre, bias = logit(value), (len(counts) - 1) * (without.mean() - logit(value))
