@@ -252,11 +252,14 @@ def gain(study, arm: str, way: str = "fine-tuned", measure: str = "accuracy") ->
 
 
 def told(effect) -> str:
-    """+0.32 (0.25 to 0.38)."""
+    """+0.32 (0.25 to 0.38); of an end that rounds to 0, on which side it lies."""
     from engine.reporting.page import decimal
     from study.findings import signed
 
-    return f"{signed(effect.value)} ({decimal(effect.low, 2)} to {decimal(effect.high, 2)})"
+    def end(value: float) -> str:
+        return decimal(value, 2) if round(value, 2) or not value else f"just {'above' if value > 0 else 'below'} 0"
+
+    return f"{signed(effect.value)} ({end(effect.low)} to {end(effect.high)})"
 
 
 def of(each: np.ndarray) -> str:
@@ -272,6 +275,14 @@ def mean(each: np.ndarray) -> str:
 
 def percent(each: np.ndarray) -> str:
     return f"{each.mean():.0%}"
+
+
+def percent_with_interval(each: np.ndarray) -> str:
+    """87% (84 to 90)."""
+    from study.effects import effect
+
+    one = effect(each)
+    return f"{one.value:.0%} ({100 * max(one.low, 0):.0f} to {100 * min(one.high, 1):.0f})"
 
 
 # The page
@@ -338,6 +349,16 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "weights_least": f"{study.results[0]['E width 4']['parameters'] / 1e6:.2f}",
         "weights_most": f"{study.results[0]['E width 16']['parameters'] / 1e6:.2f}",
         "masks_pc": percent(values("S")),
+        "masks_ci": percent_with_interval(values("S")),
+        "classifier_ci": percent_with_interval(values("E")),
+        "narrow_classifier_ci": percent_with_interval(values("E width 4")),
+        "pixels16_ci": percent_with_interval(values("S 16 pixels")),
+        "mark_ci": percent_with_interval(values("S on key near")),
+        "object_ci": percent_with_interval(values("S key near")),
+        "mark_labels_ci": percent_with_interval(values("C key near")),
+        "pixels_class": of(values("S") - values("S 16 pixels")),
+        "masks128_pc": percent(values("S of 128")),
+        "classifier128_pc": percent(values("E of 128")),
         "fresh": f"{BATCH * settings.steps:,}",
         "ideal_labels": mean(values("C ideal")),
         "most_labels": mean(values(f"C of {settings.counts[-1]}")),
@@ -383,21 +404,27 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "object_labels_far": of(values("S key far") - values("C key far")),
         "worth16": labels_for(worth(values("S"), labels, 16)),
         "worth8": labels_for(worth(values("S of 8"), labels, 8)),
+        "worth16_round": f"{worth(values('S'), labels, 16).value:.0f}",
+        "over": "",
+        "object_labels_planned": of(values("S key near") - values("C key near")),
     }
     masks = {8: "S of 8", 16: "S", 32: "S of 32", 64: "S of 64", 128: "S of 128"}
     numbers |= {f"errors{n}": times_the_errors(values(cell), labels[n]) for n, cell in masks.items()}
     numbers |= why_difficulty.numbers(contrast("difficulty"))
     verdicts = {each.hypothesis.name: each.words for each in findings(study)}
     numbers |= {f"planned_{name}": verdicts[each] for name, each in PLANNED.items()}
+    numbers["planned_words"] = " or ".join(sorted({verdicts[each] for each in PLANNED.values()}))
     numbers |= why_photographs.phrases()
     if pointing:
-        points = {name: percent(pointing.values(name)) for name in pointing.results[0]}
-        numbers |= {f"p_{name.replace(' ', '_').replace(',', '')}": told for name, told in points.items()}
+        points = {name: percent_with_interval(pointing.values(name)) for name in pointing.results[0]}
+        numbers |= {f"p_{name.replace(' ', '_').replace(',', '')}_ci": told for name, told in points.items()}
         planned = pointing.plan.settings
         numbers |= {
             "p_seeds": len(pointing.plan.seeds),
             "right_seeds": f"{len(pointing.plan.seeds)} others",
             "p_steps": planned.steps,
+            "over": f", of the mark over {len(pointing.plan.seeds)} others",
+            "object_labels_planned": of(pointing.values("object") - pointing.values("label")),
             "p_labels_difference": of(pointing.values("mark") - pointing.values("label")),
             "planned_steps": f" ({planned.steps} steps in the planned contrast of the discs)",
             "planned_tests": f" ({planned.tests} in that contrast)",

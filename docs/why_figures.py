@@ -30,7 +30,7 @@ def draw(study, said, pointing, folder: Path) -> None:
 
 def answer(figure, study, pointing) -> None:
     """Left: accuracy over images. Right: accuracy by what the mask covers."""
-    from study.figures import ARM_WORDS, chance, line, logarithmic
+    from study.figures import chance, line, logarithmic
     from study.findings import curves, point
 
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
@@ -39,16 +39,15 @@ def answer(figure, study, pointing) -> None:
         line(left, arm, counts, [curve[count] for count in counts])
     logarithmic(left, counts)
     left.set(xlabel="training images", ylabel="accuracy on new images")
-    left.legend(loc="lower right")
+    left.legend(loc="lower right", fontsize=8, borderpad=0.2, labelspacing=0.3)
     shown = covered(study, pointing)
     for row, (_, values, arm) in enumerate(shown):
         line(right, arm, [row], [point(values)], joined=False)
-    new = [handle for handle in right.get_lines() if handle.get_label() == ARM_WORDS["S on"]]
-    right.legend(new, ["U-Net, disc on the mark" if pointing else ARM_WORDS["S on"]], loc="upper center")
     right.text(len(shown) - 0.55, 1 / study.num_classes + 0.01, "chance", ha="right", fontsize=8)
     right.set_xticks(range(len(shown)), [words for words, *_ in shown], fontsize=8)
     right.set_xlim(-0.5, len(shown) - 0.5)
-    right.set(xlabel="what 16 images are labelled with, the class in a small mark")
+    left.set_title("The object's texture decides the class", fontsize=9)
+    right.set_title("A small mark decides the class; 16 images", fontsize=9)
     for axes in (left, right):
         chance(axes, study)
 
@@ -57,17 +56,17 @@ def covered(study, pointing) -> list[tuple]:
     """What a mask covers, in words; accuracies; whose colour."""
     if pointing:
         names = {
-            "mark": ("disc on\nthe mark", "S on"),
-            "random place": ("disc at a\nrandom place", "S"),
-            "object": ("mask of\nthe object", "S"),
-            "label": ("label,\nU-Net", "C"),
-            "label, classifier": ("label,\nclassifier", "E"),
+            "mark": ("U-Net:\na disc on\nthe mark", "S on"),
+            "random place": ("U-Net: a\ndisc at a\nrandom place", "S"),
+            "object": ("U-Net:\nmask of\nthe object", "S"),
+            "label": ("the same\nU-Net:\nlabel", "C"),
+            "label, classifier": ("usual\nclassifier:\nlabel", "E"),
         }
         return [(words, pointing.values(name), arm) for name, (words, arm) in names.items()]
     names = {
-        "S on key near": ("mask of\nthe mark", "S on"),
-        "S key near": ("mask of\nthe object", "S"),
-        "C key near": ("label,\nU-Net", "C"),
+        "S on key near": ("U-Net:\nmask of\nthe mark", "S on"),
+        "S key near": ("U-Net:\nmask of\nthe object", "S"),
+        "C key near": ("the same\nU-Net:\nlabel", "C"),
     }
     return [(words, study.values(name), arm) for name, (words, arm) in names.items()]
 

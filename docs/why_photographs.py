@@ -24,37 +24,42 @@ SECTION = """\
 
 {disagreement}{floor}
 
-Frames of CamVid, three films of streets, were shrunk to {height} × {width} pixels and cut into 12 tiles. A film is left
-out by turns; the networks learn from {count} frames of the other two and are asked about the tiles of the third, each
-against tiles of the same place in the frame, since the place alone says much of what a tile holds. Two things are
-asked: the class of a tile's middle pixel (a local decision, of {classes} classes), and which of the classes the tile
-holds. "One pixel" and the classifier on that decision are told the same label; only one of them is told where it is
-read.
+Frames of CamVid, three films of streets, were shrunk to {height} × {width} pixels and cut into 12 *tiles*. A film is
+left out by turns; the networks learn from {count} frames of the other two ({tiles} tiles) and are asked about the tiles
+of the third, each against tiles of the same place in the frame, since the place alone says much of what a tile holds.
+Two things are asked: the class of a tile's middle pixel (a local decision, of {classes} classes), and which of the
+classes the tile holds. "One pixel" and the classifier on that decision are told the same label; only one of them is
+told where it is read. *Balanced accuracy* is the share of right answers in each class, averaged over the classes; since
+a place has few of the {classes} classes, three as a rule, chance is {chance} and not 1 in {classes}. *Area under the
+ROC curve*: how often a tile that holds a class is ranked above one that does not; chance is 0.5.
 
 {primaries}
 
 {arms}
 
 *Yes*, *no*, *open* as in the table of reasons, with two differences: the margin stands beside, and a yes must hold in
-each of the three films. Intervals resample clips of {clip} frames and trainings ({trainings} of each arm and film) at
+each of the three films. 0.8 × (all − 1) − (16 − 1) lies above 0 if 16 pixels of a tile give less than 80% of what all
+its pixels add to one: then the many pixels are a reason.
+Intervals resample clips of {clip} frames and trainings ({trainings} of each arm and film) at
 once. All scores are low: the networks are small and were trained briefly ({steps} steps of 8 tiles). And three films
 of one country are not photographs in general: this says whether what drawn scenes show is seen elsewhere, no more. Not
 run: 8 and 128 frames, twice the steps, pretrained encoders. Plan, tuning and machines:
 [why-method.md](why-method.md#the-planned-contrast-photographs).
 """
 
-AGREES = "**No answer is the opposite of what drawn scenes gave.**"
+AGREES = "**Photographs contradict no answer of the drawn scenes, and support {supported}.**"
 DISAGREES = "**Where photographs disagree with drawn scenes:** {told}."
-UNCONFIRMED = " What drawn scenes settled and photographs leave open: {told}."
+UNCONFIRMED = " What drawn scenes settled, in part by exploratory differences, and photographs leave open: {told}."
 
 FLOOR = (
-    "**No network told the middle pixel's class better than chance** (balanced accuracy of the best {best}, chance "
-    "{chance}), so the two questions about it are open because nothing was learnt, not because the arms are alike."
+    "**At the middle pixel's class all networks are at chance** (balanced accuracy of the best {best}, chance "
+    "{chance}), so the two questions about it could not be tested: they are open because nothing was learnt, "
+    "not because what the networks learn from is alike."
 )
 QUESTIONS = {  # of each primary: in words; beside it what is nearest among drawn scenes
     "premise": (
         "which classes a tile holds: masks minus labels, the usual classifier",
-        "the image's class, 32 images: masks minus labels, the usual classifier",
+        "the image's class, 32 images (not 32 frames of 12 tiles): masks minus labels, the usual classifier",
     ),
     "locality": (
         "class of the middle pixel: that one pixel labelled minus the same label told of the whole tile, the usual "
@@ -73,9 +78,9 @@ QUESTIONS = {  # of each primary: in words; beside it what is nearest among draw
 
 SHORT = {
     "premise": "classes of a tile: masks minus labels",
-    "locality": "class of the middle pixel: that pixel minus the label of the whole tile",
+    "locality": "class of the middle pixel: that pixel labelled minus the label told of the whole tile",
     "pixels, class": "the same class, 0.8 × (all pixels − 1) − (16 − 1)",
-    "pixels, outline": "the outline, likewise",
+    "pixels, outline": "outline, likewise",
 }
 ABOUT = {
     "premise": "a lead of masks over labels",
@@ -83,6 +88,15 @@ ABOUT = {
     "pixels, class": "pixels for the class",
     "pixels, outline": "pixels for the outline",
 }
+UNITS = {"presence": " area under the ROC curve", "centre": " balanced accuracy", "miou": " mIoU"}
+LEARNERS = ("masks", "classifier, presence")
+PREMISE = (
+    "**On photographs** (planned; three films of streets, small networks, [more](#on-photographs)): which classes a "
+    "*tile* holds, a twelfth of a frame, is told better after masks than after labels: area under the ROC curve "
+    "{trained[masks]} against {trained[classifier, presence]} (chance 0.50), {difference}; film by film {films}. By "
+    "the rule of that plan (margin {margin:g}, the same sign in each film): {word}, for these films."
+)
+UNTESTABLE = " Could not be tested: {told}; all networks are at chance there."
 NETWORKS = {
     "masks": "U-Net, all pixels of the masks",
     "16 pixels": "U-Net, 16 pixels of each tile",
@@ -100,8 +114,8 @@ UNTESTED = (
 )
 TESTED = (
     "| On photographs: the same, of tiles of street scenes | Three films, one left out by turns; {count} frames | "
-    "{found} | {verdict} | {floor}[Planned](#on-photographs); small networks, three films. More images, and "
-    "networks and encoders in use: not tested |"
+    "{found} | {verdict} | {floor}[Planned](#on-photographs), with margins of their own and films one by one; small "
+    "networks, three films. More images, and networks and encoders in use: not tested |"
 )
 
 
@@ -221,6 +235,10 @@ def answered(kept: bytes) -> dict:
 def phrases() -> dict[str, str]:
     """Return what the page's other parts say of photographs, by the names in their braces."""
     from docs.why import told
+    from study.films import PRIMARIES
+    from study.films_report import mean_scores
+    from study.findings import signed
+    from study.photographs import CENTRE, PRESENCE
 
     photographs, said = found()
     if not photographs:
@@ -230,13 +248,24 @@ def phrases() -> dict[str, str]:
             "photographs_advice": "no photograph was tested here in this way",
             "photographs_led": "",
         }
-    settled = [f"{SHORT[name]}: {told(one)}, {word(one)}" for name, one in said.items() if word(one) != "open"]
-    left = [ABOUT[name] for name, one in said.items() if word(one) == "open"]
-    parts = "; ".join([*settled, f"not settled: {'; '.join(left)}"] if left else settled)
+    score = {one.name: one.score for one in PRIMARIES}
+    left = [name for name, one in said.items() if word(one) == "open"]
+    untested = [ABOUT[name] for name in left if score[name] == CENTRE and floor(photographs)]
+    left = [ABOUT[name] for name in left if ABOUT[name] not in untested]
     premise = said["premise"]
+    lead = PREMISE.format(
+        trained={name: f"{mean_scores(photographs)[name][PRESENCE].mean():.2f}" for name in LEARNERS},
+        difference=told(premise),
+        word=word(premise),
+        films=", ".join(signed(value) for value in premise.films),
+        margin=premise.margin,
+    )
     return {
-        "photographs_sure": "**On photographs** (planned; three films, small networks, "
-        f"[more](#on-photographs)): {parts}. " + short_floor(photographs).strip(),
+        "photographs_sure": "- "
+        + lead
+        + (f" Open: {'; '.join(left)}." if left else "")
+        + (UNTESTABLE.format(told=", ".join(untested)) if untested else "")
+        + "\n",
         "photographs_untested": "",
         "photographs_advice": "what of them was asked of photographs is [below](#on-photographs)",
         "photographs_led": ""
@@ -250,18 +279,21 @@ def phrases() -> dict[str, str]:
 def row() -> str:
     """Return the last row of the table of reasons."""
     from docs.why import told
+    from study.films import PRIMARIES
 
     photographs, said = found()
     if not photographs:
         return UNTESTED
-    parts = "; ".join(f"{SHORT[name]}: {told(one)}" for name, one in said.items())
+    asked = {one.name: one.score for one in PRIMARIES}
+    parts = "; ".join(f"{SHORT[name]}: {told(one)}{UNITS[asked[name]]}" for name, one in said.items())
     return TESTED.format(
         count=photographs.plan.settings.count, found=parts, verdict=verdict(said), floor=short_floor(photographs)
     )
 
 
 def short_floor(photographs) -> str:
-    return "No network told the middle pixel's class better than chance. " if floor(photographs) else ""
+    told = "At the middle pixel's class all networks are at chance, so what was asked about it could not be tested. "
+    return told if floor(photographs) else ""
 
 
 def verdict(said: dict) -> str:
@@ -294,6 +326,8 @@ def section(study, pointing) -> str:
         height=ROWS * knobs.size,
         count=settings.count,
         classes=knobs.num_classes,
+        tiles=settings.count * ROWS * COLUMNS,
+        chance=f"{chance(photographs):.2f}",
         clip=CLIP,
         trainings=len(photographs.plan.seeds) // knobs.films,
         steps=settings.steps,
@@ -332,7 +366,9 @@ def disagreement(here, study, pointing) -> str:
     left_open = [name for name, pair in words.items() if pair[0] == "open" and pair[1] != "open"]
     said = [f"{SHORT[name]}: {told(here[name])}, *{words[name][0]}*; drawn: *{words[name][1]}*" for name in against]
     left = [f"{ABOUT[name]} (drawn: *{words[name][1]}*)" for name in left_open]
-    first = DISAGREES.format(told="; ".join(said)) if said else AGREES
+    supported = sum(pair[0] == pair[1] != "open" for pair in words.values())
+    words_of = {0: "none", 1: "one", 2: "two", 3: "three", 4: "four"}
+    first = DISAGREES.format(told="; ".join(said)) if said else AGREES.format(supported=words_of[supported])
     return first + (UNCONFIRMED.format(told="; ".join(left)) if left else "")
 
 
@@ -369,6 +405,17 @@ def chance(photographs) -> float:
     return float(np.mean([np.mean([1 / each.count(place) for place in set(each)]) for each in places]))
 
 
+def commonest(photographs) -> float:
+    """Return the mIoU of each film's most frequent class, predicted everywhere; the mean over the films."""
+    from study.films_report import by_film
+
+    made = []
+    for film in by_film(photographs):
+        pixels = np.array(film[0]["masks"]["pixels"]).sum(axis=(0, 2))  # (K,), of each true class
+        made.append(pixels.max() / pixels.sum() / np.count_nonzero(pixels))
+    return float(np.mean(made))
+
+
 def floor(photographs) -> str:
     """Say that no arm tells the middle pixel's class, if that is so; else nothing."""
     from study.films_report import mean_scores
@@ -391,6 +438,7 @@ def arms(photographs):
     ]
     caption = (
         "Means over films and trainings: balanced accuracy, area under the ROC curve, mIoU. By chance: "
-        f"{chance(photographs):.3f} and 0.500"
+        f"{chance(photographs):.3f} and 0.500; mIoU of each film's most frequent class everywhere: "
+        f"{commonest(photographs):.3f}"
     )
     return Table(["trained on", *HEADS.values()], rows, caption)

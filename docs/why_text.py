@@ -9,45 +9,65 @@ TITLE = """\
 ANSWER = """\
 ## The answer
 
-**In drawn scenes, a mask teaches more than a label.** Asked for a new image's class, a U-Net trained on {count} masks
-is right in {masks_pc}; the usual classifier (its encoder with global pooling), trained on {count} labels, in
-{classifier_pc}. With 256 images it is {d_masks_8_256_pc} against {d_classifier_8_256_pc} among 8 look-alikes
-(decoys), {d_masks_0_256_pc} against {d_classifier_0_256_pc} without; there the lead is unsure. **Parameters are not
-the reason:** the same U-Net on {count} labels is right in {unet_labels_pc}. **Nor, it seems, is the number of
-labelled pixels**, for the class: {count} per image give {pixels16_pc}; outlines need more. {place}
+**In drawn scenes, masks mostly beat image labels.** Asked for a new image's class, of {classes}, a U-Net trained on
+{count} masks is right in {masks_ci}; the usual classifier (the U-Net's encoder with global pooling), trained on
+their labels, in {classifier_ci}.
 
-**How sure?** The scenes are drawn by a program, in {seeds} worlds; a *world* is one set of colours and textures with
-its own images. {sure} The rest is exploratory: computed afterwards from trainings planned for another
-measure. {photographs_sure}
+{place}
 
-**With 300 images:** fine-tune a pretrained encoder; label more images before more pixels; draw masks only on what
-decides the class. This is untested above 256 images{photographs_untested}, and the first advice is from the
-literature ([more](#what-to-do-with-300-images)).
+**Fewer weights are not the reason:** a smaller classifier falls to {narrow_classifier_ci}. **Nor, for the
+class, are thousands of labelled pixels**: {count} in each image give {pixels16_ci}; what more add is little and open.
+Outlines need more.
+
+**How sure?**
+
+- The scenes are drawn by a program, and were made harder until the classifier had room to improve. A *world* is one set
+  of colours and textures with its own images. In brackets: 95% intervals over {seeds} worlds{over}.
+- {sure}
+- The rest is exploratory: computed afterwards from trainings that were planned for another measure, on which the
+  verdicts about these reasons were {planned_words}.
+{photographs_sure}\
+
+**With 300 images:**
+
+- Fine-tune a pretrained encoder. That is from others' papers.
+- For a class: one mask was worth about {worth16_round} labels here, so draw masks if one takes you less time than
+  {worth16_round} labels of other images; else label more images. Draw masks of what decides the class: masks of
+  another part can do worse than labels.
+- For outlines, draw masks.
+
+Most of this was tested on {count} images, nothing on more than 256{photographs_untested}
+([more](#what-to-do-with-300-images)).
 
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
 *Share of new images whose class is named correctly. Points: means over {seeds} worlds (right: {right_seeds}).
-Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left: the lead of masks, in points, is largest with
-{count} images. Right: {count} images whose class stands in a small mark, by what is labelled.*
+Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left: the texture of an object decides the class,
+and patches like it lie beside. Right: a small mark decides it, of a colour that nothing else has. These are two tasks:
+the U-Net on labels finds such a mark more easily than such an object, so compare within a panel.*
 """
 
 UNPOINTED = """\
-**What a mask covers matters most:** where a small mark decides the class, masks of that mark give {mark_pc}, masks of
-the whole object around it only {object_pc}, less than labels alone with the same U-Net ({mark_labels_pc})."""
+**The best reason found is the place:** a mask says which part of the image is meant; a label does not.
+Where a mark of {mark_pixels} pixels decides the class, masks of that mark give {mark_ci}, masks of the whole object
+around it only {object_ci}, less than labels alone with the same U-Net ({mark_labels_ci})."""
 
 POINTED = """\
-**It matters what the mask covers.** Where a small mark decides the class, a disc of labelled pixels on the mark gives
-{p_mark}, the same disc at a random place {p_random_place}, masks of the object {p_object}. Labels give
-{p_label_classifier} with the classifier, but {p_label} with the same U-Net: masks do not always lead."""
+**The best reason found is the place:** a mask says which part of the image is meant; a label does not.
+Where a mark of {mark_pixels} pixels decides the class, masks of it give {p_mark_ci}, discs of its size at
+random places {p_random_place_ci}, masks of the object around it {p_object_ci}. Labels give {p_label_classifier_ci}
+with the classifier, but {p_label_ci} with the same U-Net: masks do not always lead."""
 
 SURE_UNPOINTED = """\
-One comparison was planned for accuracy and asked of fresh worlds: how much further the same U-Net falls for
-misleading backgrounds if it learns labels ({again_seeds} worlds)."""
+One comparison was planned for accuracy and asked of fresh worlds: that backgrounds mislead the same U-Net more if it
+learns labels ({again_seeds} worlds; in the probability of the right class it is not confirmed)."""
 
 SURE_POINTED = """\
-Four comparisons were planned for accuracy and asked of fresh worlds. Two say yes: the two discs ({p_seeds} worlds),
-and that the same U-Net falls further for misleading backgrounds if it learns labels ({again_seeds}). Two stayed open,
-in {d_seeds} worlds: the lead with 256 images among 8 decoys, and whether decoys add to the lead."""
+Four comparisons were planned for accuracy and asked of *fresh* worlds, of which nothing had been seen. Two say yes:
+the mark against random places ({p_seeds} worlds), and that backgrounds mislead the same U-Net more if it learns labels
+({again_seeds}; in the probability of the right class, in place of accuracy, it is not confirmed). Two stayed open, in
+{d_seeds} worlds: the lead with 256 images among 8 look-alikes (*decoys*), {d_lead_8_256}, and whether decoys add to
+the lead."""
 
 REASONS_HEAD = """\
 ## The reasons that were proposed
@@ -66,8 +86,8 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
     ),
     "pixels": (
         "A mask holds a label for every pixel, so thousands of bits in place of one label (an answer)",
-        "{count} random pixels of each mask labelled, in place of all {all_pixels}; mIoU is the overlap of predicted "
-        "and true areas, from 0 to 1, averaged over the classes",
+        "{count} random pixels of each mask labelled, half of them on the object, in place of all {all_pixels}; mIoU "
+        "is the overlap of predicted and true areas, from 0 to 1, averaged over the classes",
         EXPLORED + ", on which the verdict that pixels are the reason for the class was {planned_pixels}",
     ),
     "place": (
@@ -77,7 +97,8 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
         (
             EXPLORED + "; found where another hypothesis was being tested",
             "First difference: planned, {p_seeds} fresh worlds, everything fixed before it was trained, {p_steps} "
-            "steps; longer training was not tried. The others: exploratory, the last two with {steps} steps",
+            "steps; longer training was not tried. The others: exploratory, the last two with {steps} steps; there "
+            "masks of the mark also led labels with the same U-Net, so the two runs disagree on that",
         ),
     ),
     "background": (
@@ -107,46 +128,51 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
 
 WHAT_TO_DO = """\
 *Yes*, *no*, *open*: A difference says yes if its interval lies above 0 and its mean is at least 0.05, no if its whole
-interval lies below 0.05, else it is open. A no says that the reason adds less than 0.05, not that the two
-are equal. A reason gets the word that all its differences say, else *partly*; of backgrounds the first
-difference decides, which is about the lead. Above 0 the reason is right. Intervals are not
-adjusted for their number. Differences are taken before rounding.
+interval lies below 0.05, else it is open, all before rounding. A no
+says that the reason adds less than 0.05, not that the two are equal. *Partly*: the differences of a reason say
+different things; of backgrounds the first difference decides, which is about the lead. Above 0 the reason is right.
+The intervals are not adjusted for their number: of so many differences, one in twenty would miss its true value by
+chance.
 
 ## What to do with 300 images
 
 These follow from drawn scenes and from the literature; {photographs_advice}.
 
 - **Fine-tune a pretrained encoder if you can**, for masks as for labels. This advice is from the literature, where it
-  gains most where images are few (see below). Here, with an encoder from drawn scenes, fine-tuning minus scratch was
-  {gain_classifier} for the classifier and {gain_masks} for the U-Net on masks. A frozen encoder lost against scratch:
-  {frozen_classifier} and {frozen_masks}.
-- **If you want the class, click before you outline.** Beyond about {count} labelled pixels per image, more do not help
-  the class: 4 pixels give {pixels4_pc}, {count} pixels {pixels16_pc}, all pixels {masks_pc}. For the outline {count}
-  pixels reached mIoU {sixteen_miou}, whole masks {all_miou}.
-- **Put masks on the evidence**, not on the object that contains it. Where a mark inside the object decided the class,
-  masks of the object minus labels, both with the same U-Net, was {object_labels} (exploratory). If you do not know
-  where the evidence is, labels are the safer choice.
-- **More images before more pixels, for the class.** Four pixels on each of {most} images ({few_of_many} labels) minus
-  whole masks of {count} ({many_of_few} labels): {more_images}. For the outline they reached mIoU {four_miou}, whole
-  masks of {count} {all_miou}. More images cost something too.
+  gains most where images are few; not every figure could be checked ([below](#what-others-found)). Here, with an
+  encoder from drawn scenes, fine-tuning minus scratch was {gain_classifier} for the classifier and {gain_masks} for the
+  U-Net on masks. A frozen encoder lost against scratch: {frozen_classifier} and {frozen_masks}.
 - **A mask pays if it takes you less time than the labels it replaces.** With {count} images one mask was worth
   {worth16} labels, with 8 images {worth8}; in scenes with 8 decoys, with 64 images, {d_worth}. `python -m study run
   --data DIR` measures that on your own images.
+- **If you want the class, click before you outline.** 4 labelled pixels in each image, half of them on the object, give
+  {pixels4_pc}, {count} pixels {pixels16_pc}, all pixels {masks_pc}: all minus {count} is {pixels_class}, so whether
+  more help the class is open, but not by much. For the outline {count} pixels reached mIoU {sixteen_miou}, whole masks
+  {all_miou}.
+- **Put masks on the evidence**, not on the object that contains it. Where a mark inside the object decided the class,
+  masks of the object minus labels, both with the same U-Net, was {object_labels_planned}. If you do not know where the
+  evidence is, labels did better in that task.
+- **More images before more pixels, for the class.** Four pixels on each of {most} images ({few_of_many} labels) minus
+  whole masks of {count} ({many_of_few} labels): {more_images}. For the outline they reached mIoU {four_miou}, whole
+  masks of {count} {all_miou}. More images cost something too.
 """
 
 NOWHERE = """\
 ## Where masks led less, or not
 
 - **The mask is not on the evidence.** Where the class stood in a mark inside the object, masks of the object minus
-  labels, both with the same U-Net, was {object_labels}; with the mark {far} pixels beside the object
-  {object_labels_far}. Of the mask's pixels {mask_away} lay more than 3 pixels from the decisive mark.
+  labels, both with the same U-Net, was {object_labels_planned} in the worlds of the planned contrast and
+  {object_labels} in the first; with the mark {far} pixels beside the object {object_labels_far}. Of the mask's pixels
+  {mask_away} lay more than 3 pixels from the decisive mark.
 - **With more images the lead shrinks, in points.** Masks minus the usual classifier: {lead8} with 8 images, {lead16}
-  with 16, {lead32} with 32, {lead64} with 64, {lead128} with 128, where both are near the ceiling. Masks led at every
-  number of images tried; in points most with {count}. In errors the lead grows: the classifier makes {errors8} times
-  as many as the U-Net on masks with 8 images, {errors16} with 16, {errors32} with 32, {errors64} with 64, {errors128}
-  with 128. With {fresh} images, each seen once, the lead is {lead_ideal}. In {d_seeds} other worlds, with 256
-  images: {d_lead_0_256} without decoys, {d_lead_8_256} with 8 (planned), where masks were ahead in {d_ahead} of
-  {d_seeds} worlds; the classifier's training loss still was up to {d_loss} there, so more steps might narrow the lead.
+  with 16, {lead32} with 32, {lead64} with 64, {lead128} with 128, where they are right in {masks128_pc} and
+  {classifier128_pc}. From 8 to 128 images masks led at every number; in points most with {count}. In errors the lead
+  grows: the classifier makes {errors8} times as many as the U-Net on masks with 8 images, {errors16} with 16,
+  {errors32} with 32, {errors64} with 64, {errors128} with 128. With {fresh} images, each seen once, the lead is
+  {lead_ideal}. With 256 images, in {d_seeds} other worlds, it may be 0: {d_lead_0_256} without decoys
+  ({d_masks_0_256_pc} against {d_classifier_0_256_pc}), {d_lead_8_256} with 8 (planned; {d_masks_8_256_pc} against
+  {d_classifier_8_256_pc}), where masks were ahead in {d_ahead} of {d_seeds} worlds; the classifier's training loss
+  still was up to {d_loss} there, so more steps might narrow the lead.
 - **The task is easy.** In a first trial the scenes held one large striped target and nothing like it beside: the
   U-Net on labels was near its ceiling from the smallest sets on, so there was nothing to lead. Such scenes were then
   made harder until the classifier had room to improve ([how](why-method.md#how-the-world-was-chosen)); the answer
@@ -154,8 +180,9 @@ NOWHERE = """\
   classifier was {d_lead_0_64} without decoys and {d_lead_8_64} with 8; that decoys make it larger was planned, and
   stayed open.
 {photographs_led}\
-- **Photographs, in a small trial.** On tiles of CamVid frames, labelled with the classes that they hold, masks had
-  no lead. Both networks were far from converged.
+- **Photographs, in an early trial.** On tiles of CamVid frames, labelled with the classes that they hold, masks had
+  no lead. Both networks were far from converged; the planned contrast on the same films, with networks of another
+  kind, says otherwise ([below](#on-photographs)).
 
 The two trials came before the study, with two seeds each. Their code and results were not kept, so no numbers are
 given.
@@ -173,7 +200,7 @@ that has most probability, summed over the pixels. That share of correct answers
 images{planned_tests}, is the
 *accuracy* of this page. The learning rates were tuned on two other worlds. In the first study those of
 {at_an_end} lie at an end of those tried, so others might do better; masks had {trials_masks}
-tuning trials, labels {trials_labels} on each network.
+tuning trials, labels {trials_labels} on each network, which may favour masks.
 
 ```mermaid
 flowchart LR
@@ -188,7 +215,8 @@ flowchart LR
 A scene has {size} × {size} pixels and one object of {classes} classes, told by its texture alone; {decoys} patches
 with the classes' textures are decoys. A world (a seed) fixes the colours and textures and draws its own training
 and test images; it repaints one kind of scene, so {seeds} worlds are not {seeds} data sets. Intervals are over
-worlds. [Plans, verdicts as they were planned, guards, tuning and machines](why-method.md).
+worlds (Student's t, so that an end may lie above 1).
+[Plans, verdicts as they were planned, guards, tuning and machines](why-method.md).
 
 ![Scenes of one world, one property changed in each row](images/why/samples.png)
 
@@ -216,11 +244,13 @@ authors' own repository.
   or all pixels of an image labelled give 59.7, 65.1 and 67.8 mIoU. The pixels were chosen by the network, ours at
   random; the finding is the same: few pixels, most of the gain.
 - Karimi et al. 2021, [Transfer learning in medical image segmentation](https://arxiv.org/abs/2006.00356):
-  segmentation networks stay accurate with an encoder frozen at random values. So a segmenter's encoder has little
-  to learn there.
+  segmentation networks stay accurate with an encoder frozen at random values, so a segmenter's encoder has little
+  to learn there. Our scenes do not show that: an encoder frozen after a training on a sibling world cost the U-Net
+  {frozen_masks}; one frozen at random was not tried.
 - Yang et al. 2024, [UniMatch V2](https://arxiv.org/abs/2410.10777): with 92 masks of Pascal VOC, trained on these
-  alone, a ResNet-101 from ImageNet reaches 45.1 mIoU and DINOv2-S 67.0; with 366 masks 64.8 and 81.8†. Where masks
-  are few, pretraining wins for masks too: there the question's premise ends.
+  alone, a ResNet-101 from ImageNet reaches 45.1 mIoU and DINOv2-S 67.0; with 366 masks 64.8 and 81.8†. So
+  where masks are few, much depends on the pretraining, for masks too; both rows are pretrained, and from scratch no
+  figure is given.
 - CIFAR-10 is the asker's own example, 10 classes with 5,000 images each; networks are routinely trained on it from
   scratch†.
 """
@@ -239,8 +269,8 @@ ARMS = {
 DETAILS = {  # title, text, picture
     "images": (
         "The number of images",
-        "Masks minus the usual classifier: {lead16} with {count} images, {lead128} with {most}, where both are "
-        "near the ceiling. The last column has {fresh} images, each seen once. There the U-Net on labels "
+        "Masks minus the usual classifier: {lead16} with {count} images, {lead128} with {most}. The last column has "
+        "{fresh} images, each seen once. There the U-Net on labels "
         "reaches less than with "
         "{most} images that it sees again ({ideal_labels} against {most_labels}); this is not explained, except that "
         "it had not converged: its training loss still was {ideal_loss}.",
@@ -255,7 +285,7 @@ DETAILS = {  # title, text, picture
     ),
     "parameters": (
         "Parameters",
-        "Wider networks have more weights. Fewer of them do not help the classifier. The narrowest U-Net on masks "
+        "Wider networks have more weights. Fewer do not help the classifier. The narrowest U-Net on masks "
         "minus the widest classifier: {narrow_wide}. All of this is exploratory; the planned verdict, on another "
         "measure, was {planned_parameters}.",
         "parameters",
@@ -293,10 +323,10 @@ DETAILS = {  # title, text, picture
 }
 
 ORDER = """\
- The planned contrast trained for {p_steps} steps. In the earlier, exploratory run of {steps} steps the order was the
-opposite: masks of the mark led labels with the same U-Net, {mark_800} against {mark_labels_800}, a difference of
-{mark_labels_difference}; in the planned worlds the disc minus those labels was {p_labels_difference}, so which of the
-two teaches more there is open."""
+ The planned contrast trained for {p_steps} steps. In the earlier, exploratory run of {steps} steps masks of the mark
+led labels with the same U-Net, {mark_800} against {mark_labels_800}, a difference of {mark_labels_difference}; in the
+planned worlds they did not, {p_labels_difference}. The two runs disagree, so which of the two teaches more there is not
+settled."""
 
 HEADS = {  # of tables whose columns are named for the study's own report
     "arm": "network, trained on",
@@ -309,7 +339,7 @@ CAPTIONS = {  # what a picture shows; a sentence below it
     "forest": (
         "Differences with their intervals, reason by reason",
         "*Right of 0: the reason is right. Grey: differences below 0.05, which would not matter. Points and lines: "
-        "mean and 95% interval over worlds, in accuracy, or mIoU where it says so.*",
+        "mean and 95% interval over worlds, in accuracy, or mIoU where it says so. Colours: the reasons.*",
     ),
     "images": (
         "Accuracy over the number of training images",
