@@ -28,14 +28,13 @@ a method scatter about its skill with standard deviation 0.3.
 Rivals: the percentile bootstrap; the logit jackknife, and for pairs the jackknife, with t of n − 1 degrees of freedom.
 """
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import tyro
+from joblib import Parallel, delayed
 from scipy import stats
 from scipy.special import expit, logit
 
@@ -401,12 +400,12 @@ TABLES = (  # heading, columns, function of setting, sets and seed to rows, sett
 
 def main(config: Config) -> None:
     print(f"{config.sets} test sets of each kind, seed {config.seed}")
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        tables = [[pool.submit(rows, name, config.sets, config.seed) for name in names] for _, _, rows, names in TABLES]
-        for (heading, columns, _, _), rows in zip(TABLES, tables, strict=True):
-            print(f"\n## {heading}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-            for row in rows:
-                print(row.result(), flush=True)
+    calls = [delayed(rows)(name, config.sets, config.seed) for _, _, rows, names in TABLES for name in names]
+    found = iter(Parallel(n_jobs=-1, backend="multiprocessing", batch_size=1)(calls))
+    for heading, columns, _, names in TABLES:
+        print(f"\n## {heading}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+        for _ in names:
+            print(next(found))
 
 
 if __name__ == "__main__":

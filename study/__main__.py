@@ -3,6 +3,7 @@
     python -m study run --preset smoke --out DIR              # minutes, to see it work: not inferential
     python -m study plan --preset small --out DIR             # what would be trained, and how long that takes
     python -m study run --preset small --out DIR --jobs 2     # the study; resumable at any time
+    python -m study run --preset full --out DIR --cluster dask://HOST:8786   # by many machines: docs/scale.md
     python -m study report --out DIR                          # its page, figures and study.json once more
     python -m study pilot --out DIR --jobs 2                  # learning rates, and whether the world is fit
     python -m study run --preset small --data FOLDER --out DIR   # is it worth drawing masks of your own images?
@@ -50,6 +51,9 @@ class Images(Source):
 class Pilot(Images):
     """Tune each arm on seeds of their own, and see whether the world is fit for the study."""
 
+    cluster: str = ""
+    """A cluster that does the work: dask://HOST:PORT, or ray:auto. All machines share the folder --out, see
+    docs/scale.md."""
     preset: Literal["small", "full", "pointing", "difficulty", "photographs"] = "small"
     """Whose world: medium's is small's."""
 
@@ -72,8 +76,9 @@ class Plan(Images):
 class Run(Plan):
     """Train what is missing, and report."""
 
-    shard: str = "1/1"
-    """I/N: this machine takes every N-th seed, over a shared folder."""
+    cluster: str = ""
+    """A cluster that does the work: dask://HOST:PORT, or ray:auto. All machines share the folder --out, see
+    docs/scale.md."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,11 @@ class Report:
 
 
 def main(config: Pilot | Plan | Run | Report) -> None:
+    from engine.spreading import Machines
+
     from .cells import one_thread
 
-    if getattr(config, "jobs", 1) < 1:
-        raise UserError(f"--jobs {config.jobs}: at least 1 is wanted")
+    Machines(getattr(config, "jobs", 1), getattr(config, "cluster", ""))  # a mistake is told before the work
     multiple = 32 if getattr(config, "weights", None) else 16
     if getattr(config, "size", 32) < multiple or getattr(config, "size", 32) % multiple:
         raise UserError(
@@ -112,17 +118,17 @@ def tune(config: Pilot) -> None:
     if config.preset == PHOTOGRAPHS:
         base, seeds = replace(preset.base, knobs=read_photographs(config).photographs), SEEDS[-1:]
         write_grid_plan(config.out, base, preset.cells, seeds)
-        pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds)
+        pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds, cluster=config.cluster)
     elif config.data:
         reading = read_own(config, SEEDS)
         base = replace(with_own(preset.base, reading.own), weights=weights_of(config))
         seeds = (0, 1) if reading.own.one_out else SEEDS
-        pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds)
+        pilot = run_grid(config.out, base, preset.cells, config.jobs, seeds, cluster=config.cluster)
     elif preset.grid:
         write_grid_plan(config.out, preset.base, preset.grid, SEEDS)
-        pilot = run_grid(config.out, preset.base, preset.grid, config.jobs)
+        pilot = run_grid(config.out, preset.base, preset.grid, config.jobs, cluster=config.cluster)
     else:
-        pilot = run_pilot(config.out, preset.base, config.jobs)
+        pilot = run_pilot(config.out, preset.base, config.jobs, cluster=config.cluster)
     for name, scores in pilot.scores.items():
         print(f"{name:<20} {'  '.join(f'{score:.3f}' for score in scores)}")
     write_pilot(config.out, pilot)
@@ -150,19 +156,15 @@ def tell(config: Plan) -> None:
 
 
 def run(config: Run) -> None:
-    from .cells import of_shard, result_of, run_cells
+    from engine.spreading import Machines, processes
+
+    from .cells import run_cells
     from .report import sitting
 
-    shard = parse_shard(config.shard)
     plan = plan_of(config)
     cells = [spec for each in plan.cells().values() for spec in each.values()]
-    own_part = of_shard(cells, shard)
-    with sitting(config.out, config.jobs, own_part):
-        run_cells(config.out, own_part, config.jobs)
-    missing = sum(result_of(config.out, spec) is None for spec in cells)
-    if missing:
-        print(f"this shard is done; {missing} cells of other shards are missing. Next: run them, then this again")
-        return
+    with sitting(config.out, processes(Machines(config.jobs, config.cluster)), cells):
+        run_cells(config.out, cells, config.jobs, cluster=config.cluster)
     report(Report(config.out))
 
 
@@ -257,13 +259,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if set(seeds) & set(SEEDS):
         raise UserError(f"--seeds {text}: the pilot tuned the arms on {' and '.join(map(str, SEEDS))}; take others")
     return seeds
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UserError(f"--shard {text}: I/N is wanted, such as 1/2 and 2/2")
-    return int(match[1]), int(match[2])
 
 
 USAGE = Usage("python -m study", bare="plan --data {} --out DIR")

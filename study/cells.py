@@ -10,13 +10,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
-from functools import lru_cache
-from multiprocessing import get_context, parent_process
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Thread
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,6 +21,7 @@ from tqdm import tqdm
 
 from data_pipeline.command import UserError
 from data_pipeline.files import write_atomically, write_json
+from engine.spreading import THREADS, Machines, spread
 
 from .own import Own, part_of
 from .photographs import Photographs
@@ -32,6 +30,7 @@ from .scenes import Images, Knobs, place_elsewhere, scene
 CODE = 2  # raised whenever the same spec may give other numbers
 TRAIN, TEST = 0, 1  # parts of a world
 BATCH = 8
+ONE_THREAD = dict.fromkeys(THREADS, "1")
 LATER = {  # fields that are younger than kept cells: with these values they are in no id
     "elsewhere": False,
     "on_target": None,
@@ -224,44 +223,30 @@ def drawn(seed: int, part: int, count: int, knobs: Knobs) -> tuple[np.ndarray, .
     return tuple(np.array([getattr(one, name) for one in scenes]) for name in ("image", "mask", "key", "label"))
 
 
-def keep(folder: Path, spec: Spec, work: Callable[[Spec, Path], dict]) -> None:
+def keep(folder: Path, work: Callable[[Spec, Path], dict], spec: Spec) -> None:
     """Do a cell's work and write it."""
     write_json(path_of(folder, spec), {"spec": spec.told(), "code": CODE, "result": work(spec, folder)})
 
 
-def of_shard(specs: Iterable[Spec], shard: tuple[int, int]) -> list[Spec]:
-    """The cells of shard I of N, 1…N: whole seeds, so that what is paired was computed on one machine."""
-    number, shards = shard
-    return [spec for spec in specs if spec.seed % shards == number - 1]
-
-
-def run_cells(folder: Path, specs: Iterable[Spec], jobs: int = 1, work: Callable = compute) -> int:
+def run_cells(folder: Path, specs: Iterable[Spec], jobs: int = 1, work: Callable = compute, cluster: str = "") -> int:
     """Do what is missing, seed by seed; how many that were.
 
     Args:
         folder: of the study.
         specs: the cells; one that is named twice is done once.
-        jobs: processes, one thread each.
+        jobs, cluster: the processes, one thread each: of this machine, or of a cluster (``Machines``).
         work: a cell's spec and the folder → its result, what JSON can hold.
     """
-    missing = [spec for spec in dict.fromkeys(specs) if result_of(folder, spec) is None]
-    missing.sort(key=lambda spec: spec.seed)
+    folder = Path(folder).resolve()
+
+    def is_done(spec: Spec) -> bool:
+        return result_of(folder, spec) is not None
+
+    missing = sorted((spec for spec in dict.fromkeys(specs) if not is_done(spec)), key=lambda spec: spec.seed)
     with progress(missing) as done:
-        if jobs == 1:
-            for spec in missing:
-                keep(folder, spec, work)
-                done(spec)
-            return len(missing)
-        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=begin_work) as pool:
-            running = {pool.submit(keep, folder, spec, work): spec for spec in missing}
-            try:
-                for each in as_completed(running):
-                    each.result()
-                    done(running[each])
-            except BaseException:  # Ctrl-C too: what has not begun is left for the next time
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    return len(missing)
+        return spread(
+            partial(keep, folder, work), missing, is_done, Machines(jobs, cluster), folder, ONE_THREAD, told=done
+        )
 
 
 @contextmanager
@@ -316,21 +301,8 @@ def quickest(spec: Spec, folder: Path, tries: int = 3) -> float:
     return min(times)
 
 
-def begin_work() -> None:
-    """In each process: one thread for its cells, and another that ends it with its parent, however that was killed."""
-    one_thread()
-    parent = parent_process()
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=follow, daemon=True).start()
-
-
 def one_thread() -> None:
     """Before TensorFlow is imported: as many processes as cores share them best."""
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = "1"
+    os.environ.update(ONE_THREAD)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share one GPU's memory

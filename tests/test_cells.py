@@ -1,4 +1,4 @@
-"""The study's cells: the same spec, the same cell; killed, damaged, doubled or in shards, the same results."""
+"""The study's cells: the same spec, the same cell; killed, damaged or doubled, the same results."""
 
 import gzip
 import json
@@ -13,20 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from spreading_work import stand_in
 
 from study.arms import encoder_weights
-from study.cells import TEST, TRAIN, Spec, compute, draw, encoder_of, of_shard, path_of, result_of, run_cells, train
+from study.cells import TEST, TRAIN, Spec, compute, draw, encoder_of, path_of, result_of, run_cells, train
 from study.plan import plan_from
 from study.scenes import Knobs
 
 SPEC = Spec("E", seed=1, count=8, steps=4, rate=0.002, knobs=Knobs(), tests=40, width=4)
 SPECS = [replace(SPEC, seed=seed, arm=arm) for seed in range(6) for arm in "SCE"]
-
-
-def stand_in(spec: Spec, folder=None) -> dict:
-    """Numbers that depend on the spec alone, and a process that takes a while."""
-    time.sleep(0.02)
-    return {"number": int(spec.id[:8], 16) / 2**32}
 
 
 def broken(spec: Spec, folder) -> dict:
@@ -80,15 +75,6 @@ def test_a_damaged_cell_is_missing_and_done_again(tmp_path, damage):
     assert result_of(tmp_path, SPECS[0]) == stand_in(SPECS[0])
 
 
-def test_two_shards_make_one_whole(tmp_path):
-    run_cells(tmp_path / "whole", SPECS, work=stand_in)
-    parts = [of_shard(SPECS, (number, 2)) for number in (1, 2)]
-    assert not set(parts[0]) & set(parts[1]) and not {s.seed for s in parts[0]} & {s.seed for s in parts[1]}
-    for part in parts:
-        run_cells(tmp_path / "shards", part, work=stand_in)
-    assert files(tmp_path / "whole") == files(tmp_path / "shards")
-
-
 def test_several_processes_find_the_same(tmp_path):
     run_cells(tmp_path / "one", SPECS[:4], work=stand_in)
     run_cells(tmp_path / "two", SPECS[:4], jobs=2, work=stand_in)
@@ -113,46 +99,6 @@ run_cells(Path({str(tmp_path / "killed")!r}), SPECS, work=stand_in)
     assert 3 <= len(files(tmp_path / "killed")) < len(SPECS)
     run_cells(tmp_path / "killed", SPECS, work=stand_in)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
-
-
-def slow_stand_in(spec: Spec, folder=None) -> dict:
-    (folder / f"{os.getpid()}.pid").touch()
-    time.sleep(30)
-    return {}
-
-
-def test_processes_end_with_the_one_that_was_killed(tmp_path):
-    code = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(ROOT / "tests")!r})
-from test_cells import SPECS, run_cells, slow_stand_in
-if __name__ == "__main__":
-    run_cells(Path({str(tmp_path)!r}), SPECS, jobs=2, work=slow_stand_in)
-"""
-    (tmp_path / "run.py").write_text(code)
-    process = subprocess.Popen(
-        [sys.executable, tmp_path / "run.py"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
-    process.kill()
-    process.wait()
-    assert len(workers) == 2
-    while any(map(lives, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(lives, workers))
-
-
-def lives(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be looked at does not."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
-    except (ProcessLookupError, FileNotFoundError):
-        return False
 
 
 def test_training_images_are_nested_and_of_each_class_alike():

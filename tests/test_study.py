@@ -14,7 +14,7 @@ from test_pilot import planted
 
 from data_pipeline.command import UserError
 from data_pipeline.files import read_json
-from study.__main__ import parse_seeds, parse_shard
+from study.__main__ import parse_seeds
 from study.cells import run_cells, seconds_of
 from study.hypotheses import cells_of
 from study.pilot import SEEDS, run_pilot
@@ -107,19 +107,14 @@ def test_a_world_that_is_not_fit_is_refused(tmp_path):
             make_plan(tmp_path, "small")
 
 
-def test_shards():
-    assert parse_shard("2/3") == (2, 3)
-    for wrong in ("0/2", "3/2", "2", "a/b"):
-        with pytest.raises(UserError, match="I/N is wanted"):
-            parse_shard(wrong)
-
-
 def test_mistakes_are_one_line(tmp_path):
     done = run_script("-m", "study", "report", "--out", tmp_path, cwd=ROOT)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
     for command in ("run", "pilot", "plan"):
         done = run_script("-m", "study", command, "--jobs", 0, "--out", tmp_path, cwd=ROOT)
         assert done.returncode == 1 and done.stderr == "error: --jobs 0: at least 1 is wanted\n"
+    done = run_script("-m", "study", "run", "--cluster", "tcp://one", "--out", tmp_path, cwd=ROOT)
+    assert done.stderr.startswith("error: --cluster tcp://one: dask://HOST:PORT") and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
