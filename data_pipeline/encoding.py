@@ -233,6 +233,7 @@ def background_first(encoding: Encoding) -> Encoding:
 
 
 def is_background(name: str) -> bool:
+    """Return whether a class of this name is background: the one place that decides it."""
     return name.strip("_ ").lower() in BACKGROUND_NAMES
 
 

@@ -25,6 +25,7 @@ from .encoding import (
     default_color,
     gray_to,
     infer_encoding,
+    is_background,
     is_soft_binary,
     one_class_encoding,
     read_encoding,
@@ -322,7 +323,8 @@ def infer_from_files(files: tuple[str, ...]) -> Encoding:
     if files == UNITED:
         names, note = ("background", "foreground"), "the mask files of each image are united: one class"
     else:
-        names = ("background", *(name for name in files if name != "background" and name.lower() not in VOID_NAMES))
+        background = next(filter(is_background, files), "background")
+        names = (background, *(name for name in files if name != background and name.lower() not in VOID_NAMES))
         note = f"one binary file for each class, by name: {', '.join(names)}"
     if len(names) < 2:
         raise UserError(f"the masks' names end in {some(files)}: one class of foreground at least is wanted")

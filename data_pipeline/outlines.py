@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .encoding import VOID
+from .encoding import VOID, is_background
 from .files import write_json
 from .importing.coco import encode
 from .importing.labelme import draw_shape
@@ -39,8 +39,7 @@ class Region:
 
 def regions(mask: np.ndarray, names: tuple[str, ...]) -> Iterator[Region]:
     """The objects of a mask uint8 (H, W), class by class; none of void, or of a class 0 that is called background."""
-    background = names[0].strip("_ ").lower() == "background"
-    drawn = (mask != VOID) & (mask > 0 if background else True)
+    drawn = (mask != VOID) & (mask > 0 if is_background(names[0]) else True)
     for label in np.unique(mask[drawn]).tolist():
         count, numbers, boxes, _ = cv2.connectedComponentsWithStats((mask == label).view(np.uint8), connectivity=4)
         for number in range(1, count):

@@ -274,6 +274,18 @@ def test_numbered_objects_are_one_class(tmp_path, name):
     assert encoding.names == ("background", "foreground") and encoding.files == ("*",)
 
 
+def test_a_file_of_background_is_no_class_beside_background(tmp_path):
+    """However it is called: what neither file claims is void, as where it is called background."""
+    for name in ("bg", "background"):
+        for i in range(COUNT):
+            image, mask = shapes(i)
+            save(tmp_path / f"{name}/images/i{i}.png", image)
+            save(tmp_path / f"{name}/masks/i{i}_cell.png", mask * np.uint8(255))
+            save(tmp_path / f"{name}/masks/i{i}_{name}.png", (1 - mask) * np.uint8(255))
+        encoding = inspect(tmp_path / name, find_pairs(tmp_path / name)[0]).encoding
+        assert encoding.names == (name, "cell") and 0 in encoding.void
+
+
 def test_the_same_numbers_everywhere_are_asked_for(tmp_path):
     for i in range(COUNT):
         save(tmp_path / f"images/i{i}.png", shapes(i)[0])

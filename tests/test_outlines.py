@@ -63,6 +63,20 @@ def test_what_goes_out_comes_in_again(tmp_path, form, names):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["bg", "_Background_", "back ground"])
+def test_background_is_no_object_however_it_is_written(tmp_path, form, name):
+    """Neither going out nor coming in."""
+    names = (name, "cell", "tissue")
+    size, objects = objects_of(scene(0), names, form)
+    assert objects == objects_of(scene(0), NAMES, form)[1]
+    save(tmp_path / "in/a.png", np.zeros((*size, 3), np.uint8))
+    write_objects(tmp_path / "out", {tmp_path / "in/a.png": (size, objects)}, names, COLORS, form)
+    convert(tmp_path / "out", tmp_path / "back", form)
+    classes = [entry["name"] for entry in json.loads((tmp_path / "back/classes.json").read_text())["classes"]]
+    assert classes == list(NAMES)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_smooth_object_has_few_points_and_a_ring_none(form):
     disc, ring = np.zeros((2, 100, 100), np.uint8)
     cv2.circle(disc, (50, 50), 30, 1, -1)

@@ -92,6 +92,22 @@ def test_outlines_of_a_picture_count_pixels_as_qupath_does(tmp_path):
     np.testing.assert_array_equal(put_together(tmp_path / "cut", 64)[:150, :210], MASK)
 
 
+def test_background_has_no_outline_however_it_is_written(tmp_path):
+    save(tmp_path / "mask.png", MASK)
+    for name in ("background", "bg", "_Background_"):
+        write_outlines(tmp_path / f"{name}.geojson", tmp_path / "mask.png", (name, *NAMES[1:]))
+    first, *others = [path.read_bytes() for path in sorted(tmp_path.glob("*.geojson"))]
+    assert others == [first, first]
+
+
+def test_polygons_of_background_make_no_second_class_of_it(scene, tmp_path):
+    path = scene / "masks/a.geojson"
+    path.write_text(path.read_text().replace('"class": "road"', '"class": "bg"'))
+    tile(Source(data=scene), tmp_path / "cut", 64)
+    stored = json.loads((tmp_path / "cut/classes.json").read_text())["classes"]
+    assert [entry["name"] for entry in stored] == ["bg", "tree"]
+
+
 RING = [[500_000, 5_000_000], [500_010, 5_000_000], [500_010, 4_999_990], [500_000, 5_000_000]]
 SQUARE = {"type": "Polygon", "coordinates": [RING]}
 

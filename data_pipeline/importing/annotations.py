@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import MAX_CLASSES, VOID, VOID_NAMES
+from data_pipeline.encoding import MAX_CLASSES, VOID, VOID_NAMES, is_background
 from data_pipeline.files import FORMATS, IMAGE_SUFFIXES, read_json
 from data_pipeline.findings import some
 
@@ -98,10 +98,9 @@ def number_classes(source: Path, names: list[str]) -> tuple[list[str], dict[str,
     """
     listed, index = ["background"], {}
     for name in names:
-        plain = name.strip("_ ").lower()
-        if plain in VOID_NAMES:
+        if name.strip("_ ").lower() in VOID_NAMES:
             index[name] = VOID
-        elif plain == "background":
+        elif is_background(name):
             index[name] = 0
         else:
             index[name] = len(listed)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import VOID
+from data_pipeline.encoding import VOID, is_background
 from data_pipeline.files import read_json
 from data_pipeline.outputs import write_atomically
 
@@ -35,7 +35,7 @@ def write_outlines(path: Path, mask: Path, names: tuple[str, ...]) -> None:
         names: of the classes.
     """
     rasterio = import_rasterio("--to geojson")
-    left_out = {VOID} | ({0} if names[0].strip("_ ").lower() == "background" else set())
+    left_out = {VOID} | ({0} if is_background(names[0]) else set())
     with warnings.catch_warnings(), write_atomically(path) as temporary, open(temporary, "w", encoding="utf-8") as out:
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(mask, driver="PNG" if mask.suffix == ".png" else "GTiff") as file:

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_pipeline.command import UserError
-from data_pipeline.encoding import VOID
+from data_pipeline.encoding import VOID, is_background
 from data_pipeline.files import list_images, write_csv
 from data_pipeline.pairs import PAIRS_FILE, Pair
 from data_pipeline.source import Source
@@ -93,7 +93,7 @@ def cut_drawn(scenes: list[tuple[Path, Path]], wanted: tuple[str, ...], size: in
         if drawings[image].without_area:
             print(f"note: {path}: {drawings[image].without_area} lines and points are left out")
     there = sorted({label for drawn in drawings.values() for label in drawn.labels})
-    names = wanted or tuple(dict.fromkeys(["background", *there]))
+    names = wanted or tuple(dict.fromkeys([next(filter(is_background, there), "background"), *there]))
     strange = [label for label in there if label not in names]
     if strange:
         raise UserError(f"the polygons have the class {strange[0]!r}, and --classes names {', '.join(names)}")
