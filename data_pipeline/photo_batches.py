@@ -13,7 +13,8 @@ import tensorflow as tf
 from .augment import Policy
 from .batches import endless_batches
 from .loader import PhotoLoader
-from .samples import PhotoSamples, place_of
+from .photo_samples import PhotoSamples
+from .samples import place_of
 
 
 def photo_batches(

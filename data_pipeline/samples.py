@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from .augment import Policy, augment
-from .loader import Loader, PhotoLoader
+from .loader import Loader
 
 SHUFFLE = 0x5F  # sets the shuffling's random stream apart from the augmentation's
 
@@ -57,21 +57,3 @@ class MaskSamples:
         (height, width), margin, like = self.policy.crop, 2 * self.policy.margin, self.load(0)[0]
         image = (height + margin, width + margin, like.shape[-1])
         return (image, like.dtype), ((height, width), np.dtype(np.uint8)), ((height, width), np.dtype(np.float32))
-
-
-@dataclass(frozen=True)
-class PhotoSamples:
-    """Sample number p of photos: image and label, the same pure function of (seed, p)."""
-
-    load: PhotoLoader
-    policy: Policy
-    seed: int
-
-    def __call__(self, position: int) -> tuple[np.ndarray, np.int32]:
-        epoch, index = place_of(position, self.seed, len(self.load.pairs))
-        image, _ = augment(*self.load(index), (self.seed, epoch, index), self.policy)
-        return image, np.int32(self.load.pairs[index].label)
-
-    def signature(self) -> Signature:
-        like = self.load(0)[0]
-        return ((*self.policy.crop, like.shape[-1]), like.dtype), ((), np.dtype(np.int32))

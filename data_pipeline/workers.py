@@ -26,7 +26,8 @@ import numpy as np
 
 from .command import UserError
 from .loader import CACHE_BYTES, unreadable
-from .samples import MaskSamples, PhotoSamples, Signature
+from .photo_samples import PhotoSamples
+from .samples import MaskSamples, Signature
 
 SLOTS = 2  # batches of each worker that are made ahead
 REQUEST = struct.Struct("<qi")  # number of the batch's first sample, slot

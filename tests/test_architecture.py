@@ -1,6 +1,7 @@
 """Who may import whom, and small rules that keep the house in order."""
 
 import ast
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -89,6 +90,23 @@ def test_docstrings_begin_with_a_verb_or_with_what_is_returned(room):
     for path in files_of(room) if (ROOT / room).is_dir() else [ROOT / f"{room}.py"]:
         for name, text in docstrings(path):
             assert text.split(" ")[0] not in ASKING, f"{path.relative_to(ROOT)}, {name}: {text.splitlines()[0]}"
+
+
+EVENING = 1900  # lines: two hours and a little
+LINES_A_MINUTE = 15
+
+
+def test_the_way_through_the_code_takes_an_evening():
+    """The table of docs/architecture.md: it has the files' own lengths, within 5 lines, and they are not too many."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Read it in an evening")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(.+)` \| (\d+) \| (\d+) \|", table, re.MULTILINE)
+    lines = {file: (ROOT / file).read_text(encoding="utf-8").count("\n") for file, _, _ in rows}
+    assert {"train.py", "data_pipeline/samples.py", "engine/scoring/scores.py"} < set(lines)
+    for file, told, minutes in rows:
+        row = f"docs/architecture.md: `{file}` has {lines[file]} lines, {round(lines[file] / LINES_A_MINUTE)} minutes"
+        assert abs(int(told) - lines[file]) <= 5 and int(minutes) == round(int(told) / LINES_A_MINUTE), row
+    assert sum(lines.values()) <= EVENING, f"{sum(lines.values())} lines to read: move something off the path"
 
 
 def test_the_flag_names_every_model():

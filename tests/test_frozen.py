@@ -13,6 +13,7 @@ from engine.config import TrainConfig
 from engine.run import Run
 from engine.selftraining import rounds
 from engine.training import frozen, segmenter
+from engine.training.plan import in_rgb
 from models import MODELS, Spec, halves
 from models.backbones import Backbone, to_plus_minus_one
 from models.pretrained import to_rgb, unet_on
@@ -253,7 +254,7 @@ def test_images_of_other_channels_are_trained_on_and_a_line_says_how(world, tmp_
     train(settings(world, "grey", data=tmp_path / "grey", runs_dir=tmp_path / "runs"))
     assert "the encoder takes 3 channels: of these 1 the last is given more than once" in capsys.readouterr().out
     assert Run.open(tmp_path / "runs/grey").model().input_shape[-1] == 1
-    assert "begins with the first three of these 4 as red, green and blue" in segmenter.in_rgb(4)
+    assert "begins with the first three of these 4 as red, green and blue" in in_rgb(4)
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(4, (0, 0.002)), (0, (0, 0.01))])

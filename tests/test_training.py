@@ -17,8 +17,9 @@ import models  # noqa: F401  registers the layers that saved networks name
 from data_pipeline.command import UserError
 from engine.config import RECIPES, TrainConfig, recipe_config, recipe_named
 from engine.scoring.task import MASKS
-from engine.training.fit import Recorder, Stage, best_in_words, collapsed, is_over, jit_compile, score_of
+from engine.training.fit import Recorder, Stage, best_in_words, is_over, jit_compile, score_of
 from engine.training.optimizers import learning_rate, make_optimizer, swap_averages
+from engine.training.told import collapsed
 from train import train
 
 pytestmark = pytest.mark.usefixtures("quick_forest", "narrow_networks")

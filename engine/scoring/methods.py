@@ -6,9 +6,10 @@ import numpy as np
 
 from data_pipeline.command import UserError
 from data_pipeline.pairs import Pair
-from engine.predictor import Predictor, allowed_views
+from engine.predictor import Predictor
 from engine.run import Run
 from engine.selftraining.gain import network_without
+from engine.views import allowed_views
 
 from .baselines import fit_baselines
 from .evaluation import Answer

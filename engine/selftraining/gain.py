@@ -1,8 +1,9 @@
 """The gain of unlabelled images: the student beside the network that was trained as long without them."""
 
-from engine.predictor import WHOLE, Predictor
+from engine.predictor import Predictor
 from engine.run import Run
 from engine.scoring.verdict import sentence, signed
+from engine.views import WHOLE
 
 COMPARISON = "without"  # its folder in the run's
 NAME = "same_steps_without_unlabelled"  # among the ways that metrics.json holds

@@ -16,18 +16,13 @@ from engine.pictures import plot_curves
 from engine.run import Run
 from engine.scoring.task import Task
 
+from . import told
 from .metrics import METRICS
 from .optimizers import swap_averages
 from .resume import Hopeless, newest_state, restore, save_state, undisturbed
 
 Config = TrainConfig | ClassifierConfig
 COMPILED_FROM = 3000  # steps of a stage; what XLA saves in fewer does not pay for compiling (benchmarks/README.md)
-ADVICE = {  # where the network predicts one class everywhere
-    "masks": "look at the masks (python -m data_pipeline preview), weigh rare classes up (--class-weights "
-    "median_frequency, --loss ce+dice), or try another --learning-rate or --seed",
-    "labels": "look at the images of each class, or try another --learning-rate or --seed",
-}
-COLLAPSED_VALIDATIONS = 3  # with one class everywhere, before the warning
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,7 @@ def best_in_words(rows: list[dict], task: Task) -> str:
     """Say which row of history.csv holds the weights that were kept, and how long training took."""
     best = max(rows, key=lambda row: score_of(row, task))  # the first of equal ones, as they were kept
     return (
-        f"trained for {duration(rows[-1]['seconds'])}; model.keras holds the weights after epoch {best['epoch']}, "
+        f"trained for {told.duration(rows[-1]['seconds'])}; model.keras holds the weights after epoch {best['epoch']}, "
         f"the best: val {task.words} {best[f'val_{task.score}']:.3f}"
     )
 
@@ -158,7 +153,7 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
             verbose=0,
         )
     except tf.errors.ResourceExhaustedError as error:
-        raise Hopeless(out_of_memory(config, error)) from None
+        raise Hopeless(told.out_of_memory(config, error)) from None
     finally:
         recorder.bar.close()
 
@@ -168,18 +163,6 @@ def jit_compile(xla: str, steps: int) -> bool | str:
     if xla == "auto":
         return "auto" if steps >= COMPILED_FROM else False
     return xla == "on"
-
-
-def out_of_memory(config: Config, error: Exception) -> str:
-    smaller = [f"--batch-size {config.batch_size // 2}"] if config.batch_size > 1 else []
-    crop = getattr(config, "crop", None)
-    if crop and crop >= 64:
-        smaller.append(f"--crop {crop // 2 // 32 * 32}")
-    else:
-        smaller.append("a smaller --crop" if isinstance(config, TrainConfig) else "a smaller --size")
-    if config.precision == "float32":
-        smaller.append("--precision mixed_float16 (on a GPU)")
-    return f"out of memory ({str(error).splitlines()[0][:200]}). Train again with {', or '.join(smaller)}"
 
 
 class Recorder(keras.callbacks.Callback):
@@ -219,18 +202,10 @@ class Recorder(keras.callbacks.Callback):
         score = {self.task.words: f"{logs[self.task.score]:.3f}"}
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", **score, refresh=False)
         if not math.isfinite(logs["loss"]):
-            raise Hopeless(self.no_number(logs["loss"], self.steps_done() + batch + 1))
-
-    def no_number(self, loss: float, step: int) -> str:
-        names = self.stage.samples((step - 1) * self.config.batch_size, self.config.batch_size)
-        tries = ["a smaller --learning-rate", "--clip-norm 1"]
-        if self.config.precision != "float32":
-            tries.append("--precision float32")
-        kept = f"the best weights so far are {self.run.model_path}" if self.rows else "no weights were saved yet"
-        return (
-            f"the loss is {loss} since step {step}, whose batch was {', '.join(names)}; {kept}. "
-            f"Train again with {', or '.join(tries)}; if it is always these images, look at them"
-        )
+            step, size = self.steps_done() + batch + 1, self.config.batch_size
+            names = self.stage.samples((step - 1) * size, size)
+            kept = self.run.model_path if self.rows else None
+            raise Hopeless(told.no_number(logs["loss"], step, names, kept, self.config.precision))
 
     def on_test_begin(self, logs=None):
         swap_averages(self.model.optimizer, self.model.trainable_variables)
@@ -266,36 +241,13 @@ class Recorder(keras.callbacks.Callback):
         return dict(zip(columns(self.task, self.names), values, strict=True))
 
     def report(self, confusion, kept: bool = False):
-        row, done, score, words = self.rows[-1], len(self.rows) - self.first, self.task.score, self.task.words
-        timed = (len(self.rows) - self.earlier[0]) * self.stage.steps_per_epoch - 1
-        in_each = (time.monotonic() - self.compiled) / max(timed, 1) * self.stage.steps_per_epoch
-        line = (
-            f"epoch {row['epoch']}/{self.first + self.stage.epochs}  step {row['step']}  loss {row['loss']:.3f}  "
-            f"{words} {row[score]:.3f}  val loss {row['val_loss']:.3f}  val {words} {row[f'val_{score}']:.3f}  "
-            f"{duration(row['seconds'])}, about {duration(in_each * (self.stage.epochs - done))} left"
-        )
-        line += "  kept" if kept else ""
-        predicted = confusion.sum(0)
-        if (predicted > 0).sum() == 1:
-            line += f"  (every {self.task.unit} is predicted as {self.names[int(predicted.argmax())]})"
-        self.say(line)
-        if len(self.rows) == COLLAPSED_VALIDATIONS and all(collapsed(row, self.task) for row in self.rows):
-            self.say(
-                f"WARNING: for {COLLAPSED_VALIDATIONS} validations the network has not told any two classes apart. "
-                f"If that continues: {ADVICE[self.task.name]}"
-            )
+        steps, planned = self.stage.steps_per_epoch, self.first + self.stage.epochs
+        timed = (len(self.rows) - self.earlier[0]) * steps - 1
+        in_each = (time.monotonic() - self.compiled) / max(timed, 1) * steps
+        left = in_each * (planned - len(self.rows))
+        self.say(told.validation(self.rows[-1], planned, left, kept, confusion, self.task, self.names))
+        if warning := told.collapse(self.rows, self.task):
+            self.say(warning)
 
     def say(self, line: str) -> None:
         tqdm.write(line) if not self.bar.disable else print(line, flush=True)
-
-
-def collapsed(row: dict, task: Task) -> bool:
-    """Return whether no more than one class of a row of history.csv was ever right."""
-    return sum(value > 0 for name, value in row.items() if name.startswith(f"val_{task.class_score}_")) <= 1
-
-
-def duration(seconds: float) -> str:
-    """90 → "1.5 min"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,27 @@
+"""Training samples of photos of one label each, by number. No TensorFlow: workers import this."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .augment import Policy, augment
+from .loader import PhotoLoader
+from .samples import Signature, place_of
+
+
+@dataclass(frozen=True)
+class PhotoSamples:
+    """Sample number p of photos: image and label, the same pure function of (seed, p)."""
+
+    load: PhotoLoader
+    policy: Policy
+    seed: int
+
+    def __call__(self, position: int) -> tuple[np.ndarray, np.int32]:
+        epoch, index = place_of(position, self.seed, len(self.load.pairs))
+        image, _ = augment(*self.load(index), (self.seed, epoch, index), self.policy)
+        return image, np.int32(self.load.pairs[index].label)
+
+    def signature(self) -> Signature:
+        like = self.load(0)[0]
+        return ((*self.policy.crop, like.shape[-1]), like.dtype), ((), np.dtype(np.int32))
