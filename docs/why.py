@@ -141,13 +141,19 @@ class Row:
     each: np.ndarray  # float (seeds,)
     measure: str = "accuracy"
     about: str = ""  # in the table's verdict
-    decides: bool = True  # whether the verdict on the reason hangs on it
+    disputed: bool = False  # whether another run says otherwise, so that nothing is settled
 
     @property
     def effect(self):
         from study.effects import effect
 
         return effect(self.each)
+
+    @property
+    def word(self) -> str:
+        from study.effects import UNSETTLED
+
+        return "open" if self.disputed or self.effect.word == UNSETTLED else self.effect.word
 
 
 def rows(study, pointing) -> list[Row]:
@@ -169,13 +175,13 @@ def rows(study, pointing) -> list[Row]:
         Row("pixels", "outline: all pixels minus 16", less("S", "S 16 pixels", "miou"), "mIoU", "the outline"),
         Row(
             "place",
-            "mask of the mark minus mask of the object around it",
+            "mask of the spot minus mask of the object around it",
             less("S on key near", "S key near"),
-            about="masks of the mark against masks of the object around it",
+            about="masks of the spot against masks of the object around it",
         ),
         Row(
             "place",
-            "the same, the mark 8 pixels beside the object",
+            "the same, the spot 8 pixels beside the object",
             less("S on key far", "S key far"),
             about="or beside it",
         ),
@@ -190,21 +196,18 @@ def rows(study, pointing) -> list[Row]:
             "extra fall of the usual classifier",
             fall(study, "E") - fall(study, "S"),
             about="the classifier's extra fall",
-            decides=False,
         ),
         Row(
             "background",
             "extra fall of the U-Net on labels",
             fall(study, "C") - fall(study, "S"),
             about="that of the U-Net on labels in the first worlds",
-            decides=False,
         ),
         Row(
             "background",
             f"the same, in {len(again.plan.seeds)} other worlds",
             fall(again, "C") - fall(again, "S"),
             about="that of the U-Net on labels in other worlds",
-            decides=False,
         ),
         Row("transfer", "gain of the usual classifier", gain(study, "E"), about="the classifier's gain"),
         Row(
@@ -224,13 +227,13 @@ def pointed(pointing) -> list[Row]:
     def less(other: str) -> np.ndarray:
         return pointing.values("mark") - pointing.values(other)
 
-    same = "same worlds: disc on the mark minus labels, "
+    same = "same worlds: disc on the spot minus labels, "
     return [
         Row(
             "place",
-            "planned: disc on the mark minus disc at a random place",
+            "planned: disc on the spot minus disc at a random place",
             less("random place"),
-            about="the disc on the mark against one at a random place",
+            about="the disc on the spot against one at a random place",
         ),
         Row(
             "place",
@@ -238,7 +241,13 @@ def pointed(pointing) -> list[Row]:
             less("label, classifier"),
             about="the disc against labels with the usual classifier",
         ),
-        Row("place", same + "the same U-Net", less("label"), about="the disc against labels with the same U-Net"),
+        Row(
+            "place",
+            same + "the same U-Net",
+            less("label"),
+            about="the disc against labels with the same U-Net",
+            disputed=True,
+        ),
     ]
 
 
@@ -295,10 +304,11 @@ def page(study) -> str:
 
     pointing = contrast("pointing")
     numbers = numbers_of(study, pointing)
-    place, sure = (text.POINTED, text.SURE_POINTED) if pointing else (text.UNPOINTED, text.SURE_UNPOINTED)
+    place = text.POINTED if pointing else text.UNPOINTED
+    numbers |= {"place": place.format(**numbers), "claims": claims(study, pointing)}
     parts = [
         text.TITLE.format(**numbers),
-        text.ANSWER.format(**numbers, place=place.format(**numbers), sure=sure.format(**numbers)),
+        text.ANSWER.format(**numbers),
         reasons(study, pointing),
         text.WHAT_TO_DO.format(**numbers),
         text.NOWHERE.format(**numbers),
@@ -346,6 +356,7 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "few_of_many": f"{4 * settings.counts[-1]:,}",
         "many_of_few": f"{settings.count * knobs.size**2:,}",
         "weights_unet": f"{study.results[0]['S']['parameters'] / 1e6:.2f}",
+        "weights_classifier": f"{study.results[0]['E']['parameters'] / 1e6:.2f}",
         "weights_least": f"{study.results[0]['E width 4']['parameters'] / 1e6:.2f}",
         "weights_most": f"{study.results[0]['E width 16']['parameters'] / 1e6:.2f}",
         "masks_pc": percent(values("S")),
@@ -405,7 +416,9 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "worth16": labels_for(worth(values("S"), labels, 16)),
         "worth8": labels_for(worth(values("S of 8"), labels, 8)),
         "worth16_round": f"{worth(values('S'), labels, 16).value:.0f}",
-        "over": "",
+        "worth8_round": f"{worth(values('S of 8'), labels, 8).value:.0f}",
+        "sixteen_share": f"{values('S 16 pixels', 'miou').mean() / values('S', 'miou').mean():.0%}",
+        "right_steps": f"{settings.steps} steps.",
         "object_labels_planned": of(values("S key near") - values("C key near")),
     }
     masks = {8: "S of 8", 16: "S", 32: "S of 32", 64: "S of 64", 128: "S of 128"}
@@ -413,7 +426,9 @@ def numbers_of(study, pointing) -> dict[str, str]:
     numbers |= why_difficulty.numbers(contrast("difficulty"))
     verdicts = {each.hypothesis.name: each.words for each in findings(study)}
     numbers |= {f"planned_{name}": verdicts[each] for name, each in PLANNED.items()}
-    numbers["planned_words"] = " or ".join(sorted({verdicts[each] for each in PLANNED.values()}))
+    words = list(verdicts.values())
+    numbers["planned_words"] = ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words), reverse=True))
+    numbers["claims"] = ""
     numbers |= why_photographs.phrases()
     if pointing:
         points = {name: percent_with_interval(pointing.values(name)) for name in pointing.results[0]}
@@ -423,7 +438,7 @@ def numbers_of(study, pointing) -> dict[str, str]:
             "p_seeds": len(pointing.plan.seeds),
             "right_seeds": f"{len(pointing.plan.seeds)} others",
             "p_steps": planned.steps,
-            "over": f", of the mark over {len(pointing.plan.seeds)} others",
+            "right_steps": f"{planned.steps} steps. Hollow: the earlier, exploratory run of {settings.steps} steps.",
             "object_labels_planned": of(pointing.values("object") - pointing.values("label")),
             "p_labels_difference": of(pointing.values("mark") - pointing.values("label")),
             "planned_steps": f" ({planned.steps} steps in the planned contrast of the discs)",
@@ -448,7 +463,7 @@ def listed(names: list[str]) -> str:
 
 
 def mark_and_mask(study, count: int = 200) -> dict[str, float]:
-    """Of scenes with the mark in the object: pixels of both, and the share of the mask more than 3 pixels from it."""
+    """Of scenes with the spot in the object: pixels of both, and the share of the mask more than 3 pixels from it."""
     from dataclasses import replace
 
     import cv2
@@ -466,6 +481,76 @@ def mark_and_mask(study, count: int = 200) -> dict[str, float]:
     return {"mask": np.mean(mask), "mark": np.mean(mark), "away": np.mean(away)}
 
 
+def claims(study, pointing) -> str:
+    """The table of the first screen: what was asked, the difference, the answer, and how it was asked."""
+    from docs import why_difficulty, why_photographs
+    from docs.why_text import CLAIMS_HEAD
+    from study.effects import effect
+    from study.findings import findings
+
+    explored = f"exploratory, {len(study.plan.seeds)} worlds"
+    again, difficulty = read(AGAIN)[0], contrast("difficulty")
+
+    def line(asked: str, each: np.ndarray, how: str, word: str = "") -> tuple:
+        return asked, told(effect(each)), f"**{word or Row('', '', each).word}**", how
+
+    attained = next(each for each in findings(study) if each.hypothesis.name == "H6b")
+    lines = [
+        line(
+            "class: masks minus labels, 16 images, the usual classifier",
+            study.values("S") - study.values("E"),
+            f"{explored}; planned on another measure, {attained.words}, but the same worlds had been looked at before",
+        ),
+        line(
+            "the same among 8 look-alikes (*decoys*), 256 images",
+            why_difficulty.lead(difficulty, 8, 256),
+            f"planned, {len(difficulty.plan.seeds)} worlds",
+        ),
+        line(
+            "do decoys add to that lead? 64 images",
+            why_difficulty.lead(difficulty, 8, 64) - why_difficulty.lead(difficulty, 0, 64),
+            f"planned, {len(difficulty.plan.seeds)} worlds",
+        ),
+    ]
+    if pointing:
+        seeds, steps = len(pointing.plan.seeds), pointing.plan.settings.steps
+        later = study.values("S on key near") - study.values("C key near")
+        lines += [
+            line(
+                "place: discs on the spot minus discs at random places",
+                pointing.values("mark") - pointing.values("random place"),
+                f"planned, {seeds} worlds",
+            ),
+            line(
+                "place: discs on the spot minus labels, the usual classifier",
+                pointing.values("mark") - pointing.values("label, classifier"),
+                f"exploratory, {seeds} worlds",
+            ),
+            (
+                "the same, labels with the same U-Net",
+                f"{of(pointing.values('mark') - pointing.values('label'))} after {steps} steps; {of(later)} after "
+                f"{study.plan.settings.steps}, in other worlds",
+                "**open**",
+                f"exploratory, {seeds} and {len(study.plan.seeds)} worlds: two runs disagree",
+            ),
+        ]
+    lines += [
+        line(
+            "weights: few minus many, the usual classifier",
+            study.values("E width 4") - study.values("E width 16"),
+            explored,
+        ),
+        line("pixels: all minus 16, for the class", study.values("S") - study.values("S 16 pixels"), explored),
+        line(
+            "do misleading backgrounds harm the U-Net more if it learns labels?",
+            fall(again, "C") - fall(again, "S"),
+            f"planned, {len(again.plan.seeds)} worlds; in the probability of the right class it is not confirmed",
+        ),
+        *why_photographs.claims(),
+    ]
+    return "\n".join([CLAIMS_HEAD.strip("\n"), *("| " + " | ".join(cells) + " |" for cells in lines)])
+
+
 def reasons(study, pointing) -> str:
     """The table of the reasons, as the asker and the answerers put them."""
     from docs import why_photographs
@@ -481,30 +566,27 @@ def reasons(study, pointing) -> str:
         found = "; ".join(
             f"{row.words}: {told(row.effect)}{' mIoU' * (row.measure == 'mIoU')}" for row in by_reason[name]
         )
-        cells = (claim, done, found, verdict_in_words(name, by_reason[name]), trust)
+        cells = (claim, done, found, verdict_in_words(by_reason[name]), trust)
         lines.append("| " + " | ".join(cell.format(**numbers) for cell in cells) + " |")
     return "\n".join([*lines, why_photographs.row()])
 
 
-def verdict(name: str, made: list[Row]) -> str:
-    """Yes where every row that decides says so, no where every such row does, else partly."""
+def verdict(made: list[Row]) -> str:
+    """Yes where every row says so, no where every row does, else partly."""
     from study.effects import NO, PARTLY, YES
 
-    words = {row.effect.word for row in made if row.decides}
+    words = {row.word for row in made}
     return words.pop() if len(words) == 1 and words <= {YES, NO} else PARTLY
 
 
-def verdict_in_words(name: str, made: list[Row]) -> str:
+def verdict_in_words(made: list[Row]) -> str:
     """The verdict and, unless all differences say the same, which says what."""
-    from study.effects import UNSETTLED
-
-    word, abouts = verdict(name, made), {}
+    word, abouts = verdict(made), {}
     for row in made:
-        abouts.setdefault(row.effect.word.replace(UNSETTLED, "open"), []).append(row.about)
+        abouts.setdefault(row.word, []).append(row.about)
     if len(abouts) == 1:
         return f"**{word}**"
-    told = "; ".join(f"*{each}* for {', '.join(names)}" for each, names in abouts.items())
-    return told.replace(f"*{word}*", f"**{word}**", 1) if word in abouts else f"**{word}**: {told}"
+    return f"**{word}**: " + "; ".join(f"*{each}* for {', '.join(names)}" for each, names in abouts.items())
 
 
 def details(study, pointing) -> str:
@@ -520,7 +602,7 @@ def details(study, pointing) -> str:
         "parameters": lambda: report.point_tables(found.widths(study), "channels of the first level"),
         "pixels": lambda: report.pixel_tables(study)[:1],
         "place": lambda: (
-            ([arms(pointing)] if pointing else []) + report.point_tables(named(found.keys(study), numbers), "mark")
+            ([arms(pointing)] if pointing else []) + report.point_tables(named(found.keys(study), numbers), "spot")
         ),
         "decoys": lambda: [why_difficulty.table(contrast("difficulty"))],
         "background": lambda: report.point_tables(found.backgrounds(study), "backgrounds of the test"),

@@ -30,7 +30,7 @@ def draw(study, said, pointing, folder: Path) -> None:
 
 def answer(figure, study, pointing) -> None:
     """Left: accuracy over images. Right: accuracy by what the mask covers."""
-    from study.figures import chance, line, logarithmic
+    from study.figures import ARM_COLORS, MARKERS, chance, line, logarithmic
     from study.findings import curves, point
 
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
@@ -41,34 +41,39 @@ def answer(figure, study, pointing) -> None:
     left.set(xlabel="training images", ylabel="accuracy on new images")
     left.legend(loc="lower right", fontsize=8, borderpad=0.2, labelspacing=0.3)
     shown = covered(study, pointing)
-    for row, (_, values, arm) in enumerate(shown):
+    for row, (_, values, arm, earlier) in enumerate(shown):
         line(right, arm, [row], [point(values)], joined=False)
+        if earlier is not None:
+            right.plot(row + 0.18, earlier.mean(), MARKERS[arm], color=ARM_COLORS[arm], mfc="white", ms=5)
     right.text(len(shown) - 0.55, 1 / study.num_classes + 0.01, "chance", ha="right", fontsize=8)
     right.set_xticks(range(len(shown)), [words for words, *_ in shown], fontsize=8)
     right.set_xlim(-0.5, len(shown) - 0.5)
     left.set_title("The object's texture decides the class", fontsize=9)
-    right.set_title("A small mark decides the class; 16 images", fontsize=9)
+    right.set_title("A small spot decides the class; 16 images", fontsize=9)
     for axes in (left, right):
         chance(axes, study)
 
 
 def covered(study, pointing) -> list[tuple]:
-    """What a mask covers, in words; accuracies; whose colour."""
+    """What a mask covers, in words; accuracies; whose colour; those of the earlier run, if it had that arm."""
     if pointing:
         names = {
-            "mark": ("U-Net:\na disc on\nthe mark", "S on"),
-            "random place": ("U-Net: a\ndisc at a\nrandom place", "S"),
-            "object": ("U-Net:\nmask of\nthe object", "S"),
-            "label": ("the same\nU-Net:\nlabel", "C"),
-            "label, classifier": ("usual\nclassifier:\nlabel", "E"),
+            "mark": ("U-Net:\na disc on\nthe spot", "S on", "S on key near"),
+            "random place": ("U-Net: a\ndisc at a\nrandom place", "S", None),
+            "object": ("U-Net:\nmask of\nthe object", "S", "S key near"),
+            "label": ("the same\nU-Net:\nlabel", "C", "C key near"),
+            "label, classifier": ("usual\nclassifier:\nlabel", "E", None),
         }
-        return [(words, pointing.values(name), arm) for name, (words, arm) in names.items()]
+        return [
+            (words, pointing.values(name), arm, earlier and study.values(earlier))
+            for name, (words, arm, earlier) in names.items()
+        ]
     names = {
-        "S on key near": ("U-Net:\nmask of\nthe mark", "S on"),
+        "S on key near": ("U-Net:\nmask of\nthe spot", "S on"),
         "S key near": ("U-Net:\nmask of\nthe object", "S"),
         "C key near": ("the same\nU-Net:\nlabel", "C"),
     }
-    return [(words, study.values(name), arm) for name, (words, arm) in names.items()]
+    return [(words, study.values(name), arm, None) for name, (words, arm) in names.items()]
 
 
 def forest(figure, made) -> None:
@@ -83,7 +88,7 @@ def forest(figure, made) -> None:
     reasons = list(REASONS)
     places = [row + 0.6 * reasons.index(each.reason) for row, each in enumerate(made)]
     for place, each in zip(places, made, strict=True):
-        effect, color = each.effect, COLORS[reasons.index(each.reason) % len(COLORS)]
+        effect, color = each.effect, [*COLORS, "dimgray"][reasons.index(each.reason)]
         axes.plot([effect.low, effect.high], [place, place], color=color, lw=2.2, alpha=0.55)
         axes.plot(effect.value, place, "o", ms=5, color=color)
     axes.set(yticks=places, ylim=(places[-1] + 0.7, -0.7))

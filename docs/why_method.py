@@ -48,17 +48,17 @@ CORRECTIONS = """\
 What these verdicts do not carry, and what the answer says instead:
 
 - **H6a, H6b** are about one chosen world and {count} images. In A the lead of S over E is {a_leads}; in plain
-  accuracy it is {lead128} with {most} images. No network was trained on more images.
+  accuracy it is {lead128} with {most} images. More images: the planned contrast of difficulty (below).
 - **H1** stayed open by two rules of the plan: a shift with twice the steps that was measured with {most} images,
   and A, whose ideal for C is too low, so that C's shares are too high and the difference too small. In accuracy S
   less C is {s_c}, with twice the steps {s_c_long}.
 - **H2** depends on the metric. {count} pixels do as well as all for the image's class; for the outline they do not
   (all less {count}: {miou} mIoU).
-- **H3** was not tested: its manipulation failed. S does not lead where the mark is in the object (S {s_near}, C
+- **H3** was not tested: its manipulation failed. S does not lead where the spot is in the object (S {s_near}, C
   {c_near}) and does not move with distance (S {s_far}); only C moves ({c_far}). By p alone, {h3_against}
   against, it would be {h3_alone}; one guard left it
-  open: the shift with twice the steps, named beside its verdict, which was measured in scenes without a mark. What
-  its cells do show, masks on the mark against masks of the object, is in the answer, as exploratory.
+  open: the shift with twice the steps, named beside its verdict, which was measured in scenes without a spot. What
+  its cells do show, masks on the spot against masks of the object, is in the answer, as exploratory.
 - **H4** is about C, a U-Net with mean pooling. The usual classifier falls no further than S: {e_s_fall}. Asked
   again of other worlds it was supported on accuracy and not on the secondary metric: it depends on the metric.
 - **H5** divides errors by those of the doubled training, which for S is no better than the plain one ({s_long}). In
@@ -125,7 +125,7 @@ python -m docs.why --contrast {folder}
 """
 
 JUDGED = {
-    "pointing": "the difference that is judged (a disc on the mark less the same disc at a random place)",
+    "pointing": "the difference that is judged (a disc on the spot less the same disc at a random place)",
     "difficulty": "the two differences that are judged (masks less the usual classifier with 256 images and 8 decoys; "
     "that lead with 64 images and 8 decoys, less the same without decoys)",
 }
@@ -277,7 +277,7 @@ def state(name: str, kept: dict) -> str:
         return f"Trained so far: {done} of {seeds} seeds. Nothing is read from them before all are there."
     first, settings = read()[0], study.plan.settings
     notes = {
-        "pointing": f"It trains for {settings.steps} steps. In the first study masks of the mark reached "
+        "pointing": f"It trains for {settings.steps} steps. In the first study masks of the spot reached "
         f"{mean(first.values('S on key near'))} in {first.plan.settings.steps} steps, so the arms here are not at "
         "their ceilings, and their order may be another after longer training.",
         "difficulty": f"It trains for {settings.steps} steps; each network is scored on {settings.tests} new images.",

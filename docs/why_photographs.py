@@ -37,25 +37,28 @@ ROC curve*: how often a tile that holds a class is ranked above one that does no
 
 {arms}
 
-*Yes*, *no*, *open* as in the table of reasons, with two differences: the margin stands beside, and a yes must hold in
-each of the three films. 0.8 × (all − 1) − (16 − 1) lies above 0 if 16 pixels of a tile give less than 80% of what all
+*Yes*: the interval lies above 0, the mean is at least the margin that stands beside, and each film's own difference is
+above 0; *no* and *open* as in the table of reasons.
+0.8 × (all − 1) − (16 − 1) lies above 0 if 16 pixels of a tile give less than 80% of what all
 its pixels add to one: then the many pixels are a reason.
 Intervals resample clips of {clip} frames and trainings ({trainings} of each arm and film) at
-once. All scores are low: the networks are small and were trained briefly ({steps} steps of 8 tiles). And three films
+once, and not films: taken as three draws of many, their differences of masks minus labels would give {over_films}.
+All scores are low: the networks are small and were trained briefly ({steps} steps of 8 tiles). And three films
 of one country are not photographs in general: this says whether what drawn scenes show is seen elsewhere, no more. Not
 run: 8 and 128 frames, twice the steps, pretrained encoders. Plan, tuning and machines:
 [why-method.md](why-method.md#the-planned-contrast-photographs).
 """
 
-AGREES = "**Photographs contradict no answer of the drawn scenes, and support {supported}.**"
+AGREES = "Where photographs give an answer, it is that of the drawn scenes: {told}."
 DISAGREES = "**Where photographs disagree with drawn scenes:** {told}."
-UNCONFIRMED = " What drawn scenes settled, in part by exploratory differences, and photographs leave open: {told}."
+UNCONFIRMED = " Open here, and settled in drawn scenes, in part by exploratory differences: {told}."
 
 FLOOR = (
-    "**At the middle pixel's class all networks are at chance** (balanced accuracy of the best {best}, chance "
-    "{chance}), so the two questions about it could not be tested: they are open because nothing was learnt, "
-    "not because what the networks learn from is alike."
+    "**Not testable: what was asked about the middle pixel's class.** The score within a place separates no network "
+    "from chance (balanced accuracy of the best {best}, chance {chance}), and 16 labelled pixels came out below one, "
+    "so shares of a gain mean nothing there."
 )
+NOT_TESTABLE = "not testable"
 QUESTIONS = {  # of each primary: in words; beside it what is nearest among drawn scenes
     "premise": (
         "which classes a tile holds: masks minus labels, the usual classifier",
@@ -64,7 +67,7 @@ QUESTIONS = {  # of each primary: in words; beside it what is nearest among draw
     "locality": (
         "class of the middle pixel: that one pixel labelled minus the same label told of the whole tile, the usual "
         "classifier",
-        "a disc on the mark minus labels, the usual classifier",
+        "a disc on the spot minus labels, the usual classifier",
     ),
     "pixels, class": (
         "class of the middle pixel: 0.8 × (all pixels − 1 pixel) − (16 pixels − 1 pixel)",
@@ -90,13 +93,6 @@ ABOUT = {
 }
 UNITS = {"presence": " area under the ROC curve", "centre": " balanced accuracy", "miou": " mIoU"}
 LEARNERS = ("masks", "classifier, presence")
-PREMISE = (
-    "**On photographs** (planned; three films of streets, small networks, [more](#on-photographs)): which classes a "
-    "*tile* holds, a twelfth of a frame, is told better after masks than after labels: area under the ROC curve "
-    "{trained[masks]} against {trained[classifier, presence]} (chance 0.50), {difference}; film by film {films}. By "
-    "the rule of that plan (margin {margin:g}, the same sign in each film): {word}, for these films."
-)
-UNTESTABLE = " Could not be tested: {told}; all networks are at chance there."
 NETWORKS = {
     "masks": "U-Net, all pixels of the masks",
     "16 pixels": "U-Net, 16 pixels of each tile",
@@ -114,8 +110,8 @@ UNTESTED = (
 )
 TESTED = (
     "| On photographs: the same, of tiles of street scenes | Three films, one left out by turns; {count} frames | "
-    "{found} | {verdict} | {floor}[Planned](#on-photographs), with margins of their own and films one by one; small "
-    "networks, three films. More images, and networks and encoders in use: not tested |"
+    "{found} | {verdict} | [Planned](#on-photographs), with margins of their own; the yes is for these three films; "
+    "small networks. More images, and networks and encoders in use: not tested |"
 )
 
 
@@ -235,37 +231,16 @@ def answered(kept: bytes) -> dict:
 def phrases() -> dict[str, str]:
     """Return what the page's other parts say of photographs, by the names in their braces."""
     from docs.why import told
-    from study.films import PRIMARIES
-    from study.films_report import mean_scores
-    from study.findings import signed
-    from study.photographs import CENTRE, PRESENCE
 
     photographs, said = found()
     if not photographs:
         return {
-            "photographs_sure": "",
             "photographs_untested": " and on photographs",
             "photographs_advice": "no photograph was tested here in this way",
             "photographs_led": "",
         }
-    score = {one.name: one.score for one in PRIMARIES}
-    left = [name for name, one in said.items() if word(one) == "open"]
-    untested = [ABOUT[name] for name in left if score[name] == CENTRE and floor(photographs)]
-    left = [ABOUT[name] for name in left if ABOUT[name] not in untested]
     premise = said["premise"]
-    lead = PREMISE.format(
-        trained={name: f"{mean_scores(photographs)[name][PRESENCE].mean():.2f}" for name in LEARNERS},
-        difference=told(premise),
-        word=word(premise),
-        films=", ".join(signed(value) for value in premise.films),
-        margin=premise.margin,
-    )
     return {
-        "photographs_sure": "- "
-        + lead
-        + (f" Open: {'; '.join(left)}." if left else "")
-        + (UNTESTABLE.format(told=", ".join(untested)) if untested else "")
-        + "\n",
         "photographs_untested": "",
         "photographs_advice": "what of them was asked of photographs is [below](#on-photographs)",
         "photographs_led": ""
@@ -274,6 +249,47 @@ def phrases() -> dict[str, str]:
         f"area under the curve, {word(premise)}: no lead that is sure and large enough, in films that were left out "
         "([below](#on-photographs)).\n",
     }
+
+
+def claims() -> list[tuple[str, ...]]:
+    """Return the rows of the first screen's table: asked, difference, answer, how."""
+    from docs.why import told
+    from study.films_report import mean_scores
+    from study.findings import signed
+    from study.photographs import PRESENCE
+
+    photographs, said = found()
+    if not photographs:
+        return []
+    premise, scores = said["premise"], mean_scores(photographs)
+    masks, labels = (f"{scores[name][PRESENCE].mean():.2f}" for name in LEARNERS)
+    films = ", ".join(signed(value) for value in premise.films)
+    how = f"planned, three films of streets ([more](#on-photographs)): {films}"
+    asked = (
+        "photographs: which classes a part of a frame holds, masks minus labels",
+        f"{told(premise)} in area under the ROC curve ({masks} against {labels}; chance 0.50)",
+        f"**{word(premise)}**, for these films",
+        how,
+    )
+    words = words_of(photographs, said)
+    rest: dict[str, list[str]] = {}
+    for name, each in words.items():
+        if name != "premise":
+            rest.setdefault(each, []).append(ABOUT[name])
+    others = [
+        (f"photographs: {', '.join(names)}", "–", f"**{each}**", "planned, the same films")
+        for each, names in rest.items()
+    ]
+    return [asked, *others]
+
+
+def words_of(photographs, said) -> dict[str, str]:
+    """Return each primary's answer: that of its difference, or that its score separates nothing from chance."""
+    from study.films import PRIMARIES
+    from study.photographs import CENTRE
+
+    score, low = {one.name: one.score for one in PRIMARIES}, bool(floor(photographs))
+    return {name: NOT_TESTABLE if low and score[name] == CENTRE else word(one) for name, one in said.items()}
 
 
 def row() -> str:
@@ -287,29 +303,26 @@ def row() -> str:
     asked = {one.name: one.score for one in PRIMARIES}
     parts = "; ".join(f"{SHORT[name]}: {told(one)}{UNITS[asked[name]]}" for name, one in said.items())
     return TESTED.format(
-        count=photographs.plan.settings.count, found=parts, verdict=verdict(said), floor=short_floor(photographs)
+        count=photographs.plan.settings.count, found=parts, verdict=verdict(words_of(photographs, said))
     )
 
 
-def short_floor(photographs) -> str:
-    told = "At the middle pixel's class all networks are at chance, so what was asked about it could not be tested. "
-    return told if floor(photographs) else ""
-
-
-def verdict(said: dict) -> str:
+def verdict(words: dict[str, str]) -> str:
     """The word that all answers have, else partly and which says what."""
-    words: dict[str, list[str]] = {}
-    for name, one in said.items():
-        words.setdefault(word(one), []).append(ABOUT[name])
-    if len(words) == 1 and "open" not in words:
-        return f"**{next(iter(words))}**"
-    return "**partly**: " + "; ".join(f"*{each}* for {', '.join(names)}" for each, names in words.items())
+    abouts: dict[str, list[str]] = {}
+    for name, each in words.items():
+        abouts.setdefault(each, []).append(ABOUT[name])
+    if len(abouts) == 1 and "open" not in abouts:
+        return f"**{next(iter(abouts))}**"
+    return "**partly**: " + "; ".join(f"*{each}* for {', '.join(names)}" for each, names in abouts.items())
 
 
 def section(study, pointing) -> str:
     """The text; drawn scenes are ``study`` and ``pointing``."""
     from data_pipeline.files import read_json
+    from docs import why
     from docs.why import markdown
+    from study.effects import effect
     from study.photographs import CLIP, COLUMNS, ROWS
     from study.plan import PLANS
 
@@ -326,6 +339,7 @@ def section(study, pointing) -> str:
         height=ROWS * knobs.size,
         count=settings.count,
         classes=knobs.num_classes,
+        over_films=why.told(effect(np.array(said["premise"].films))),
         tiles=settings.count * ROWS * COLUMNS,
         chance=f"{chance(photographs):.2f}",
         clip=CLIP,
@@ -360,15 +374,18 @@ def disagreement(here, study, pointing) -> str:
     """Say what is the opposite of what drawn scenes gave, and what they settled and photographs do not."""
     from docs.why import told
 
-    there = drawn(study, pointing)
-    words = {name: (word(here[name]), word(there[name])) for name in here if name in there}
+    there, here_words = drawn(study, pointing), words_of(found()[0], here)
+    words = {name: (here_words[name], word(there[name])) for name in here if name in there}
     against = [name for name, pair in words.items() if set(pair) == {"yes", "no"}]
+    alike = [name for name, pair in words.items() if pair[0] == pair[1] != "open"]
     left_open = [name for name, pair in words.items() if pair[0] == "open" and pair[1] != "open"]
     said = [f"{SHORT[name]}: {told(here[name])}, *{words[name][0]}*; drawn: *{words[name][1]}*" for name in against]
     left = [f"{ABOUT[name]} (drawn: *{words[name][1]}*)" for name in left_open]
-    supported = sum(pair[0] == pair[1] != "open" for pair in words.values())
-    words_of = {0: "none", 1: "one", 2: "two", 3: "three", 4: "four"}
-    first = DISAGREES.format(told="; ".join(said)) if said else AGREES.format(supported=words_of[supported])
+    first = (
+        DISAGREES.format(told="; ".join(said))
+        if said
+        else AGREES.format(told=", ".join(f"{ABOUT[name]}, *{words[name][0]}*" for name in alike) or "none does")
+    )
     return first + (UNCONFIRMED.format(told="; ".join(left)) if left else "")
 
 
@@ -380,14 +397,14 @@ def primaries(photographs, said, study, pointing):
     from study.films_report import SCORE_WORDS
     from study.findings import signed
 
-    there, rows = drawn(study, pointing), []
+    there, rows, words = drawn(study, pointing), [], words_of(photographs, said)
     asked = {one.name: one for one in PRIMARIES}
     for name, one in said.items():
         beside = f"{QUESTIONS[name][1]}: {why.told(there[name])}, {word(there[name])}" if name in there else "–"
         films = ", ".join(signed(value) for value in one.films)
         score = f"{asked[name].margin:g} {SCORE_WORDS[asked[name].score]}"
         rows.append(
-            [QUESTIONS[name][0], f"**{word(one)}**", Cell(one.value, (one.low, one.high)), films, score, beside]
+            [QUESTIONS[name][0], f"**{words[name]}**", Cell(one.value, (one.low, one.high)), films, score, beside]
         )
     head = ["asked", "answer", "difference (95%)", "film by film", "margin", "nearest in drawn scenes"]
     seeds = photographs.plan.seeds

@@ -9,65 +9,60 @@ TITLE = """\
 ANSWER = """\
 ## The answer
 
-**In drawn scenes, masks mostly beat image labels.** Asked for a new image's class, of {classes}, a U-Net trained on
-{count} masks is right in {masks_ci}; the usual classifier (the U-Net's encoder with global pooling), trained on
-their labels, in {classifier_ci}.
+**The premise is half right.** Trained from scratch, a few hundred images are often too few for masks as well
+([others](#what-others-found)). So the question that is tested here is narrower: do the same few images teach more with
+masks than with labels, and why?
 
-{place}
+**In drawn scenes they mostly do.** Asked for a new image's class, of {classes}, a U-Net trained on {count} masks is
+right in {masks_ci}; the usual classifier (its encoder with global pooling), trained on their labels, in
+{classifier_ci}.
 
-**Fewer weights are not the reason:** a smaller classifier falls to {narrow_classifier_ci}. **Nor, for the
-class, are thousands of labelled pixels**: {count} in each image give {pixels16_ci}; what more add is little and open.
-Outlines need more.
+{place} **Not the weights:** smaller networks do worse. **Perhaps the pixels:** for the class, {count} in each image do
+nearly as well as all; outlines need more.
 
-**How sure?**
+**How sure?** What was asked, and how:
 
-- The scenes are drawn by a program, and were made harder until the classifier had room to improve. A *world* is one set
-  of colours and textures with its own images. In brackets: 95% intervals over {seeds} worlds{over}.
-- {sure}
-- The rest is exploratory: computed afterwards from trainings that were planned for another measure, on which the
-  verdicts about these reasons were {planned_words}.
-{photographs_sure}\
+{claims}
+
+- *Planned*: fixed before anything was trained, and asked of fresh worlds or films. *Exploratory*: computed afterwards,
+  from trainings planned for another measure: how near a network comes to what it reaches with unlimited images. The
+  plan of that first study judged seven hypotheses: {planned_words} ([all of them](why-method.md)).
+- A *world* is one set of colours and textures with its own images, drawn by a program. Such scenes were made harder
+  until the classifier had room to improve. Masks had {trials_masks} tuning trials, labels {trials_labels}, and the best
+  learning rates lie at an end of those tried.
 
 **With 300 images:**
 
 - Fine-tune a pretrained encoder. That is from others' papers.
-- For a class: one mask was worth about {worth16_round} labels here, so draw masks if one takes you less time than
-  {worth16_round} labels of other images; else label more images. Draw masks of what decides the class: masks of
-  another part can do worse than labels.
+- For a class: from scratch, one mask was worth {worth8_round} to {worth16_round} labels of other images, among decoys
+  more. Draw masks if one takes you less time than these labels; else label more images. Draw them of what decides the
+  class: masks of another part can do worse than labels.
 - For outlines, draw masks.
 
-Most of this was tested on {count} images, nothing on more than 256{photographs_untested}
-([more](#what-to-do-with-300-images)).
+Most of this was tested on {count} images; no training set that was seen again and again held more than
+256{photographs_untested} ([more](#what-to-do-with-300-images)).
 
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
-*Share of new images whose class is named correctly. Points: means over {seeds} worlds (right: {right_seeds}).
-Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left: the texture of an object decides the class,
-and patches like it lie beside. Right: a small mark decides it, of a colour that nothing else has. These are two tasks:
-the U-Net on labels finds such a mark more easily than such an object, so compare within a panel.*
+*Share of new images whose class is named correctly. Full points: means over {seeds} worlds (right: {right_seeds},
+planned). Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left, exploratory: the texture of an object
+decides the class, and patches like it lie beside; {steps} steps. Right: a small spot decides it, of a colour that
+nothing else has; {right_steps} The tasks differ, so compare within a panel.*
 """
 
 UNPOINTED = """\
-**The best reason found is the place:** a mask says which part of the image is meant; a label does not.
-Where a mark of {mark_pixels} pixels decides the class, masks of that mark give {mark_ci}, masks of the whole object
-around it only {object_ci}, less than labels alone with the same U-Net ({mark_labels_ci})."""
+**The likeliest reason is the place:** a mask says which part of the image is meant. Part of that is shown: where a
+spot of {mark_pixels} pixels decides the class, masks of it give {mark_ci}, masks of the whole object around it only
+{object_ci}, less than labels alone with the same U-Net ({mark_labels_ci})."""
 
 POINTED = """\
-**The best reason found is the place:** a mask says which part of the image is meant; a label does not.
-Where a mark of {mark_pixels} pixels decides the class, masks of it give {p_mark_ci}, discs of its size at
-random places {p_random_place_ci}, masks of the object around it {p_object_ci}. Labels give {p_label_classifier_ci}
-with the classifier, but {p_label_ci} with the same U-Net: masks do not always lead."""
+**The likeliest reason is the place:** a mask says which part of the image is meant. Part of that is shown: where a
+small spot decides the class, discs drawn on the spot give {p_mark_ci}; discs at random places, which teach something
+wrong, {p_random_place_ci}. Whether discs beat plain labels depends on the network and its training."""
 
-SURE_UNPOINTED = """\
-One comparison was planned for accuracy and asked of fresh worlds: that backgrounds mislead the same U-Net more if it
-learns labels ({again_seeds} worlds; in the probability of the right class it is not confirmed)."""
-
-SURE_POINTED = """\
-Four comparisons were planned for accuracy and asked of *fresh* worlds, of which nothing had been seen. Two say yes:
-the mark against random places ({p_seeds} worlds), and that backgrounds mislead the same U-Net more if it learns labels
-({again_seeds}; in the probability of the right class, in place of accuracy, it is not confirmed). Two stayed open, in
-{d_seeds} worlds: the lead with 256 images among 8 look-alikes (*decoys*), {d_lead_8_256}, and whether decoys add to
-the lead."""
+CLAIMS_HEAD = """\
+| asked | difference (95% interval) | answer | how |
+|---|---|---|---|"""
 
 REASONS_HEAD = """\
 ## The reasons that were proposed
@@ -81,7 +76,8 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
         "Segmentation networks have fewer parameters (the asker). They have not: U-Net of 2015 has 31.0 million, "
         "ResNet-50 25.6 million",
         "The same U-Net ({weights_unet} million weights), trained on {count} masks or on their {count} labels; the "
-        "usual classifier with {weights_least} and {weights_most} million weights",
+        "usual classifier, which has fewer ({weights_classifier} million) and is behind, with {weights_least} and "
+        "{weights_most} million weights",
         EXPLORED + ", on which the verdict was {planned_parameters}",
     ),
     "pixels": (
@@ -92,20 +88,23 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
     ),
     "place": (
         "The decision is local: a mask says where to look (an answer)",
-        "The class stands in a mark of {mark_pixels} pixels, inside an object of {mask_pixels} pixels or {far} pixels "
-        "beside it. Masks cover the mark, a random place or the object",
+        "The class stands in a spot of {mark_pixels} pixels, inside an object of {mask_pixels} pixels or {far} pixels "
+        "beside it. Masks cover the spot, a random place or the object",
         (
             EXPLORED + "; found where another hypothesis was being tested",
             "First difference: planned, {p_seeds} fresh worlds, everything fixed before it was trained, {p_steps} "
             "steps; longer training was not tried. The others: exploratory, the last two with {steps} steps; there "
-            "masks of the mark also led labels with the same U-Net, so the two runs disagree on that",
+            "masks of the spot led labels with the same U-Net, so the two runs disagree on that. A disc at a random "
+            "place teaches something wrong: that it does worse shows that masks must lie on what decides, not that "
+            "labels lack the place. A planned test of that failed in its manipulation "
+            "([how](why-method.md#what-was-planned-and-how-it-came-out))",
         ),
     ),
     "background": (
         "A classifier cannot know which of the things that go with a label is meant, such as the background",
         "In training each class has its own background in {tied} of the images; tested on such backgrounds, and on "
-        "those of another class (the first difference is of these tests). Extra fall: how much further than with masks "
-        "accuracy falls from the one test to the other",
+        "those of another class. Lead: of masks over the usual classifier, tested on those of another class. Extra "
+        "fall: how much further than with masks accuracy falls from the one test to the other",
         "First three differences: exploratory. The last was planned and asked again of fresh worlds; on the "
         "probability of the right class, in place of accuracy, it is not confirmed",
     ),
@@ -128,11 +127,9 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
 
 WHAT_TO_DO = """\
 *Yes*, *no*, *open*: A difference says yes if its interval lies above 0 and its mean is at least 0.05, no if its whole
-interval lies below 0.05, else it is open, all before rounding. A no
-says that the reason adds less than 0.05, not that the two are equal. *Partly*: the differences of a reason say
-different things; of backgrounds the first difference decides, which is about the lead. Above 0 the reason is right.
-The intervals are not adjusted for their number: of so many differences, one in twenty would miss its true value by
-chance.
+interval lies below 0.05, else it is open, all before rounding. A no says that the reason adds less than 0.05, not that
+the two are equal. *Partly*: the differences of a reason say different things. The intervals are not adjusted for their
+number, and a yes whose interval begins near 0 would not stand it.
 
 ## What to do with 300 images
 
@@ -142,14 +139,17 @@ These follow from drawn scenes and from the literature; {photographs_advice}.
   gains most where images are few; not every figure could be checked ([below](#what-others-found)). Here, with an
   encoder from drawn scenes, fine-tuning minus scratch was {gain_classifier} for the classifier and {gain_masks} for the
   U-Net on masks. A frozen encoder lost against scratch: {frozen_classifier} and {frozen_masks}.
-- **A mask pays if it takes you less time than the labels it replaces.** With {count} images one mask was worth
-  {worth16} labels, with 8 images {worth8}; in scenes with 8 decoys, with 64 images, {d_worth}. `python -m study run
-  --data DIR` measures that on your own images.
-- **If you want the class, click before you outline.** 4 labelled pixels in each image, half of them on the object, give
-  {pixels4_pc}, {count} pixels {pixels16_pc}, all pixels {masks_pc}: all minus {count} is {pixels_class}, so whether
-  more help the class is open, but not by much. For the outline {count} pixels reached mIoU {sixteen_miou}, whole masks
-  {all_miou}.
-- **Put masks on the evidence**, not on the object that contains it. Where a mark inside the object decided the class,
+- **A mask pays if it takes you less time than the labels it replaces.** From scratch, with {count} images one mask was
+  worth {worth16} labels, with 8 images {worth8}; in scenes with 8 decoys, with 64 images, {d_worth}. (That is the
+  number of labels with which the usual classifier comes as far, read off its accuracy over the number of images.) With
+  a pretrained encoder, which the classifier gained from here and the U-Net did not, a mask may be worth less.
+  `python -m study run --data DIR` measures it
+  on your own images.
+- **If you want the class, click before you outline, but not too few.** 4 labelled pixels in each image, half of them on
+  the object, give {pixels4_pc}, less than plain labels ({classifier_pc}); {count} pixels {pixels16_pc}, all pixels
+  {masks_pc}: all minus {count} is {pixels_class}, so a gain of up to 0.05 by more of them is not excluded. For the
+  outline {count} pixels reached mIoU {sixteen_miou}, whole masks {all_miou}.
+- **Put masks on the evidence**, not on the object that contains it. Where a spot inside the object decided the class,
   masks of the object minus labels, both with the same U-Net, was {object_labels_planned}. If you do not know where the
   evidence is, labels did better in that task.
 - **More images before more pixels, for the class.** Four pixels on each of {most} images ({few_of_many} labels) minus
@@ -160,19 +160,20 @@ These follow from drawn scenes and from the literature; {photographs_advice}.
 NOWHERE = """\
 ## Where masks led less, or not
 
-- **The mask is not on the evidence.** Where the class stood in a mark inside the object, masks of the object minus
+- **The mask is not on the evidence.** Where the class stood in a spot inside the object, masks of the object minus
   labels, both with the same U-Net, was {object_labels_planned} in the worlds of the planned contrast and
-  {object_labels} in the first; with the mark {far} pixels beside the object {object_labels_far}. Of the mask's pixels
-  {mask_away} lay more than 3 pixels from the decisive mark.
+  {object_labels} in the first; with the spot {far} pixels beside the object {object_labels_far}. Of the mask's pixels
+  {mask_away} lay more than 3 pixels from the decisive spot.
 - **With more images the lead shrinks, in points.** Masks minus the usual classifier: {lead8} with 8 images, {lead16}
   with 16, {lead32} with 32, {lead64} with 64, {lead128} with 128, where they are right in {masks128_pc} and
-  {classifier128_pc}. From 8 to 128 images masks led at every number; in points most with {count}. In errors the lead
-  grows: the classifier makes {errors8} times as many as the U-Net on masks with 8 images, {errors16} with 16,
-  {errors32} with 32, {errors64} with 64, {errors128} with 128. With {fresh} images, each seen once, the lead is
-  {lead_ideal}. With 256 images, in {d_seeds} other worlds, it may be 0: {d_lead_0_256} without decoys
-  ({d_masks_0_256_pc} against {d_classifier_0_256_pc}), {d_lead_8_256} with 8 (planned; {d_masks_8_256_pc} against
-  {d_classifier_8_256_pc}), where masks were ahead in {d_ahead} of {d_seeds} worlds; the classifier's training loss
-  still was up to {d_loss} there, so more steps might narrow the lead.
+  {classifier128_pc}. From 8 to 128 images masks led at every number. In errors the lead grows: the classifier makes
+  {errors16} times as many as the U-Net on masks with {count} images, {errors128} times with 128. With {fresh} images,
+  each seen once, the lead is {lead_ideal}. With 256 images, in {d_seeds} other worlds, it may be 0: {d_lead_0_256}
+  without decoys ({d_masks_0_256_pc} against {d_classifier_0_256_pc}), {d_lead_8_256} with 8 (planned;
+  {d_masks_8_256_pc} against {d_classifier_8_256_pc}), where masks were ahead in {d_ahead} of {d_seeds} worlds;
+  the classifier's training loss
+  still was up to {d_loss} there, so more steps might narrow the lead. Without decoys
+  both are right less often with 256 images than with 64, which says the same.
 - **The task is easy.** In a first trial the scenes held one large striped target and nothing like it beside: the
   U-Net on labels was near its ceiling from the smallest sets on, so there was nothing to lead. Such scenes were then
   made harder until the classifier had room to improve ([how](why-method.md#how-the-world-was-chosen)); the answer
@@ -182,7 +183,7 @@ NOWHERE = """\
 {photographs_led}\
 - **Photographs, in an early trial.** On tiles of CamVid frames, labelled with the classes that they hold, masks had
   no lead. Both networks were far from converged; the planned contrast on the same films, with networks of another
-  kind, says otherwise ([below](#on-photographs)).
+  kind, says yes for these films ([below](#on-photographs)).
 
 The two trials came before the study, with two seeds each. Their code and results were not kept, so no numbers are
 given.
@@ -192,7 +193,7 @@ COMPARED = """\
 ## How it was compared
 
 All networks see the same images in the same order for the same {steps} steps of 8
-images{planned_steps}, with cross-entropy, from the same first encoder weights. One U-Net
+images{planned_steps} ({d_steps} in that of decoys), with cross-entropy, from the same first encoder weights. One U-Net
 learns from masks; the same U-Net learns from the image's class alone, which
 it answers by the mean of its pixels' scores; the usual classifier is the U-Net's encoder with global pooling. The
 image's class follows from its mask, so all three can be asked for it: the U-Net on masks answers with the class
@@ -201,6 +202,8 @@ images{planned_tests}, is the
 *accuracy* of this page. The learning rates were tuned on two other worlds. In the first study those of
 {at_an_end} lie at an end of those tried, so others might do better; masks had {trials_masks}
 tuning trials, labels {trials_labels} on each network, which may favour masks.
+Images are flipped and turned by quarters; stronger augmentation, which U-Net's paper makes much of, was not tried, nor
+were classifiers that pool by the maximum or by attention.
 
 ```mermaid
 flowchart LR
@@ -221,7 +224,8 @@ worlds (Student's t, so that an end may lie above 1).
 ![Scenes of one world, one property changed in each row](images/why/samples.png)
 
 *Each row shows the same scenes, except for what its name says. First row: the scenes of the study, whose masks stand
-below. Background tied to class: each class has its own background in {tied} of the images. Sibling world: where the
+below. Background tied to class: each class has its own background in {tied} of the images (0.95, and a quarter of the
+rest by chance). Sibling world: where the
 encoder of the comparison of pretraining was trained.*
 """
 
@@ -242,11 +246,11 @@ authors' own repository.
   encoder gave the classifier {selffer_classifier} and the U-Net {selffer_masks}.
 - Shin et al. 2021, [PixelPick](https://arxiv.org/abs/2104.06394): on CamVid, with a pretrained ResNet-50, 20, 100
   or all pixels of an image labelled give 59.7, 65.1 and 67.8 mIoU. The pixels were chosen by the network, ours at
-  random; the finding is the same: few pixels, most of the gain.
+  random: there 20 pixels give 88% of what all give, here 16 give {sixteen_share}.
 - Karimi et al. 2021, [Transfer learning in medical image segmentation](https://arxiv.org/abs/2006.00356):
   segmentation networks stay accurate with an encoder frozen at random values, so a segmenter's encoder has little
-  to learn there. Our scenes do not show that: an encoder frozen after a training on a sibling world cost the U-Net
-  {frozen_masks}; one frozen at random was not tried.
+  to learn there. That was not tried here; an encoder frozen after a training on a sibling world cost the U-Net
+  {frozen_masks}.
 - Yang et al. 2024, [UniMatch V2](https://arxiv.org/abs/2410.10777): with 92 masks of Pascal VOC, trained on these
   alone, a ResNet-101 from ImageNet reaches 45.1 mIoU and DINOv2-S 67.0; with 366 masks 64.8 and 81.8†. So
   where masks are few, much depends on the pretraining, for masks too; both rows are pretrained, and from scratch no
@@ -285,7 +289,8 @@ DETAILS = {  # title, text, picture
     ),
     "parameters": (
         "Parameters",
-        "Wider networks have more weights. Fewer do not help the classifier. The narrowest U-Net on masks "
+        "Wider networks have more weights. A quarter of the channels costs both; twice as many add nothing. The "
+        "narrowest U-Net on masks "
         "minus the widest classifier: {narrow_wide}. All of this is exploratory; the planned verdict, on another "
         "measure, was {planned_parameters}.",
         "parameters",
@@ -298,8 +303,8 @@ DETAILS = {  # title, text, picture
     ),
     "place": (
         "Place",
-        "The class stands in a mark of {mark_pixels} pixels, inside the object or {far} pixels beside it. Masks, "
-        "images and mark are otherwise the same.{order}",
+        "The class stands in a spot of {mark_pixels} pixels, inside the object or {far} pixels beside it. Masks, "
+        "images and spot are otherwise the same.{order}",
         "distance",
     ),
     "background": (
@@ -323,7 +328,7 @@ DETAILS = {  # title, text, picture
 }
 
 ORDER = """\
- The planned contrast trained for {p_steps} steps. In the earlier, exploratory run of {steps} steps masks of the mark
+ The planned contrast trained for {p_steps} steps. In the earlier, exploratory run of {steps} steps masks of the spot
 led labels with the same U-Net, {mark_800} against {mark_labels_800}, a difference of {mark_labels_difference}; in the
 planned worlds they did not, {p_labels_difference}. The two runs disagree, so which of the two teaches more there is not
 settled."""
@@ -338,8 +343,10 @@ HEADS = {  # of tables whose columns are named for the study's own report
 CAPTIONS = {  # what a picture shows; a sentence below it
     "forest": (
         "Differences with their intervals, reason by reason",
-        "*Right of 0: the reason is right. Grey: differences below 0.05, which would not matter. Points and lines: "
-        "mean and 95% interval over worlds, in accuracy, or mIoU where it says so. Colours: the reasons.*",
+        "*The further right of 0, the more the reason says. Grey: differences below 0.05, which would not matter. "
+        "Points and lines: "
+        "mean and 95% interval over worlds, in accuracy, or mIoU where it says so. Colours: the reasons. "
+        "Photographs have a table of their own.*",
     ),
     "images": (
         "Accuracy over the number of training images",
@@ -350,7 +357,7 @@ CAPTIONS = {  # what a picture shows; a sentence below it
         "Accuracy and mIoU over the labelled pixels",
         "*U-Net on the same {count} images.*",
     ),
-    "distance": ("Accuracy with the mark in the object and beside it", "*What the masks cover, and labels alone.*"),
+    "distance": ("Accuracy with the spot in the object and beside it", "*What the masks cover, and labels alone.*"),
     "decoys": (
         "Accuracy over the number of training images, without decoys and with 8",
         "*Points and bars: means over {d_seeds} worlds and their 95% intervals.*",

@@ -22,7 +22,7 @@ ARM_WORDS = {
     "S": "U-Net, masks",
     "C": "the same U-Net, labels",
     "E": "usual classifier, labels",
-    "S on": "U-Net, masks on the mark",
+    "S on": "U-Net, masks on the spot",
 }
 MARKERS = dict(zip(ARM_WORDS, "os^D", strict=True))
 ACCURACY = "accuracy on new images"
@@ -125,7 +125,7 @@ def parameters(figure, study: Study) -> None:
 
 def distance(figure, study: Study) -> None:
     far = f"{round(FAR * study.plan.settings.knobs.size)} pixels beside it"
-    bars(figure, study, found.keys(study), {"near": "mark in the object", "far": far})
+    bars(figure, study, found.keys(study), {"near": "spot in the object", "far": far})
 
 
 def backgrounds(figure, study: Study) -> None:
@@ -182,8 +182,8 @@ def samples(figure, study: Study, count: int | None = None) -> None:
         "the study's": knobs,
         "masks": knobs,
         f"background tied\nto class, {RHO}": replace(knobs, rho=RHO),
-        "mark in\nthe object": replace(knobs, cue="key"),
-        f"mark {far} pixels\nbeside it": replace(knobs, cue="key", distance=far),
+        "spot in\nthe object": replace(knobs, cue="key"),
+        f"spot {far} pixels\nbeside it": replace(knobs, cue="key", distance=far),
         "sibling world": replace(knobs, sibling=True),
         "outline tells": replace(knobs, cue="shape"),
         f"cue of {knobs.snr / 2:g} times\nthe noise": replace(knobs, snr=knobs.snr / 2),

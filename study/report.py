@@ -32,7 +32,7 @@ SENTENCE = {
     "pixels": "The same images with ever fewer labelled pixels, half of them on the target. A single one is on it "
     "half the time; else it is background and names no class.",
     "parameters": "The same arms, narrower and wider.",
-    "distance": "The class stands in a small mark: inside the object, or beside it.",
+    "distance": "The class stands in a small spot: inside the object, or beside it.",
     "backgrounds": "Trained where background and class go together.",
     "transfer": "From scratch, from the arm's own encoder, and from that of a classifier of a sibling world.",
     "verdicts": "Points: the effect; lines: its 95% interval, not adjusted for the number of hypotheses.",

@@ -59,10 +59,10 @@ ANSWERS = {
         INCONCLUSIVE: "Whether transfer takes away more of the classifier's error than of the segmenter's stays open.",
     },
     "pointing": {
-        SUPPORTED: "What masks point at counts: a disc on the mark that decides the class teaches more than the same "
+        SUPPORTED: "What masks point at counts: a disc on the spot that decides the class teaches more than the same "
         "disc at a random place.",
         NOT_SUPPORTED: "What masks point at does not count: a disc at a random place teaches as much as one on the "
-        "mark.",
+        "spot.",
         INCONCLUSIVE: "Whether it counts what masks point at stays open.",
     },
     "hundreds": {

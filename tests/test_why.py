@@ -38,14 +38,14 @@ def test_the_answer_needs_no_glossary():
 
 
 def test_a_partly_names_what_is_missing_and_every_difference_its_direction():
-    """By hand: of two differences one says yes, one is open; what does not decide stands beside."""
+    """By hand: of two differences one says yes, one is open; of a third, two runs disagree."""
     yes = why.Row("", "", np.array([0.2, 0.21]), about="the outline")
     unsettled = why.Row("", "", np.array([-0.2, 0.3]), about="the class")
     no = why.Row("", "", np.array([-0.2, -0.21]), about="the lead")
-    beside = why.Row("", "", np.array([0.2, 0.21]), about="a fall", decides=False)
-    assert why.verdict_in_words("", [no, beside]) == "**no** for the lead; *yes* for a fall"
-    assert why.verdict_in_words("", [yes, unsettled]) == "**partly**: *yes* for the outline; *open* for the class"
-    assert why.verdict_in_words("", [yes, yes]) == "**yes**"
+    disputed = why.Row("", "", np.array([-0.2, -0.21]), about="what two runs disagree on", disputed=True)
+    assert why.verdict_in_words([yes, unsettled]) == "**partly**: *yes* for the outline; *open* for the class"
+    assert why.verdict_in_words([no, disputed]) == "**partly**: *no* for the lead; *open* for what two runs disagree on"
+    assert why.verdict_in_words([yes, yes]) == "**yes**"
     text = why.PAGE.read_text(encoding="utf-8")
     assert "**partly** |" not in text and not re.search(r" less (than )?(the usual classifier|labels)", text)
 
@@ -94,8 +94,8 @@ def test_a_contrast_is_shown_once_all_of_its_seeds_are_trained(tmp_path, monkeyp
     for part, shown in ((dict(list(results.items())[:23]), False), (results, True)):
         why.keep({"plan": told, "results": part, "sittings": []}, why.CONTRASTS["pointing"])
         page = why.page(study)
-        assert bool(re.search(r"disc on the mark minus disc at a random place: \+0\.(39|40|41) \(", page)) == shown
-        said = "masks of it give 90% (90 to 90), discs of its size at random places 50%"
+        assert bool(re.search(r"disc on the spot minus disc at a random place: \+0\.(39|40|41) \(", page)) == shown
+        said = "discs drawn on the spot give 90% (90 to 90); discs at random places, which teach something wrong, 50%"
         assert (said in " ".join(page.split())) == shown
     assert "| U-Net, the same disc at a random place | 0.50" in page
     assert isinstance(why.contrast("pointing"), Study)
@@ -127,7 +127,7 @@ def test_decoys_and_hundreds_of_images_are_shown(tmp_path, monkeypatch):
 
 def test_a_reason_is_right_where_every_difference_says_so():
     yes, no = (why.Row("", "", np.array(each)) for each in ([0.2, 0.21], [-0.2, -0.21]))
-    assert [why.verdict("", rows) for rows in ([yes], [no], [yes, no])] == [YES, NO, PARTLY]
+    assert [why.verdict(rows) for rows in ([yes], [no], [yes, no])] == [YES, NO, PARTLY]
 
 
 def test_signs_are_printed_as_people_write_them():
