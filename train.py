@@ -28,14 +28,14 @@ def train(config: TrainConfig) -> None:
         from engine.scoring.task import MASKS
         from engine.training.members import resume
 
-        resume(config.resume, FOLDS_FILE, MASKS, train_one, train_folds)
+        resume(config.resume, FOLDS_FILE, MASKS, train_one, train_folds, config.machines)
         return
 
     from engine.run_places import refuse_taken
 
     refuse_taken(config)
     if config.folds and config.fold is None:
-        train_folds(with_data(config))
+        train_folds(with_data(config), None, config.machines)
     else:
         train_one(with_data(config))
 
@@ -54,15 +54,17 @@ def train_one(config: TrainConfig, run=None, **told) -> None:
     train_run(decided(config, dataset), MASKS, dataset, run, **told)
 
 
-def train_folds(config: TrainConfig, folder: Path | None = None) -> None:
+def train_folds(config: TrainConfig, folder: Path | None, machines) -> None:
     """Train every fold of a cross-validation, as runs in one folder; with ``folder``: those still to do."""
     from engine.run_places import FOLDS_FILE
+    from engine.scoring.task import MASKS
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
         open_data(config.replace(fold=0))  # a mistake is reported before there is a folder
         folder = new_members(config, FOLDS_FILE)
-    runs = train_members(folder, {f"fold-{i}": config.replace(fold=i) for i in range(config.folds)}, train_one)
+    folds = {f"fold-{i}": config.replace(fold=i) for i in range(config.folds)}
+    runs = train_members(folder, folds, train_one, machines, MASKS)
     out = shlex.quote(str(folder / "evaluation"))
     print(f"\nAll {config.folds} folds are trained. Next: python evaluate.py {in_words(runs)} --out {out}")
 

@@ -24,14 +24,14 @@ def train(config: ClassifierConfig) -> None:
         from engine.scoring.task import LABELS
         from engine.training.members import resume
 
-        resume(config.resume, STRATEGIES_FILE, LABELS, train_one, train_all)
+        resume(config.resume, STRATEGIES_FILE, LABELS, train_one, train_all, config.machines)
         return
 
     from engine.run_places import refuse_taken
 
     refuse_taken(config)
     if config.strategy == "all":
-        train_all(with_tile(config))
+        train_all(with_tile(config), None, config.machines)
     else:
         train_one(with_tile(config))
 
@@ -47,15 +47,17 @@ def train_one(config: ClassifierConfig, run=None, **told) -> None:
     train_run(decided_for_labels(config, dataset), LABELS, dataset, run, **told)
 
 
-def train_all(config: ClassifierConfig, folder: Path | None = None) -> None:
+def train_all(config: ClassifierConfig, folder: Path | None, machines) -> None:
     """Train a classifier by every strategy, in one folder; with ``folder``: those still to do."""
     from engine.run_places import STRATEGIES_FILE
+    from engine.scoring.task import LABELS
     from engine.training.members import in_words, new_members, train_members
 
     if folder is None:
         config = refuse_mistakes(config)  # reported before there is a folder
         folder = new_members(config, STRATEGIES_FILE)
-    runs = train_members(folder, {strategy: of_strategy(config, strategy) for strategy in STRATEGIES}, train_one)
+    members = {strategy: of_strategy(config, strategy) for strategy in STRATEGIES}
+    runs = train_members(folder, members, train_one, machines, LABELS)
     part = "" if runs[0].split.test else " --split val"
     out = shlex.quote(str(folder.with_name(f"{folder.name}-compared")))
     print(f"\nAll strategies are trained. Next: python evaluate.py {in_words(runs)} --compare{part} --out {out}")

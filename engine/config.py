@@ -17,6 +17,7 @@ from data_pipeline.command import UserError, parse_size, refuse_numbers
 from data_pipeline.source import Source
 
 from .recipes import RECIPES
+from .spreading import Machines
 
 ModelName = Literal[
     "unet",
@@ -30,6 +31,7 @@ ModelName = Literal[
 ]
 MOST_AT_A_TIME = 4096  # images
 MOST_WORKERS = 256
+OF_MACHINES = ("jobs", "cluster")  # flags that say who trains several runs: they change nothing of a run, nor its files
 LOSS_TERMS = (
     *("ce", "focal"),
     *("dice", "jaccard", "tversky", "lovasz"),
@@ -38,7 +40,38 @@ LOSS_TERMS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(Source):
+class Several:
+    """Flags that say who trains several runs of one command."""
+
+    jobs: int = 1
+    """Train so many of several runs side by side, a process each: --folds, or a classifier's --strategy all. They
+    become what they would be one after another."""
+    cluster: str = ""
+    """A cluster that trains several runs: dask://HOST:PORT or ray:auto. All machines share the folders of data and
+    runs, see docs/scale.md."""
+
+    @property
+    def machines(self) -> Machines:
+        """Return who trains.
+
+        Raises:
+            UserError: for machines that cannot be.
+        """
+        return Machines(self.jobs, self.cluster)
+
+    def refuse_other_flags(self) -> None:
+        """Raise a UserError for flags beside --resume, but for these."""
+        if self.replace(resume=None, **{name: getattr(type(self), name) for name in OF_MACHINES}) != type(self)():
+            raise UserError("--resume takes no other flag: the run goes on with the settings that it began with")
+
+    def check_machines(self, several: bool, asked: str) -> None:
+        """Raise a UserError for machines that cannot be, or that one run has no use for; asked: how several are."""
+        if not self.machines.is_one and not several:
+            raise UserError(f"--jobs and --cluster are for several runs: {asked}; leave them out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Source, Several):
     recipe: Literal["default", "blog", "unet2015", "tiramisu"] = "default"
     """Defaults of the other flags, ours or as a paper has them. Flags beside it win; see --recipe NAME --help."""
     resume: Path | None = None
@@ -142,8 +175,8 @@ class TrainConfig(Source):
         Raises:
             UserError: naming the flag.
         """
-        if self.resume is not None and self.replace(resume=None) != TrainConfig():
-            raise UserError("--resume takes no other flag: the run goes on with the settings that it began with")
+        if self.resume is not None:
+            self.refuse_other_flags()
         refuse_numbers(self)
         above_zero(self, "steps", "steps_per_epoch", "batch_size", "crop", "train_count", "folds")
         above_zero(self, "learning_rate", "finetune_rate", "clip_norm")
@@ -169,6 +202,7 @@ class TrainConfig(Source):
             raise UserError("--unlabelled trains one network; name one fold with --fold, or leave --folds out")
         if self.fold is not None and self.folds is None:
             raise UserError(f"--fold {self.fold}: say with --folds into how many parts the data set is split")
+        self.check_machines(self.resume is not None or (self.folds is not None and self.fold is None), "--folds")
         check_batch_size(self)
         check_workers(self.workers)
         check_seeds_and_name(self)
@@ -206,7 +240,7 @@ OF_MASKS = ("images", "masks", "image_name", "mask_name", "mask_suffix", "one_cl
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(Source):
+class ClassifierConfig(Source, Several):
     strategy: Literal["scratch", "frozen", "finetune", "all"] = "finetune"
     """What is trained, and from which weights. scratch: all, from random ones. frozen: a new last layer on a pretrained
     encoder. finetune: that first, then the encoder too, at a low rate. all: the three, one after the other."""
@@ -285,9 +319,9 @@ class ClassifierConfig(Source):
             UserError: naming the flag.
         """
         if self.resume is not None:
-            if self.replace(resume=None) != ClassifierConfig():
-                raise UserError("--resume takes no other flag: the run goes on with the settings that it began with")
+            self.refuse_other_flags()
             return self
+        self.check_machines(self.strategy == "all", "--strategy all")
         if self.data is None:
             raise UserError("--data DIR: say where the images are (a folder for each class, or see --label-from-masks)")
         refuse_numbers(self)

@@ -26,7 +26,7 @@ from data_pipeline.pixel_range import PixelRange
 from data_pipeline.split import Split
 
 from . import schema
-from .config import ClassifierConfig, TrainConfig
+from .config import OF_MACHINES, ClassifierConfig, TrainConfig
 from .defaults import as_decided
 from .framing import Frame
 from .run_places import FOLDS_FILE, STRATEGIES_FILE, UNFINISHED, UNLABELLED_FILE, refuse_existing
@@ -257,7 +257,8 @@ def read_settings(path: Path, check: schema.Check) -> dict:
 
 
 def config_json(config: TrainConfig | ClassifierConfig, frame: Frame | None = None) -> dict:
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    told = {key: value for key, value in asdict(config).items() if key not in OF_MACHINES}
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in told.items()}
     return settings | ({} if frame is None else {"frame": frame.to_json()})
 
 
@@ -277,7 +278,7 @@ def config_from_json(stored: dict, where: Path, kind=TrainConfig):
     Raises:
         UserError: if an older or a newer version of this program wrote them.
     """
-    names = {field.name for field in fields(kind)}
+    names = {field.name for field in fields(kind)} - set(OF_MACHINES)
     unlike = names ^ (set(stored) - {"frame"})
     if unlike:
         raise UserError(

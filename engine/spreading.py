@@ -33,6 +33,7 @@ INSTALL = "pip install -r requirements-cluster.txt -c constraints.txt"
 ROOMS = ("data_pipeline", "engine", "models", "study")
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python")
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+KINDS: set[str] = set()  # of the work that this process did
 ALONE = threading.Lock()  # TensorFlow's settings are a process's: one item at a time in each
 
 
@@ -80,12 +81,14 @@ class Setting:
     """State what a process has to be and to see before it begins an item.
 
     folder: of the files of all items; mark: the name of a file in it, which says that it is the same one.
+    kind: of work; a process does one kind, so that no network's settings are left behind for another's.
     environment: its variables, such as the number of threads, which TensorFlow reads once.
     program: the versions that it must have; of this machine's own processes nothing is asked.
     """
 
     folder: Path
     mark: str
+    kind: str
     environment: dict[str, str]
     arguments: tuple[str, ...]
     working: str
@@ -103,9 +106,9 @@ class Setting:
             if other:
                 return f"{place} has {', '.join(other)}; install the same there, and start it again"
         changed = [name for name in THREADS if os.environ.get(name) != self.environment.get(name)]
-        if changed and tensorflow_has_begun():
-            had = ", ".join(f"{name}={os.environ.get(name, '')}" for name in changed)
-            return f"{place} has begun other work with {had}, which stays so until its end; start it again"
+        if tensorflow_has_begun() and (changed or KINDS - {self.kind}):
+            had = "".join(f" with {name}={os.environ.get(name, '')}" for name in changed[:1])
+            return f"{place} has done other work{had}, which leaves settings behind; start it again"
         if not (self.folder / self.mark).exists():
             return (
                 f"{place} does not see {self.folder}, or another folder of that name; the folder has to be shared by "
@@ -119,6 +122,7 @@ class Setting:
             os.chdir(self.working)
         if self.fault:
             raise UserError(self.fault)
+        KINDS.add(self.kind)
         os.environ.update(self.environment)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share one GPU's memory
@@ -156,6 +160,7 @@ def spread(
     folder: Path,
     environment: dict[str, str],
     told: Callable[[Hashable], None] = lambda item: None,
+    go_on: str = "the same command goes on",
 ) -> int:
     """Do what is missing; how many items that were.
 
@@ -167,6 +172,7 @@ def spread(
         folder: where all files are; a cluster's machines must share it.
         environment: variables of the processes, THREADS above all; set before TensorFlow is imported.
         told: called here with each item that is done.
+        go_on: how what is missing is done later, as an error says it.
 
     Raises:
         UserError: where the cluster cannot be had, or processes died again and again.
@@ -179,7 +185,8 @@ def spread(
             told(item)
         return len(missing)
     count, faults = len(missing), []
-    with setting_of(Path(folder).resolve(), environment, machines) as setting:
+    kind = getattr(work, "func", work).__name__
+    with setting_of(Path(folder).resolve(), kind, environment, machines) as setting:
         for times in range(1, 2 + SENT_AGAIN):
             if not missing:
                 break
@@ -190,8 +197,7 @@ def spread(
             if missing and times > SENT_AGAIN:
                 raise UserError(
                     f"processes died {times} times, the last one so: {brief(lost)}\n{len(missing)} of {count} are "
-                    "missing, what is done is kept, and the same command goes on. If memory is short, ask for fewer "
-                    "at a time"
+                    f"missing, what is done is kept, and {go_on}. If memory is short, ask for fewer at a time"
                 )
             if missing:
                 again = f"{len(missing)} of {count} are sent again"
@@ -202,13 +208,13 @@ def spread(
 
 
 @contextmanager
-def setting_of(folder: Path, environment: dict[str, str], machines: Machines) -> Iterator[Setting]:
+def setting_of(folder: Path, kind: str, environment: dict[str, str], machines: Machines) -> Iterator[Setting]:
     """The setting of the processes; its mark is in the folder as long as the block lasts."""
     folder.mkdir(parents=True, exist_ok=True)
     with unfinished(folder / "mark", lambda path: path.touch(exist_ok=False)) as mark:
         try:
             versions = program() if machines.cluster else None
-            yield Setting(folder, mark.name, environment, tuple(sys.argv), os.getcwd(), versions)
+            yield Setting(folder, mark.name, kind, environment, tuple(sys.argv), os.getcwd(), versions)
         finally:
             mark.unlink(missing_ok=True)
 

@@ -61,3 +61,14 @@ def stand_in(spec, folder=None) -> dict:
     """Numbers that depend on a cell's spec alone, and a process that takes a while."""
     time.sleep(0.02)
     return {"number": int(spec.id[:8], 16) / 2**32}
+
+
+def train_one(config, run=None, plan=True, score=True) -> None:
+    """A stand-in for a training: a run that is begun, or gone on with, and ends; the one that finds a file breaks."""
+    folder = config.runs_dir / config.name
+    print(*["plan: all alike"] * plan, f"{config.name} of {sys.argv[1]}", sep="\n", flush=True)
+    (folder / "resume").mkdir(parents=True, exist_ok=run is not None)
+    if (config.runs_dir / f"break {config.name}").exists():
+        raise UserError(f"{config.name} broke")
+    (folder / "weights").write_text(f"{config.fold} {os.environ.get('TF_NUM_INTRAOP_THREADS')} {run is not None}")
+    (folder / "resume").rmdir()

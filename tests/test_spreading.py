@@ -137,7 +137,7 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
 
 def setting(folder, **other) -> Setting:
     (folder / "mark").touch()
-    given = {"mark": "mark", "environment": ENVIRONMENT, "arguments": ("a",), "working": str(folder)}
+    given = {"mark": "mark", "kind": "write", "environment": ENVIRONMENT, "arguments": ("a",), "working": str(folder)}
     return Setting(**{"folder": folder, "program": program()} | given | other)
 
 
@@ -148,10 +148,13 @@ def test_a_process_that_cannot_take_part_says_why(tmp_path, monkeypatch):
     assert "(here 1.0)" in fault and "this program" in fault and "numpy" not in fault
     monkeypatch.setattr(spreading, "tensorflow_has_begun", lambda: True)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
-    assert "has begun other work with" in setting(tmp_path).fault and "INTRAOP_THREADS=7" in setting(tmp_path).fault
+    monkeypatch.setattr(spreading, "KINDS", {"write"})
+    fault = setting(tmp_path).fault
+    assert "has done other work with OMP_NUM_THREADS" in fault or "has done other work with TF_NUM_INTRAOP" in fault
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     assert setting(tmp_path).fault == ""
+    assert "has done other work, which leaves settings behind" in setting(tmp_path, kind="other").fault
 
 
 def test_the_sum_over_the_program_is_that_of_its_files():
