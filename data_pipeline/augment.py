@@ -15,7 +15,7 @@ import numpy as np
 from .encoding import VOID
 
 NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])  # equally likely levels
-NORMAL /= NORMAL.std()
+NORMAL /= NORMAL.std()  # the levels scatter a little less than a normal: back to σ = 1
 IDENTITY = ((1, 0), (0, 1))
 MIRROR = ((-1, 0), (0, 1))
 QUARTER_TURN = ((0, -1), (1, 0))
@@ -110,7 +110,7 @@ def augment(
     Args:
         image: uint8, uint16 or float (H, W, C); hue and saturation are varied in uint8 RGB alone.
         mask: uint8 (H, W), classes 0…C−1, void 255.
-        seed: a number or several, such as (run seed, epoch, index).
+        seed: a number or several, such as (run seed, pass, index).
         policy: what may change, and the size of the output.
 
     Returns:
@@ -168,7 +168,7 @@ def place_crop(mask, size, rng, policy) -> tuple[int, int]:
     up_to = np.cumsum(np.count_nonzero(of_class, axis=1))  # pixels of the class in the rows up to each
     number = rng.integers(up_to[-1])
     row = np.searchsorted(up_to, number, "right")
-    center = row, np.flatnonzero(of_class[row])[number - up_to[row]]  # counted from the row's end
+    center = row, np.flatnonzero(of_class[row])[number - up_to[row]]  # below 0: counted from the row's end
     jitter = rng.uniform(-0.25, 0.25, 2) * size  # or the class would always sit in the middle
     corner = np.subtract(center, np.array(size) // 2) + jitter.astype(int)
     return tuple(np.clip(corner, 0, room))

@@ -43,7 +43,7 @@ def training_batches(
         load: the training pairs.
         policy: augmentation, with its crop set.
         weigh: a mask's weights.
-        seed: of the run.
+        seed: of the run; that of a draw is (run seed, pass, index of the pair): samples.py.
         batch_size: images in each batch.
         start: the first sample's number.
         workers: processes that make them; 0: threads of this one. The batches are the same.

@@ -18,8 +18,8 @@ class PhotoSamples:
     seed: int
 
     def __call__(self, position: int) -> tuple[np.ndarray, np.int32]:
-        epoch, index = place_of(position, self.seed, len(self.load.pairs))
-        image, _ = augment(*self.load(index), (self.seed, epoch, index), self.policy)
+        pass_number, index = place_of(position, self.seed, len(self.load.pairs))
+        image, _ = augment(*self.load(index), (self.seed, pass_number, index), self.policy)
         return image, np.int32(self.load.pairs[index].label)
 
     def signature(self) -> Signature:

@@ -16,14 +16,17 @@ Signature = tuple[tuple[tuple[int, ...], np.dtype], ...]  # shape and type of ea
 
 
 @lru_cache(maxsize=4)
-def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([SHUFFLE, seed, epoch]).permutation(count)
+def permutation(seed: int, pass_number: int, count: int) -> np.ndarray:
+    return np.random.default_rng([SHUFFLE, seed, pass_number]).permutation(count)
 
 
 def place_of(position: int, seed: int, count: int) -> tuple[int, int]:
-    """(epoch, index of the pair) of sample number ``position``, where there are ``count`` pairs."""
-    epoch, place = divmod(int(position), count)
-    return epoch, int(permutation(seed, epoch, count)[place])
+    """(pass, index of the pair) of sample number ``position``, where there are ``count`` pairs.
+
+    A pass is once through all pairs; an epoch, which is from one validation to the next (fit.py), may be more or less.
+    """
+    pass_number, place = divmod(int(position), count)
+    return pass_number, int(permutation(seed, pass_number, count)[place])
 
 
 def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[str]:
@@ -36,7 +39,7 @@ def names_of_samples(loader: Loader, seed: int, first: int, many: int) -> list[s
 class MaskSamples:
     """Sample number p: image, mask, and the mask's weights.
 
-    It is a pure function of (seed, p): epoch p // n, its place in that epoch's permutation, and a draw of the
+    It is a pure function of (seed, p): pass p // n, its place in that pass's permutation, and a draw of the
     augmentation of its own. So a stream of samples can start anywhere, on any machine, with any number of threads or
     processes, and be the same.
 
@@ -49,8 +52,8 @@ class MaskSamples:
     seed: int
 
     def __call__(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        epoch, index = place_of(position, self.seed, len(self.load.pairs))
-        image, mask = augment(*self.load(index), (self.seed, epoch, index), self.policy)
+        pass_number, index = place_of(position, self.seed, len(self.load.pairs))
+        image, mask = augment(*self.load(index), (self.seed, pass_number, index), self.policy)
         return image, mask, self.weigh(mask)
 
     def signature(self) -> Signature:

@@ -21,7 +21,7 @@ from .framing import Frame
 
 
 def preview(config: TrainConfig, out: Path, *, count: int = 4, variations: int = 4, overwrite: bool = False) -> None:
-    """Draw a grid of training pairs: image, mask over it, and what training makes of them in its first epochs.
+    """Draw a grid of training pairs: image, mask over it, and what training makes of them in its first passes.
 
     Raises:
         UserError: for a data set with errors, a size that the network does not take, and where ``out`` exists, unless
@@ -58,7 +58,7 @@ def preview(config: TrainConfig, out: Path, *, count: int = 4, variations: int =
 def samples_seen(
     config: TrainConfig, dataset: DataSet, frame: Frame, count: int, variations: int
 ) -> Iterator[tuple[str, tuple, list[tuple]]]:
-    """The first training pairs: name, (image, mask) as loaded, and the samples that the first epochs draw of it.
+    """The first training pairs: name, (image, mask) as loaded, and the samples that the first passes draw of it.
 
     A sample is what the network is given: image (H + 2·margin, W + 2·margin, C) and mask uint8 (H, W).
     """
@@ -66,7 +66,7 @@ def samples_seen(
 
     load, policy = samples(config, dataset, frame)
     for index, pair in enumerate(load.pairs[:count]):
-        drawn = [augment(*load(index), (config.seed, epoch, index), policy) for epoch in range(variations)]
+        drawn = [augment(*load(index), (config.seed, number, index), policy) for number in range(variations)]
         yield pair.stem, load(index), drawn
 
 

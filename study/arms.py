@@ -196,7 +196,7 @@ def batches(train: Images, seed: int, batch: int, symmetry: str = "d4") -> Itera
     while True:
         places = [place_of(position, seed, len(train.labels)) for position in range(first, first + batch)]
         chosen = [index for _, index in places]
-        drawn = [augment(train.images[i], train.masks[i], (seed, epoch, i), policy) for epoch, i in places]
+        drawn = [augment(train.images[i], train.masks[i], (seed, number, i), policy) for number, i in places]
         images, masks = (np.stack(part) for part in zip(*drawn, strict=True))
         yield Images(images, masks, train.labels[chosen])
         first += batch

@@ -1,6 +1,7 @@
 """Every loss against numbers worked out by hand, its definition, and one device against several."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import tensorflow as tf
 from conftest import ROOT
 
 from data_pipeline.encoding import VOID
-from engine.config import LOSS_TERMS
+from data_pipeline.flags import words_of
+from engine.config import LOSS_TERMS, TrainConfig
 from engine.training.losses import LOSSES, PixelLoss, class_logits
 
 # Probabilities (0.75, 0.25), (0.5, 0.5), (0.2, 0.8), and a pixel that never counts.
@@ -50,6 +52,24 @@ def sigmoid_logits(p):
 
 def test_the_flag_names_every_loss():
     assert set(LOSS_TERMS) == set(LOSSES)
+
+
+def words_of_the_flag() -> dict[str, str]:
+    rows = (ROOT / "docs/train.md").read_text(encoding="utf-8").splitlines()
+    (row,) = [row for row in rows if row.startswith("| `--loss`")]
+    return {"--help-all": words_of(TrainConfig)["loss"], "docs/train.md": row.split("|")[3].replace("`", "")}
+
+
+@pytest.mark.parametrize("place", words_of_the_flag())
+def test_the_words_of_the_flag_name_every_loss(place):
+    """Those over the batch by name, "or a sum"; and how many of the last can be taken over each image."""
+    words = words_of_the_flag()[place]
+    of_batch = [name for name in LOSSES if name not in PER_IMAGE]
+    assert re.sub(r" \(.*?\)", "", words).partition(", or a sum")[0].strip().split(", ") == of_batch
+    last = of_batch[-len(PER_IMAGE) :]
+    assert [f"{name}_per_image" for name in last] == PER_IMAGE and f"{last[0]}_per_image and so on" in words
+    count = {3: "three", 4: "four", 5: "five"}[len(last)]
+    assert f"the last {count} " in words.lower().replace("\n", " ")
 
 
 def test_focal_by_hand():

@@ -1,6 +1,8 @@
 """Scores of masks: pooled over images, their error bars, the lead over baselines.
 
-A way's answers are held as confusion matrices, int64 (N, C, C), one for each of N images.
+Error bars are the jackknife's over images, or over groups of them; a lead is tested by swapping the two ways on images
+drawn at random: intervals.py. A way is a function from an image to a mask: a network, a baseline. Its answers are held
+as confusion matrices, int64 (N, C, C), one for each of N images.
 """
 
 from collections.abc import Callable

@@ -29,13 +29,15 @@ COMPILED_FROM = 3000  # steps of a stage; what XLA saves in fewer does not pay f
 class Stage:
     """A stretch of training on batches of one kind.
 
+    epochs, steps_per_epoch: an epoch is from one validation to the next, as history.csv counts them; once through all
+        images is a pass (data_pipeline/samples.py).
     batches: the number of the first sample → endless batches, such as (image, mask, weight), from there on.
     samples: the number of the first sample, how many → their images' names.
     optimizer: trainable variables → a built optimizer for this stage's steps.
     loss: of labels and logits.
     validation: finite batches, the same on every pass.
-    trained: the whole network → what is compiled and trained, the same variables: another Model than the network,
-        which is saved without what compiling adds.
+    trained: the network → the Model that is compiled and trained. It shares the network's variables; the network
+        itself is what is saved, and stays uncompiled.
     """
 
     epochs: int
@@ -57,7 +59,8 @@ def epochs_of(steps: int, steps_per_epoch: int) -> tuple[int, int]:
 def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: Config, run: Run) -> list[dict]:
     """Train, from the run's newest state where there is one; the best weights by the task's score end in model.keras.
 
-    A stage begins with the best weights of the one before, and an optimizer of its own.
+    A stage begins with the best weights of the one before, and an optimizer of its own. A stage that gets no better
+    than those leaves no trace in model.keras.
 
     Args:
         model: raw pixels → logits.
@@ -208,12 +211,14 @@ class Recorder(keras.callbacks.Callback):
             raise Hopeless(told.no_number(logs["loss"], step, names, kept, self.config.precision))
 
     def on_test_begin(self, logs=None):
+        # With --ema the averages are validated and saved; on_epoch_end gives the variables back. Else nothing happens.
         swap_averages(self.model.optimizer, self.model.trainable_variables)
 
     def on_epoch_end(self, epoch, logs=None):
         confusion = keras.ops.convert_to_numpy(self.metric.confusion)  # of the validation that just ended
         best = max(self.scores(), default=-math.inf)
         self.rows.append(self.row(logs, confusion))
+        # The best of all stages; of equal ones the first; NaN is the worst.
         kept = self.scores()[-1] > best or not self.run.model_path.exists()
         with undisturbed():
             if kept:
@@ -222,6 +227,7 @@ class Recorder(keras.callbacks.Callback):
             swap_averages(self.model.optimizer, self.model.trainable_variables)
             write_csv(self.run.path / "history.csv", self.rows)
             plot_curves(self.rows, self.task.score, self.task.words, self.run.path / "curves.png")
+            # What training goes on from; if it is interrupted, the steps since then are done again.
             save_state(self.run.resume_path, self.rows, self.saved.variables, self.model.optimizer.variables)
         self.report(confusion, kept)
         self.model.stop_training = is_over(self.scores()[self.first :], self.stage, self.config.patience)

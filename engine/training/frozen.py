@@ -97,7 +97,7 @@ def on_kept_maps(stage: Stage, network: keras.Model, images: int, config: TrainC
         kept, rows = training()
         for start in itertools.count(first, size):
             places = (place_of(position, config.seed, images) for position in range(start, start + size))
-            yield kept[[rows[epoch % views, index] for epoch, index in places]]
+            yield kept[[rows[pass_number % views, index] for pass_number, index in places]]
 
     def once() -> Iterator[tuple]:
         kept = validation()

@@ -1,4 +1,4 @@
-"""Losses on logits, through the batch's weight. They know nothing else: void and padding weigh 0.
+"""Losses on logits. All they know beside labels and logits is the batch's weight, which is 0 at void and padding.
 
 Each takes labels (B, H, W) of any integer type, logits (B, H, W, C) and weight, float32 (B, H, W), and returns one
 float32 number, its mean or ratio over the batch. A pixel that weighs 0 contributes nothing, whatever its label and
@@ -107,7 +107,9 @@ def lovasz_per_image(labels, logits, weight):
     return mean_over_images(lovasz_of_rows(labels, logits, weight, (-1, height * width)), weight)
 
 
-# A new loss: a function of labels, logits and weight above, its name here and in LOSS_TERMS (engine/config.py).
+# A new loss: a function of labels, logits and weight above, whose sums over the batch go through over_replicas; its
+# name here, in LOSS_TERMS and in the words of --loss (engine/config.py), and in docs/train.md. tests/test_losses.py
+# holds these together and runs every loss here; it wants a value worked out by hand.
 LOSSES = {
     "ce": cross_entropy,
     "focal": focal,
@@ -142,6 +144,7 @@ class PixelLoss(keras.losses.Loss):
         super().__init__(name=name)
         self.terms = [LOSSES[term] for term in name.split("+")]
 
+    # Not ``call``, whose losses of pixels Keras would average: this is a ratio of sums over the batch and the devices.
     def __call__(self, y_true, y_pred, sample_weight=None):
         labels = without_channel(y_true)
         weight = weight_of_pixels(labels, sample_weight)

@@ -83,7 +83,7 @@ def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
 
 
 def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: list[Frame]) -> list[Stage]:
-    """Training, of a pretrained encoder in two stages; and if wanted fine-tuning on whole images at a constant rate."""
+    """One stage; two for a pretrained encoder with --frozen-steps; and one on whole images with --finetune-steps."""
     count = len(dataset.split.train)
     weights = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
     weigh = partial(pixel_weights, class_weights=weights, border=config.border_weights)
