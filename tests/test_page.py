@@ -425,6 +425,27 @@ def test_explanations_fold_away(path, visit, viewport):
     assert box["x"] == pytest.approx(title["x"], abs=1) and box["y"] > title["y"] + title["height"]
 
 
+@pytest.mark.parametrize("kind", ["table", "svg"])
+def test_a_shade_says_where_more_is_hidden(path, visit, kind):
+    """On a phone: at the right of what is wider, at the left when scrolled to its end; none where all is shown."""
+    page = visit(path, viewport=PHONE)
+
+    def shaded(box) -> list[bool]:
+        """Whether the lowest line of its left and of its right edge is darker than the paper."""
+        shown = np.array(Image.open(io.BytesIO(box.screenshot())).convert("L")).astype(int)
+        return [bool(shown[:, edge].min() < 235) for edge in (1, -2)]
+
+    wide = page.locator(f".scroll:has(> {kind})").last
+    wide.locator("td, th, text").evaluate_all("all => all.forEach(one => one.style.visibility = 'hidden')")
+    wide.evaluate("one => one.querySelectorAll('*').forEach(inner => inner.style.border = 'none')")
+    assert shaded(wide) == [False, True]
+    wide.evaluate("one => one.scrollLeft = 10000")
+    assert shaded(wide) == [True, False]
+    wide.evaluate("one => { one.firstElementChild.style = 'width: 9rem; border: none'; }")
+    wide.evaluate("one => one.querySelectorAll('td ~ td, th ~ th').forEach(inner => inner.remove())")
+    assert shaded(wide) == [False, False]
+
+
 # Print
 
 needs_poppler = pytest.mark.skipif(not shutil.which("pdftoppm"), reason="needs pdftoppm, of poppler-utils")
