@@ -1,6 +1,8 @@
 """Findings: errors, warnings and notes on a data set, in one form."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from .command import UserError
 
@@ -31,8 +33,10 @@ def refuse_errors(findings: list[Finding]) -> None:
 
 
 def print_findings(findings: list[Finding]) -> None:
+    """Print each in a line; files below the working folder are named from there."""
+    here = f"{Path.cwd()}{os.sep}"
     for finding in findings:
-        print(f"{finding.level}: {finding}")
+        print(f"{finding.level}: {finding}".replace(here, ""))
 
 
 def some(names, most: int = 3) -> str:

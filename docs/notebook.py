@@ -62,7 +62,7 @@ def executed(made, kernel: str = "python3"):
     """The notebook with the outputs of a run in a kernel."""
     from nbclient import NotebookClient
 
-    NotebookClient(made, timeout=None, kernel_name=kernel).execute(cwd=str(NOTEBOOK.parent))
+    NotebookClient(made, timeout=None, kernel_name=kernel, coalesce_streams=True).execute(cwd=str(NOTEBOOK.parent))
     for cell in code_cells(made):
         times = cell.metadata.pop("execution")
         start, end = (datetime.fromisoformat(times[f"iopub.{state}"]) for state in ("execute_input", "status.idle"))

@@ -117,7 +117,7 @@ class Run:
 
     def changes_of_environment(self, devices: str = "one") -> list[str]:
         """List what may give other bytes than where the run began, such as "device (CPU, 2 threads; now CPU, 1
-        threads)"."""
+        thread)"."""
         path = self.path / "environment.json"
         then, now = schema.read(path, schema.ENVIRONMENT) if path.is_file() else {}, environment(devices)
         pairs = [(name, then.get(name), now[name]) for name in ("device", "processor", "python", "git_commit")]
@@ -385,7 +385,8 @@ def device(devices: str = "one") -> str:
         gpus = gpus[:1]
     if gpus:
         return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
-    return f"CPU, {tf.config.threading.get_intra_op_parallelism_threads() or threads_asked() or cores()} threads"
+    count = tf.config.threading.get_intra_op_parallelism_threads() or threads_asked() or cores()
+    return f"CPU, {count} thread{'' if count == 1 else 's'}"
 
 
 def workers_of(asked: int | str) -> int:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from data_pipeline.checking import check
 from data_pipeline.files import read_image, write_mask
+from data_pipeline.findings import Finding, print_findings
 from data_pipeline.importing.golfscape import CLASSES, Knobs, scene, write_scenes
 from data_pipeline.masks import read_raw
 from data_pipeline.source import Source
@@ -300,3 +301,10 @@ def test_everything_is_written_for_programs(scenes, tmp_path, parts):
     assert sum(map(len, stored["split"].values())) == 12 * len(parts)
     one = next(iter(stored["classes"].values()))
     assert set(one) == {"pixels", "train", "val", "test"} and (one["test"] > 0) == ("test" in parts)
+
+
+def test_files_are_named_from_the_working_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    there = tmp_path.parent / "elsewhere"
+    print_findings([Finding("note", "x", f"classes from {tmp_path / 'd/classes.json'}; not of {there}/a.png")])
+    assert capsys.readouterr().out == f"note: classes from d/classes.json; not of {there}/a.png\n"

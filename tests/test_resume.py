@@ -403,9 +403,10 @@ def test_another_environment_is_told_in_a_line(tmp_path, monkeypatch, capsys):
     assert printed.count("\n") == 1 and "may end otherwise" in printed
 
 
-@pytest.mark.parametrize(("asked", "threads"), [("9", 9), ("0", None), ("abc", None), ("-3", None)])
+@pytest.mark.parametrize(("asked", "threads"), [("9", 9), ("1", 1), ("0", None), ("abc", None), ("-3", None)])
 def test_the_plan_names_the_threads_that_tensorflow_has(monkeypatch, asked, threads):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    assert device() == f"CPU, {threads or cores()} threads"
+    count = threads or cores()
+    assert device() == f"CPU, {count} thread{'s' if count > 1 else ''}"

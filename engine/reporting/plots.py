@@ -20,7 +20,7 @@ STRONGEST = 0.8  # opacity of a share of 1: the page's ink keeps 4.5:1 on it, in
 LEAST_SHOWN = 0.005  # smaller shares would read .00
 MOST_CLASSES = 30  # rows of a confusion matrix that are drawn: its file grows with the square of their number
 LONGEST_NAME = 28  # letters of a class's name on an axis
-SMALLEST = 0.7  # of its own size a plot may shrink on a phone, then it scrolls
+SMALLEST = 0.58  # of its own size a plot may shrink on a phone, then it scrolls: one across 600 pixels is seen whole
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "page",  # the same plot is the same file
