@@ -23,6 +23,7 @@ from .verdicts import INCONCLUSIVE, LEVEL, NOT_SUPPORTED, SUPPORTED, Contrast, V
 
 LEAST_LOCATED = 0.5  # of a user's masks that say where in the image their class is
 FLIPS = 400
+NOT_INFERENTIAL = "not inferential"  # the words of every finding where the plan has too few seeds
 OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
 WAYS = ("", "long", "selffer", "frozen", "fine-tuned")
 
@@ -99,7 +100,7 @@ def findings(study: Study) -> list[Finding]:
         {one.name: one.numbers(study.results, study.num_classes, second) for one in asked} for second in (False, True)
     )
     if not study.plan.inferential:
-        return [Finding(one, number(one.statistic(numbers[one.name])), "not inferential") for one in asked]
+        return [Finding(one, number(one.statistic(numbers[one.name])), NOT_INFERENTIAL) for one in asked]
     verdicts, others = judged(study, numbers), judged(study, second)
     return [
         Finding(one, None, INCONCLUSIVE, reasons=("one of its scores has no range to be measured in",))

@@ -1,7 +1,7 @@
 """The study in words: a sentence for each verdict, and the composed answer to the question it began with."""
 
 from .effects import Worth
-from .findings import Finding, Study, leads, signed, worth_of_masks
+from .findings import NOT_INFERENTIAL, Finding, Study, leads, signed, worth_of_masks
 from .own import Own
 from .verdicts import INCONCLUSIVE, NOT_SUPPORTED, SMALLEST, SUPPORTED
 
@@ -119,6 +119,8 @@ LEAST_P = 0.001  # that is told
 
 def headline(said: list[Finding]) -> str:
     """The verdicts in a breath."""
+    if all(one.words == NOT_INFERENTIAL for one in said):
+        return "One seed answers nothing"
     names = [(one.words, one.hypothesis.name) for one in said]
     verdicts = {words: [name for each, name in names if each == words] for words, _ in names}
     text = "; ".join(f"{words}: {', '.join(each)}" for words, each in verdicts.items())

@@ -17,7 +17,7 @@ from study.hypotheses import FIRST_EDITION, cells_of
 from study.plan import PRESETS, Plan
 from study.report import curve_notes, sections, told, write_report
 from study.verdicts import INCONCLUSIVE, NOT_SUPPORTED, POWER, SUPPORTED, decide, detectable_effect, pseudo_values
-from study.words import answer, labels_for, settled_by
+from study.words import answer, headline, labels_for, settled_by
 
 PLAN = Plan("medium", SETTINGS, tuple(range(12)), tuple(NAMES), wide=True)
 
@@ -195,6 +195,8 @@ def test_the_answer_says_what_each_verdict_says():
     assert "With 16 images, S in 85% and E in 45% of new images" in text
     one = replace(PLAN, seeds=(0,))
     assert answer(study(ALL_TRUE, one), findings(study(ALL_TRUE, one)))[0].startswith("One seed answers nothing")
+    assert headline(findings(study(ALL_TRUE, one))) == "One seed answers nothing"
+    assert headline(findings(study(ALL_TRUE))).startswith("Supported: H")
     assert np.isfinite(findings(study(ALL_TRUE, one))[0].value)
 
 
