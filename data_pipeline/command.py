@@ -79,7 +79,7 @@ def parse(config_type, description: str, default, usage: Usage):
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             raise UserError(f"{os.fsencode(argument)!r} is not UTF-8; rename the file or folder")
     if {"-h", "--help"} & set(arguments):
-        print(help_text(config_type, arguments, usage, description, default))
+        show_help(help_text(config_type, arguments, usage, description, default))
         sys.exit()
     refuse_unknown(config_type, arguments, usage)
 
@@ -92,6 +92,14 @@ def parse(config_type, description: str, default, usage: Usage):
     if left:
         raise FlagError(unexpected(left[0], config_type, usage))
     return config
+
+
+def show_help(text: str) -> None:
+    """Print it; it is no fault if the reader has seen enough (head, less)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at the end
 
 
 def stop_by_interrupt() -> None:

@@ -9,6 +9,7 @@ from conftest import run_script, save
 from PIL import Image
 
 from data_pipeline.checking import check
+from data_pipeline.dataset import DataSet
 from data_pipeline.files import read_image, write_mask
 from data_pipeline.findings import Finding, print_findings
 from data_pipeline.importing.golfscape import CLASSES, Knobs, scene, write_scenes
@@ -308,3 +309,17 @@ def test_files_are_named_from_the_working_folder(tmp_path, monkeypatch, capsys):
     there = tmp_path.parent / "elsewhere"
     print_findings([Finding("note", "x", f"classes from {tmp_path / 'd/classes.json'}; not of {there}/a.png")])
     assert capsys.readouterr().out == f"note: classes from d/classes.json; not of {there}/a.png\n"
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ((), ""),
+        (("error", "note"), "1 error"),
+        (("error", "error", "warning"), "2 errors and 1 warning"),
+        (("warning",) * 2, "2 warnings"),
+    ],
+)
+def test_findings_are_counted_in_words(levels, words):
+    dataset = DataSet(Source(data=None), [], [Finding(level, "x", "") for level in levels])
+    assert check.counted(dataset) == words

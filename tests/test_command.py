@@ -279,3 +279,12 @@ def test_a_backend_that_jupyter_names_and_that_is_not_here(tmp_path):
     there = os.environ | {"MPLBACKEND": "nowhere"}
     done = subprocess.run(command, cwd=ROOT, env=there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_whose_reader_has_seen_enough_ends_without_a_word():
+    """As ``--help | head`` does."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "train.py", "--help"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

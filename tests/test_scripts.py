@@ -414,7 +414,7 @@ def test_convert_download_and_tile_commands(tmp_path):
         (("tile", "cut2", *folders[:2]), "tile DIR DESTINATION"),
         (("preview", "--out", "grid.png"), "name the data set's folder, or --images FOLDER and --masks FOLDER"),
         (("preview", "dst", "--out", "grid.png", "--crop", "0"), "--crop 0: sides of 1 to 8192"),
-        (("check", "nowhere"), "1 errors and 0 warnings"),
+        (("check", "nowhere"), "error: 1 error; fix the errors first"),
     ):
         done = run_script(*DATA, *arguments, cwd=tmp_path)
         assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -76,6 +76,12 @@ def class_table(data: Inspection, split: Split) -> list[str]:
     return [*lines, f"  {'images':33}" + "".join(f"{len(split.part(part)):8}" for part in parts)]
 
 
+def counted(dataset: DataSet) -> str:
+    """Return how many errors and warnings there are, "1 error and 2 warnings"; "" for none."""
+    counts = {kind: dataset.count(kind) for kind in ("error", "warning")}
+    return " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items() if count)
+
+
 def suggestion(dataset: DataSet) -> str:
     """The training command that suits the data set."""
     flags = ["--data", shlex.quote(str(dataset.source.data)), *dataset.source.flags(), *proposals(dataset)]
@@ -201,10 +207,8 @@ def check(
         print(f"groups: {groups} (train with --data {shlex.quote(str(groups))})")
     show_worst(dataset, sheet, overwrite)
     if dataset.count("error"):
-        raise UserError(
-            f"{dataset.count('error')} errors and {dataset.count('warning')} warnings; fix the errors first"
-        )
-    verdict = f"{dataset.count('warning')} warnings" if dataset.count("warning") else "no fault found"
+        raise UserError(f"{counted(dataset)}; fix the errors first")
+    verdict = counted(dataset) or "no fault found"
     for flag, why in proposals(dataset).items():
         print(f"suggested: {flag}: {why}")
     print(f"{verdict[0].upper()}{verdict[1:]}. Next: {suggestion(dataset)}")
