@@ -254,11 +254,12 @@ def headline(results: dict) -> str:
             for name, difference in differences.items()
             if name not in told and difference[f"{score}_ci95"] is not None
         ],
-        f"not to be compared with {first} on these images": [
-            name for name, difference in differences.items() if difference[f"{score}_ci95"] is None
-        ],
     }
     parts = [f"{joined(names)} {'is' if len(names) == 1 else 'are'} {kind}" for kind, names in kinds.items() if names]
+    if unknown := [name for name, difference in differences.items() if difference[f"{score}_ci95"] is None]:
+        are = "is" if len(unknown) == 1 else "are"
+        these = "these" if parts else "These"
+        parts.append(f"{these} images cannot say whether {joined(unknown)} {are} better than {first}")
     return "; ".join(parts) + "."
 
 

@@ -33,6 +33,7 @@ from .report import (
 HEAT = 0.55  # opacity of the activation map over the image in grey
 NAMED = 3  # classes, the likeliest
 SCORE = "probability of the truth"
+TITLES = {"image": "the image, and what speaks for the predicted class"}
 
 
 def write_class_report(
@@ -60,7 +61,7 @@ def write_class_report(
     sure = evaluation.counts["probabilities"][np.arange(len(photos)), truths(evaluation)]
     chosen = worst_median_best(sure)
     examples = pictures(run, evaluation, photos, [i for _, i in chosen], [word for word, _ in chosen])
-    strip = Gallery(examples, evaluation.names, colors_of(evaluation), panels=("image",))
+    strip = Gallery(examples, evaluation.names, colors_of(evaluation), panels=("image",), titles=TITLES)
     opening = Opening(said.advice, numbers(results), strip)
     write_page(path, run.path.name, said.claim, said.loud, facts, sections, opening)
 
@@ -128,7 +129,12 @@ def gallery(run: Run, evaluation: Evaluation, photos: list[Photo]) -> Section:
     sure = evaluation.counts["probabilities"][np.arange(len(photos)), truths(evaluation)]
     worst = np.argsort(sure, kind="stable")[:MOST_IMAGES].tolist()
     shown = Gallery(
-        pictures(run, evaluation, photos, worst), evaluation.names, colors_of(evaluation), sort=SCORE, panels=("image",)
+        pictures(run, evaluation, photos, worst),
+        evaluation.names,
+        colors_of(evaluation),
+        sort=SCORE,
+        panels=("image",),
+        titles=TITLES,
     )
     return Section("Images", text, gallery=shown, help=help)
 
