@@ -25,7 +25,13 @@ def rows(study) -> list[Row]:
     told = {planned: f"planned: lead with {many} decoys minus lead without, {planned} images"}
     told |= {count: f"the same, {count} images" for count in others}
     return [
-        Row("decoys", words, lead(study, many, count) - lead(study, few, count), about=f"{count} images")
+        Row(
+            "decoys",
+            words,
+            lead(study, many, count) - lead(study, few, count),
+            about=f"{count} images",
+            decides=count == planned,
+        )
         for count, words in told.items()
     ]
 

@@ -93,6 +93,6 @@ def forest(figure, made) -> None:
         axes.plot(effect.value, place, "o", ms=5, color=color)
     axes.set(yticks=places, ylim=(places[-1] + 0.7, -0.7))
     axes.set_yticklabels([f"{each.words}{' (mIoU)' * (each.measure == 'mIoU')}" for each in made])
-    axes.set_xlabel("wrong reason  ←  difference in accuracy or mIoU  →  right reason")
+    axes.set_xlabel("against the reason  ←  difference in accuracy or mIoU  →  for the reason")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")

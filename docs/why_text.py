@@ -9,56 +9,62 @@ TITLE = """\
 ANSWER = """\
 ## The answer
 
-**The premise is half right.** Trained from scratch, a few hundred images are often too few for masks as well
-([others](#what-others-found)). So the question that is tested here is narrower: do the same few images teach more with
-masks than with labels, and why?
+**The premise may be half right:** few images can be too few for masks too ([others](#what-others-found)). The
+question here is narrower: do the same images teach more with masks than with labels, and why?
 
-**In drawn scenes they mostly do.** Asked for a new image's class, of {classes}, a U-Net trained on {count} masks is
-right in {masks_ci}; the usual classifier (its encoder with global pooling), trained on their labels, in
-{classifier_ci}.
+**In one kind of drawn scene they do.** Asked for a new image's class, of {classes}, a U-Net trained on {count} masks is
+right in {masks_ci}; its encoder with global pooling, the usual classifier, on labels, in {classifier_ci}.
 
-{place} **Not the weights:** smaller networks do worse. **Perhaps the pixels:** for the class, {count} in each image do
-nearly as well as all; outlines need more.
+{place} **Not the weights:** the same U-Net on labels reaches {unet_labels_pc}. **For the class, few pixels
+do:** {count} in each image give {pixels16_pc}, all {masks_pc}; outlines need more.
 
 **How sure?** What was asked, and how:
 
 {claims}
 
+- *Yes*: the interval lies above 0 and the mean is at least 0.05 (photographs: 0.03, and each film above 0); *no*: the
+  whole interval lies below 0.05; else *open*. *Weakly*: adjusted for {differences} differences (Bonferroni), the
+  interval holds 0.
 - *Planned*: fixed before anything was trained, and asked of fresh worlds or films. *Exploratory*: computed afterwards,
-  from trainings planned for another measure: how near a network comes to what it reaches with unlimited images. The
-  plan of that first study judged seven hypotheses: {planned_words} ([all of them](why-method.md)).
-- A *world* is one set of colours and textures with its own images, drawn by a program. Such scenes were made harder
-  until the classifier had room to improve. Masks had {trials_masks} tuning trials, labels {trials_labels}, and the best
-  learning rates lie at an end of those tried.
+  from trainings planned for another measure, namely how near a network comes to what it reaches with unlimited images.
+  Of the seven hypotheses of that plan, {planned_words} ([all of them](why-method.md)).
+- A *world* is one set of colours and textures with its own images, drawn by a program. Scenes were chosen so that
+  labels
+  left room for a lead; in easier ones there was none. Masks had {trials_masks} tuning trials, labels
+  {trials_labels}; the
+  best learning rates lie at an end of those tried. Both may favour masks.
 
 **With 300 images:**
 
 - Fine-tune a pretrained encoder. That is from others' papers.
-- For a class: from scratch, one mask was worth {worth8_round} to {worth16_round} labels of other images, among decoys
-  more. Draw masks if one takes you less time than these labels; else label more images. Draw them of what decides the
-  class: masks of another part can do worse than labels.
-- For outlines, draw masks.
+- For a class: from scratch, one mask was worth about {worth8_round} labels of other images with 8 masks and
+  {worth16_round} with {count}; with 256 images, the nearest to 300, it is open whether masks still lead. Draw them of
+  what decides the class: masks of another part can do worse than labels. `python -m study run --data DIR` compares both
+  on your own images.
+- For outlines, draw masks, or click on pixels of many more images.
 
-Most of this was tested on {count} images; no training set that was seen again and again held more than
-256{photographs_untested} ([more](#what-to-do-with-300-images)).
+Most of this was tested on {count} images; no more than 256 were trained on again and again{photographs_untested}
+([more](#what-to-do-with-300-images)).
 
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
-*Share of new images whose class is named correctly. Full points: means over {seeds} worlds (right: {right_seeds},
-planned). Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left, exploratory: the texture of an object
+*Share of new images whose class is named correctly. Full points: means over {seeds} worlds (right: {right_seeds}; the
+difference of the first two was planned). Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left,
+exploratory: the texture of an object
 decides the class, and patches like it lie beside; {steps} steps. Right: a small spot decides it, of a colour that
 nothing else has; {right_steps} The tasks differ, so compare within a panel.*
 """
 
 UNPOINTED = """\
-**The likeliest reason is the place:** a mask says which part of the image is meant. Part of that is shown: where a
-spot of {mark_pixels} pixels decides the class, masks of it give {mark_ci}, masks of the whole object around it only
-{object_ci}, less than labels alone with the same U-Net ({mark_labels_ci})."""
+**Why is not settled.** Our guess is the place: a mask says which part is meant. Shown is only that
+masks must lie there: if a small spot decides, masks of it give {mark_ci}, masks of the whole object
+{object_ci}, less than labels with the same U-Net ({mark_labels_ci})."""
 
 POINTED = """\
-**The likeliest reason is the place:** a mask says which part of the image is meant. Part of that is shown: where a
-small spot decides the class, discs drawn on the spot give {p_mark_ci}; discs at random places, which teach something
-wrong, {p_random_place_ci}. Whether discs beat plain labels depends on the network and its training."""
+**Why is not settled.** Our guess is the place: a mask says which part is meant. Shown is only that
+masks must lie there: if a small spot decides, discs on it give {p_mark_ci}, discs at random places
+{p_random_place_ci}. Labels give
+{p_label_classifier_ci}, with the same U-Net {p_label_ci}."""
 
 CLAIMS_HEAD = """\
 | asked | difference (95% interval) | answer | how |
@@ -126,10 +132,9 @@ REASONS = {  # claim, what was done, trust (or: before and after the planned con
 }
 
 WHAT_TO_DO = """\
-*Yes*, *no*, *open*: A difference says yes if its interval lies above 0 and its mean is at least 0.05, no if its whole
-interval lies below 0.05, else it is open, all before rounding. A no says that the reason adds less than 0.05, not that
-the two are equal. *Partly*: the differences of a reason say different things. The intervals are not adjusted for their
-number, and a yes whose interval begins near 0 would not stand it.
+*Yes*, *no*, *open*, *weakly* as above, all before rounding. A no says that the reason adds less than 0.05, not that the
+two are equal. The word in bold is the answer to the reason as it was put, why masks lead labels; where its differences
+do not agree it is *open*. What else was seen stands after it.
 
 ## What to do with 300 images
 
@@ -146,7 +151,8 @@ These follow from drawn scenes and from the literature; {photographs_advice}.
   `python -m study run --data DIR` measures it
   on your own images.
 - **If you want the class, click before you outline, but not too few.** 4 labelled pixels in each image, half of them on
-  the object, give {pixels4_pc}, less than plain labels ({classifier_pc}); {count} pixels {pixels16_pc}, all pixels
+  the object, give {pixels4_pc}, between labels with the same U-Net ({unet_labels_pc}) and with the usual classifier
+  ({classifier_pc}); {count} pixels {pixels16_pc}, all pixels
   {masks_pc}: all minus {count} is {pixels_class}, so a gain of up to 0.05 by more of them is not excluded. For the
   outline {count} pixels reached mIoU {sixteen_miou}, whole masks {all_miou}.
 - **Put masks on the evidence**, not on the object that contains it. Where a spot inside the object decided the class,
@@ -172,8 +178,7 @@ NOWHERE = """\
   without decoys ({d_masks_0_256_pc} against {d_classifier_0_256_pc}), {d_lead_8_256} with 8 (planned;
   {d_masks_8_256_pc} against {d_classifier_8_256_pc}), where masks were ahead in {d_ahead} of {d_seeds} worlds;
   the classifier's training loss
-  still was up to {d_loss} there, so more steps might narrow the lead. Without decoys
-  both are right less often with 256 images than with 64, which says the same.
+  still was up to {d_loss} there, so more steps might narrow the lead.
 - **The task is easy.** In a first trial the scenes held one large striped target and nothing like it beside: the
   U-Net on labels was near its ceiling from the smallest sets on, so there was nothing to lead. Such scenes were then
   made harder until the classifier had room to improve ([how](why-method.md#how-the-world-was-chosen)); the answer
@@ -289,7 +294,8 @@ DETAILS = {  # title, text, picture
     ),
     "parameters": (
         "Parameters",
-        "Wider networks have more weights. A quarter of the channels costs both; twice as many add nothing. The "
+        "Wider networks have more weights. The narrowest classifier is clearly worse; wider than usual is no better. "
+        "The "
         "narrowest U-Net on masks "
         "minus the widest classifier: {narrow_wide}. All of this is exploratory; the planned verdict, on another "
         "measure, was {planned_parameters}.",
@@ -343,7 +349,7 @@ HEADS = {  # of tables whose columns are named for the study's own report
 CAPTIONS = {  # what a picture shows; a sentence below it
     "forest": (
         "Differences with their intervals, reason by reason",
-        "*The further right of 0, the more the reason says. Grey: differences below 0.05, which would not matter. "
+        "*Right of 0: for the reason. Grey: differences below 0.05, which would not matter. "
         "Points and lines: "
         "mean and 95% interval over worlds, in accuracy, or mIoU where it says so. Colours: the reasons. "
         "Photographs have a table of their own.*",
