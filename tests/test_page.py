@@ -425,6 +425,13 @@ def test_explanations_fold_away(path, visit, viewport):
     assert box["x"] == pytest.approx(title["x"], abs=1) and box["y"] > title["y"] + title["height"]
 
 
+def test_a_score_with_a_long_name_stays_in_one_piece(tmp_path, visit):
+    scored = Gallery([Picture("a", {"probability of the truth": 0.08}, IMAGE)], NAMES, COLORS, panels=("image",))
+    page = visit(write(tmp_path / "page.html", sections=[Section("Pictures", gallery=scored)]), viewport=WIDE)
+    value = page.locator(".card .score b").first
+    assert value.inner_text() == "0.08" and value.bounding_box()["height"] < 30
+
+
 @pytest.mark.parametrize("kind", ["table", "svg"])
 def test_a_shade_says_where_more_is_hidden(path, visit, kind):
     """On a phone: at the right of what is wider, at the left when scrolled to its end; none where all is shown."""

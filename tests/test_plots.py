@@ -260,3 +260,11 @@ def test_sizes_without_objects_are_left_out():
     assert "share found" in texts(svg) and "size of an object (pixels)" in texts(svg)
     other = plots.object_sizes([1, 4, 8], [3, 2, 9], [0, 1, 9])
     assert re.sub(r"p[0-9a-f]{8}", "", svg) == re.sub(r"p[0-9a-f]{8}", "", other)
+
+
+def test_a_diamond_at_the_edge_is_whole():
+    root = ElementTree.fromstring(plots.class_bars(["a", "b"], [0.5, 0.4], [None, None], [0.0, 1.0], "IoU"))
+    orange = [use for use in root.iter(f"{SVG}use") if "d55e00" in use.get("style", "").lower()]
+    assert len(orange) == 2
+    clipped = [use for group in root.iter(f"{SVG}g") if group.get("clip-path") for use in group.iter(f"{SVG}use")]
+    assert not set(orange) & set(clipped)

@@ -230,7 +230,8 @@ def class_bars(names, values, ends, others, xlabel: str) -> str:
         for row, i in zip(rows, order, strict=True):
             if ends[i]:
                 axes.plot(ends[i], [row, row], "-", color="black", lw=1.1, solid_capstyle="butt")
-        axes.plot([np.nan if others[i] is None else others[i] for i in order], rows, "D", ms=5, color=ORANGE)
+        beside = [np.nan if others[i] is None else others[i] for i in order]
+        axes.plot(beside, rows, "D", ms=5, color=ORANGE, clip_on=False, zorder=3)  # whole at 0 and 1, too
         axes.set(xlabel=xlabel, xlim=(0, 1), yticks=rows, ylim=(len(names) - 0.4, -0.6))
         axes.set_yticklabels([shortened(names[i]) for i in order])
         axes.tick_params(axis="y", length=0)
