@@ -223,7 +223,7 @@ def sent(work, missing: list, is_done, machines: Machines, setting: Setting, tol
     """Send items, and wait for them: what they raised, and how a process was lost, if one was."""
     from joblib import Parallel, delayed
 
-    calls = [delayed(attempt)(setting, work, item) for item in missing]
+    calls = [delayed(attempt)(setting, work, is_done, item) for item in missing]
     with backend(machines) as options, watched(missing, is_done, told):
         try:
             faults = Parallel(**options, batch_size=1, pre_dispatch="all")(calls)
@@ -271,12 +271,16 @@ def appears(item, is_done) -> bool:
     return found
 
 
-def attempt(setting: Setting, work, item) -> Exception | None:
-    """In a process: do an item; what it raised."""
+def attempt(setting: Setting, work, is_done, item) -> Exception | None:
+    """In a process: do an item; what it raised.
+
+    A cluster may send what is done once more, where a process that is lost had done it.
+    """
     with ALONE:
         try:
             setting.enter()
-            work(item)
+            if not is_done(item):
+                work(item)
         except (UserError, OSError, MemoryError) as error:
             return error
         except Exception:

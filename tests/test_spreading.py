@@ -1,5 +1,6 @@
 """Work by several processes: the same files whoever makes them, and a process that dies costs what it was doing."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from conftest import ROOT
 
 from data_pipeline.command import UserError
 from engine import spreading
-from engine.spreading import Machines, Setting, program, spread
+from engine.spreading import Machines, Setting, attempt, program, spread
 
 TWO = Machines(jobs=2)
 ENVIRONMENT = {"OMP_NUM_THREADS": "3", "TF_NUM_INTRAOP_THREADS": "3", "TF_NUM_INTEROP_THREADS": "3"}
@@ -155,6 +156,18 @@ def test_a_process_that_cannot_take_part_says_why(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     assert setting(tmp_path).fault == ""
     assert "has done other work, which leaves settings behind" in setting(tmp_path, kind="other").fault
+
+
+def test_what_is_done_and_is_sent_once_more_is_not_done_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(spreading, "KINDS", set())
+    with monkeypatch.context() as patched, contextlib.chdir(tmp_path):
+        for name in (*ENVIRONMENT, "TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH"):
+            patched.setenv(name, "3")
+        done = []
+        for item in (1, 1, 2):
+            assert attempt(setting(tmp_path), done.append, done.__contains__, item) is None
+        assert done == [1, 2]
 
 
 def test_the_sum_over_the_program_is_that_of_its_files():
