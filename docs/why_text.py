@@ -9,10 +9,10 @@ TITLE = """\
 ANSWER = """\
 ## The answer
 
-**The premise may be half right:** few images can be too few for masks too ([others](#what-others-found)). The
-question here is narrower: do the same images teach more with masks than with labels, and why?
+**The premise may be half right:** few images can be too few for masks as well ([others](#what-others-found)). The
+narrower question here: do the same images teach more with masks than with labels, and why?
 
-**In one kind of drawn scene they do.** Asked for a new image's class, of {classes}, a U-Net trained on {count} masks is
+**In one kind of drawn scene they do.** Asked for a new image's class, a U-Net trained on {count} masks is
 right in {masks_ci}; its encoder with global pooling, the usual classifier, on labels, in {classifier_ci}.
 
 {place} **Not the weights:** the same U-Net on labels reaches {unet_labels_pc}. **For the class, few pixels
@@ -49,7 +49,7 @@ Most of this was tested on {count} images; no more than 256 were trained on agai
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
 *Share of new images whose class is named correctly. Full points: means over {seeds} worlds (right: {right_seeds}; the
-difference of the first two was planned). Vertical bars: their 95% intervals. Dashed line: chance, {chance}. Left,
+difference of the first two was planned). Vertical bars: their 95% intervals. Dashed line: chance, {chance}, for {classes} classes. Left,
 exploratory: the texture of an object
 decides the class, and patches like it lie beside; {steps} steps. Right: a small spot decides it, of a colour that
 nothing else has; {right_steps} The tasks differ, so compare within a panel.*
