@@ -49,10 +49,10 @@ Most of this was tested on {count} images; no more than 256 were trained on agai
 ![Accuracy by the number of images, and by what the mask covers](images/why/answer.png)
 
 *Share of new images whose class is named correctly. Full points: means over {seeds} worlds (right: {right_seeds}; the
-difference of the first two was planned). Vertical bars: their 95% intervals. Dashed line: chance, {chance}, for {classes} classes. Left,
-exploratory: the texture of an object
-decides the class, and patches like it lie beside; {steps} steps. Right: a small spot decides it, of a colour that
-nothing else has; {right_steps} The tasks differ, so compare within a panel.*
+difference of the first two was planned). Vertical bars: their 95% intervals. Dashed line: chance, {chance}, for
+{classes} classes. Left, exploratory: the texture of an object decides the class, and patches like it lie beside;
+{steps} steps. Right: a small spot decides it, of a colour that nothing else has; {right_steps} The tasks differ, so
+compare within a panel.*
 """
 
 UNPOINTED = """\
