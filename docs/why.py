@@ -23,7 +23,7 @@ KEPT, PAGE, METHOD, IMAGES = HERE / "why.json.gz", HERE / "why.md", HERE / "why-
 EARLIER = HERE / "why-small.json.gz"  # the smaller study, which was looked at first
 AGAIN = HERE / "why-again.json.gz"  # a replication, on other seeds
 CONTRASTS = {name: HERE / f"why-{name}.json.gz" for name in ("pointing", "difficulty", "photographs")}
-DIFFERENCES = 21  # of the page: what its intervals are adjusted for
+DIFFERENCES = 21  # of drawn scenes: what their intervals are adjusted for
 COLORS = 200  # of a figure's palette, which keeps it small
 
 
@@ -526,7 +526,7 @@ def claims(study, pointing) -> str:
         line(
             "masks minus labels, 16 images, the usual classifier",
             study.values("S") - study.values("E"),
-            f"{explored}; a related measure was planned and {attained.words}, on worlds that had been seen",
+            f"{explored}; a related measure, fixed before but asked of worlds that had been seen, was {attained.words}",
         ),
         line(
             "the same among 8 look-alikes (*decoys*), 256 images",

@@ -268,7 +268,7 @@ def claims() -> list[tuple[str, ...]]:
     premise, scores = said["premise"], mean_scores(photographs)
     masks, labels = (f"{scores[name][PRESENCE].mean():.2f}" for name in LEARNERS)
     films = ", ".join(signed(value) for value in premise.films)
-    how = f"planned, three films of streets ([more](#on-photographs)): {films}"
+    how = f"planned, three films of streets ([more](#on-photographs)): {films}; interval over clips and trainings"
     asked = (
         "photographs: which classes a part of a frame holds, masks minus labels",
         f"{told(premise)} in area under the ROC curve ({masks} against {labels}; chance 0.50)",

@@ -12,19 +12,19 @@ ANSWER = """\
 **The premise may be half right:** few images can be too few for masks as well ([others](#what-others-found)). The
 narrower question here: do the same images teach more with masks than with labels, and why?
 
-**In one kind of drawn scene they do.** Asked for a new image's class, a U-Net trained on {count} masks is
-right in {masks_ci}; its encoder with global pooling, the usual classifier, on labels, in {classifier_ci}.
+**In one kind of drawn scene they do**, and a little in three films. Asked for a drawn image's class, a U-Net trained
+on {count} masks is right in {masks_ci}; its encoder with pooling, the usual classifier, on labels, in {classifier_ci}.
 
-{place} **Not the weights:** the same U-Net on labels reaches {unet_labels_pc}. **For the class, few pixels
-do:** {count} in each image give {pixels16_pc}, all {masks_pc}; outlines need more.
+{place} **Not the weights:** in the first scenes the U-Net on labels reaches {unet_labels_pc}. **Few pixels may do**
+({count} in each image: {pixels16_pc}); outlines need more.
 
 **How sure?** What was asked, and how:
 
 {claims}
 
 - *Yes*: the interval lies above 0 and the mean is at least 0.05 (photographs: 0.03, and each film above 0); *no*: the
-  whole interval lies below 0.05; else *open*. *Weakly*: adjusted for {differences} differences (Bonferroni), the
-  interval holds 0.
+  whole interval lies below 0.05; else, or if two runs disagree, *open*; all before rounding. *Weakly*: adjusted for the
+  {differences} differences in drawn scenes (Bonferroni), the interval holds 0.
 - *Planned*: fixed before anything was trained, and asked of fresh worlds or films. *Exploratory*: computed afterwards,
   from trainings planned for another measure, namely how near a network comes to what it reaches with unlimited images.
   Of the seven hypotheses of that plan, {planned_words} ([all of them](why-method.md)).
@@ -38,7 +38,8 @@ do:** {count} in each image give {pixels16_pc}, all {masks_pc}; outlines need mo
 
 - Fine-tune a pretrained encoder. That is from others' papers.
 - For a class: from scratch, one mask was worth about {worth8_round} labels of other images with 8 masks and
-  {worth16_round} with {count}; with 256 images, the nearest to 300, it is open whether masks still lead. Draw them of
+  {worth16_round} with {count}; with 256 images, the nearest to 300, asked only in other scenes, without decoys and
+  with 8, it is open whether masks lead. Draw them of
   what decides the class: masks of another part can do worse than labels. `python -m study run --data DIR` compares both
   on your own images.
 - For outlines, draw masks, or click on pixels of many more images.
@@ -61,10 +62,9 @@ masks must lie there: if a small spot decides, masks of it give {mark_ci}, masks
 {object_ci}, less than labels with the same U-Net ({mark_labels_ci})."""
 
 POINTED = """\
-**Why is not settled.** Our guess is the place: a mask says which part is meant. Shown is only that
-masks must lie there: if a small spot decides, discs on it give {p_mark_ci}, discs at random places
-{p_random_place_ci}. Labels give
-{p_label_classifier_ci}, with the same U-Net {p_label_ci}."""
+**Why is not settled.** Our guess is the place: a mask says which part is meant. Shown is only that misplaced masks
+harm: where a spot decides, discs on it give {p_mark_ci}, discs elsewhere {p_random_place_ci}. Labels give
+{p_label_classifier_ci}, with that U-Net {p_label_ci}."""
 
 CLAIMS_HEAD = """\
 | asked | difference (95% interval) | answer | how |

@@ -102,7 +102,7 @@ def test_a_contrast_is_shown_once_all_of_its_seeds_are_trained(tmp_path, monkeyp
         why.keep({"plan": told, "results": part, "sittings": []}, why.CONTRASTS["pointing"])
         page = why.page(study)
         assert bool(re.search(r"disc on the spot minus disc at a random place: \+0\.(39|40|41) \(", page)) == shown
-        said = "discs on it give 90% (90 to 90), discs at random places 50%"
+        said = "discs on it give 90% (90 to 90), discs elsewhere 50%"
         assert (said in " ".join(page.split())) == shown
     assert "| U-Net, the same disc at a random place | 0.50" in page
     assert isinstance(why.contrast("pointing"), Study)
