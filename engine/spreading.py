@@ -6,6 +6,7 @@ is taken away, costs what it was doing: what is missing is sent again. Nothing h
 
 import hashlib
 import logging
+import multiprocessing
 import os
 import platform
 import re
@@ -33,8 +34,9 @@ INSTALL = "pip install -r requirements-cluster.txt -c constraints.txt"
 ROOMS = ("data_pipeline", "engine", "models", "study")
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python")
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-KINDS: set[str] = set()  # of the work that this process did
-ALONE = threading.Lock()  # TensorFlow's settings are a process's: one item at a time in each
+ALONE = threading.Lock()  # one item at a time in each process of a cluster
+IDLE = 60.0  # seconds after which a process without work ends
+MARK = "SPREADING_MARK"
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,12 @@ class Setting:
     """State what a process has to be and to see before it begins an item.
 
     folder: of the files of all items; mark: the name of a file in it, which says that it is the same one.
-    kind: of work; a process does one kind, so that no network's settings are left behind for another's.
     environment: its variables, such as the number of threads, which TensorFlow reads once.
     program: the versions that it must have; of this machine's own processes nothing is asked.
     """
 
     folder: Path
     mark: str
-    kind: str
     environment: dict[str, str]
     arguments: tuple[str, ...]
     working: str
@@ -105,10 +105,6 @@ class Setting:
             ]
             if other:
                 return f"{place} has {', '.join(other)}; install the same there, and start it again"
-        changed = [name for name in THREADS if os.environ.get(name) != self.environment.get(name)]
-        if tensorflow_has_begun() and (changed or KINDS - {self.kind}):
-            had = "".join(f" with {name}={os.environ.get(name, '')}" for name in changed[:1])
-            return f"{place} has done other work{had}, which leaves settings behind; start it again"
         if not (self.folder / self.mark).exists():
             return (
                 f"{place} does not see {self.folder}, or another folder of that name; the folder has to be shared by "
@@ -122,17 +118,10 @@ class Setting:
             os.chdir(self.working)
         if self.fault:
             raise UserError(self.fault)
-        KINDS.add(self.kind)
         os.environ.update(self.environment)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share one GPU's memory
         sys.argv = list(self.arguments)
-
-
-def tensorflow_has_begun() -> bool:
-    """Return whether TensorFlow has read in this process how many threads it may have."""
-    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
-    return bool(getattr(context, "_initialized", False))
 
 
 @cache
@@ -185,8 +174,7 @@ def spread(
             told(item)
         return len(missing)
     count, faults = len(missing), []
-    kind = getattr(work, "func", work).__name__
-    with setting_of(Path(folder).resolve(), kind, environment, machines) as setting:
+    with setting_of(Path(folder).resolve(), environment, machines) as setting:
         for times in range(1, 2 + SENT_AGAIN):
             if not missing:
                 break
@@ -208,13 +196,13 @@ def spread(
 
 
 @contextmanager
-def setting_of(folder: Path, kind: str, environment: dict[str, str], machines: Machines) -> Iterator[Setting]:
+def setting_of(folder: Path, environment: dict[str, str], machines: Machines) -> Iterator[Setting]:
     """The setting of the processes; its mark is in the folder as long as the block lasts."""
     folder.mkdir(parents=True, exist_ok=True)
     with unfinished(folder / "mark", lambda path: path.touch(exist_ok=False)) as mark:
         try:
             versions = program() if machines.cluster else None
-            yield Setting(folder, mark.name, kind, environment, tuple(sys.argv), os.getcwd(), versions)
+            yield Setting(folder, mark.name, environment, tuple(sys.argv), os.getcwd(), versions)
         finally:
             mark.unlink(missing_ok=True)
 
@@ -223,8 +211,9 @@ def sent(work, missing: list, is_done, machines: Machines, setting: Setting, tol
     """Send items, and wait for them: what they raised, and how a process was lost, if one was."""
     from joblib import Parallel, delayed
 
-    calls = [delayed(attempt)(setting, work, is_done, item) for item in missing]
-    with backend(machines) as options, watched(missing, is_done, told):
+    begin = by_child if machines.cluster else attempt
+    calls = [delayed(begin)(setting, work, is_done, item) for item in missing]
+    with backend(machines, setting.environment) as options, watched(missing, is_done, told):
         try:
             faults = Parallel(**options, batch_size=1, pre_dispatch="all")(calls)
         except Exception as error:  # of the processes: what an item raises is returned
@@ -276,16 +265,36 @@ def attempt(setting: Setting, work, is_done, item) -> Exception | None:
 
     A cluster may send what is done once more, where a process that is lost had done it.
     """
-    with ALONE:
-        try:
-            setting.enter()
-            if not is_done(item):
-                work(item)
-        except (UserError, OSError, MemoryError) as error:
-            return error
-        except Exception:
-            return RuntimeError(f"in another process:\n{traceback.format_exc()}")
+    try:
+        setting.enter()
+        if not is_done(item):
+            work(item)
+    except (UserError, OSError, MemoryError) as error:
+        return error
+    except Exception:
+        return RuntimeError(f"in another process:\n{traceback.format_exc()}")
     return None
+
+
+def by_child(setting: Setting, work, is_done, item) -> Exception | None:
+    """In a cluster's process: do an item in a process of its own; what it raised.
+
+    In the cluster's own process other threads draw from Python's random numbers, of which Keras makes the weights; and
+    it may have read, for other work, how many threads TensorFlow has.
+    """
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    multiprocessing.current_process()._config["daemon"] = False  # Dask's processes are, and may then have no children
+    begun = {"initializer": follow, "initargs": (os.getpid(), setting.environment | {MARK: setting.mark})}
+    with ALONE:
+        for _ in range(1 + SENT_AGAIN):
+            try:
+                child = get_reusable_executor(max_workers=1, timeout=IDLE, **begun)  # another for another command
+                return child.submit(attempt, setting, work, is_done, item).result()
+            except BrokenProcessPool as error:
+                lost = error
+    return UserError(f"{item}: its process died {1 + SENT_AGAIN} times, the last one so: {brief(lost)}")
 
 
 def brief(error: Exception) -> str:
@@ -295,14 +304,14 @@ def brief(error: Exception) -> str:
 
 
 @contextmanager
-def backend(machines: Machines) -> Iterator[dict]:
+def backend(machines: Machines, environment: dict[str, str]) -> Iterator[dict]:
     """Yield what joblib.Parallel is told of the machines, for as long as they are used.
 
     Raises:
         UserError: where a package is missing, or the cluster does not answer.
     """
     if not machines.cluster:
-        with local(machines.jobs) as options:
+        with local(machines.jobs, environment) as options:
             yield options
         return
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told here
@@ -314,13 +323,13 @@ def backend(machines: Machines) -> Iterator[dict]:
 
 
 @contextmanager
-def local(jobs: int) -> Iterator[dict]:
+def local(jobs: int, environment: dict[str, str]) -> Iterator[dict]:
     """Processes of this machine, which end with the block, and with this process, however that ends."""
     from joblib.externals.loky import get_reusable_executor
 
     kill = True
     try:
-        yield {"backend": "loky", "n_jobs": jobs, "initializer": follow, "initargs": (os.getpid(),)}
+        yield {"backend": "loky", "n_jobs": jobs, "initializer": follow, "initargs": (os.getpid(), environment)}
         kill = False
     finally:
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=kill)
@@ -370,7 +379,7 @@ def processes(machines: Machines) -> int:
     """Return how many processes do the work."""
     if not machines.cluster:
         return machines.jobs
-    with backend(machines) as options:
+    with backend(machines, {}) as options:
         if machines.kind == "dask":
             return len(options["backend"].client.ncores())
         import ray
@@ -378,13 +387,14 @@ def processes(machines: Machines) -> int:
         return int(ray.cluster_resources()["CPU"])
 
 
-def follow(parent: int) -> None:
-    """In a process of this machine: Ctrl-C is the parent's to answer, and with the parent it ends."""
+def follow(parent: int, environment: dict[str, str]) -> None:
+    """As a process begins: its environment; Ctrl-C is the parent's to answer, and with the parent it ends."""
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(0.5)
+            time.sleep(0.1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

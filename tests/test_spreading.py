@@ -1,6 +1,7 @@
 """Work by several processes: the same files whoever makes them, and a process that dies costs what it was doing."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,10 +12,11 @@ from functools import partial
 import pytest
 import spreading_work
 from conftest import ROOT
+from joblib.externals.loky import get_reusable_executor
 
 from data_pipeline.command import UserError
 from engine import spreading
-from engine.spreading import Machines, Setting, attempt, program, spread
+from engine.spreading import Machines, Setting, attempt, by_child, program, spread
 
 TWO = Machines(jobs=2)
 ENVIRONMENT = {"OMP_NUM_THREADS": "3", "TF_NUM_INTRAOP_THREADS": "3", "TF_NUM_INTEROP_THREADS": "3"}
@@ -138,29 +140,19 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
 
 def setting(folder, **other) -> Setting:
     (folder / "mark").touch()
-    given = {"mark": "mark", "kind": "write", "environment": ENVIRONMENT, "arguments": ("a",), "working": str(folder)}
+    given = {"mark": "mark", "environment": ENVIRONMENT, "arguments": ("a",), "working": str(folder)}
     return Setting(**{"folder": folder, "program": program()} | given | other)
 
 
-def test_a_process_that_cannot_take_part_says_why(tmp_path, monkeypatch):
+def test_a_process_that_cannot_take_part_says_why(tmp_path):
     assert setting(tmp_path).fault == ""
     assert f"does not see {tmp_path}, or another folder of that name" in setting(tmp_path, mark="other").fault
     fault = setting(tmp_path, program=program() | {"keras": "1.0", "this program": "0"}).fault
     assert "(here 1.0)" in fault and "this program" in fault and "numpy" not in fault
-    monkeypatch.setattr(spreading, "tensorflow_has_begun", lambda: True)
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
-    monkeypatch.setattr(spreading, "KINDS", {"write"})
-    fault = setting(tmp_path).fault
-    assert "has done other work with OMP_NUM_THREADS" in fault or "has done other work with TF_NUM_INTRAOP" in fault
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    assert setting(tmp_path).fault == ""
-    assert "has done other work, which leaves settings behind" in setting(tmp_path, kind="other").fault
 
 
 def test_what_is_done_and_is_sent_once_more_is_not_done_again(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setattr(spreading, "KINDS", set())
     with monkeypatch.context() as patched, contextlib.chdir(tmp_path):
         for name in (*ENVIRONMENT, "TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH"):
             patched.setenv(name, "3")
@@ -168,6 +160,26 @@ def test_what_is_done_and_is_sent_once_more_is_not_done_again(tmp_path, monkeypa
         for item in (1, 1, 2):
             assert attempt(setting(tmp_path), done.append, done.__contains__, item) is None
         assert done == [1, 2]
+
+
+def test_a_clusters_process_leaves_the_work_to_a_child_and_begins_another_if_that_dies(tmp_path, monkeypatch):
+    """So that nothing else draws from the random numbers, and what the process did before has no say."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # as Dask's
+    is_done = partial(spreading_work.is_done, tmp_path)
+    try:
+        for item in (0, 1):
+            assert by_child(setting(tmp_path), partial(spreading_work.write_setting, tmp_path), is_done, item) is None
+        first, second = (text.split() for text in texts(tmp_path).values())
+        assert first == second and first[1:] == ["3", "3", "a"] and int(first[0]) != os.getpid()
+        other = setting(tmp_path, environment=ENVIRONMENT | {"OMP_NUM_THREADS": "5"})
+        assert by_child(other, partial(spreading_work.write_setting, tmp_path), is_done, 3) is None
+        assert texts(tmp_path)["3.txt"].split()[0] != first[0] and texts(tmp_path)["3.txt"].split()[2] == "5"
+        assert by_child(other, partial(spreading_work.die_once, tmp_path), is_done, 2) is None and is_done(2)
+        (tmp_path / "2.txt").unlink()
+        fault = by_child(other, partial(spreading_work.die, tmp_path), is_done, 2)
+        assert isinstance(fault, UserError) and "2: its process died 4 times" in str(fault)
+    finally:
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def test_the_sum_over_the_program_is_that_of_its_files():
