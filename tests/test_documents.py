@@ -60,6 +60,22 @@ def test_the_notebook_is_the_tutorial(monkeypatch):
     assert [cell.source for cell in kept.cells] == [cell.source for cell in notebook().cells], "python -m docs.notebook"
 
 
+def test_the_notebook_holds_what_a_run_gave():
+    """Every cell of code ran, without a fault; pictures are inline; nothing of the machine it ran on; not too large."""
+    nbformat = pytest.importorskip("nbformat")
+    path = ROOT / "docs/tutorial.ipynb"
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert {output.output_type for output in outputs} <= {"stream", "display_data"}
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "Report: runs/trees/evaluation/test/report.html" in printed and "out/compared/report.html" in printed
+    assert not re.findall(r"(?<![\w./])/\w[\w.-]*/.*", printed), "paths of that machine"
+    assert "stderr" not in {output.get("name") for output in outputs}
+    assert path.stat().st_size < 2e6
+
+
 def reduced(source: str) -> str:
     """The same commands on fewer and smaller scenes, with fewer steps."""
     for what, by in (
