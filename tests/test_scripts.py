@@ -167,7 +167,7 @@ def test_predict_agrees_with_evaluate(trained):
 def test_the_report_is_one_file_and_escapes_names(trained):
     folder, _, _ = trained
     page = (folder / "runs/mine/evaluation/test/report.html").read_text(encoding="utf-8")
-    assert "pixel forest" in page and "<h2" in page
+    assert "pixel forest (colours only)" in page and "<h2" in page
     assert NAME not in page, "tests/test_page.py opens such a page in a browser"
     assert not re.findall(r"(?:src|href)\s*=\s*[\"']?https?:", page)
 

@@ -77,7 +77,7 @@ def test_it_learns_and_says_so(trained):
     assert metrics["baselines"]["majority_class"]["accuracy"] == 0.5
     assert {"balanced_accuracy", "macro_f1", "ece", "accuracy_ci95", "accuracy_ci95_note"} <= set(metrics)
     page = (folder / "runs/scratch/evaluation/val/report.html").read_text()
-    assert "the image, and what speaks for the predicted class" in page
+    assert "the image, and what speaks for the predicted class" in page and "color forest (colours only)" in page
     assert "Grad-CAM" in page and page.count('class="about"') == 12
 
 

@@ -27,6 +27,7 @@ from .report import (
     signed,
     threshold_section,
     training,
+    way,
     worst_median_best,
 )
 
@@ -75,7 +76,7 @@ def beside(results: dict) -> Section:
     for name, one in results["baselines"].items():
         ahead = signed(one["lead"], "accuracy")
         none = [None] * len(tops)
-        rows.append([name.replace("_", " "), one["accuracy"], ahead, *(one[key] for key in rest), *none])
+        rows.append([way(name), one["accuracy"], ahead, *(one[key] for key in rest), *none])
     unit = results["unit"]
     text = [
         f"Small ranges are 95% intervals over {results['num_units']} {unit}s: where the score of all such {unit}s "

@@ -202,6 +202,12 @@ def cell(results: dict, name: str, key: str | None = None) -> Cell:
     return Cell(value, tuple(ends) if ends else None, note or "")
 
 
+def way(name: str) -> str:
+    """Return what a row calls a baseline; the verdict calls a forest the colour-only baseline."""
+    words = name.replace("_", " ")
+    return f"{words} (colours only)" if name.endswith("_forest") else words
+
+
 def beside(results: dict) -> Section:
     """The network and what it must beat."""
     head = ["", "mIoU", "its lead", "pixel accuracy", "balanced accuracy", "mIoU of an image, mean"]
@@ -209,7 +215,7 @@ def beside(results: dict) -> Section:
     rows = [["network", cell(results, "miou"), None, *(cell(results, name) for name in names)]]
     for kind in ("baselines", "gain", "ceiling"):
         for name, one in results.get(kind, {}).items():
-            rows.append([name.replace("_", " "), one["miou"], signed(one["lead"]), *(one[key] for key in names)])
+            rows.append([way(name), one["miou"], signed(one["lead"]), *(one[key] for key in names)])
     text = [
         f"Small ranges are 95% intervals over {results['num_units']} {results['unit']}s: where the score of all such "
         f"{results['unit']}s probably lies. Its lead: the network's mIoU less this row's, on the same images."
