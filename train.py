@@ -40,8 +40,8 @@ def train(config: TrainConfig) -> None:
         train_one(with_data(config))
 
 
-def train_one(config: TrainConfig, run=None, **told) -> None:
-    """Train one network: settings → data set → run. With ``run``: continue it. told: what is printed."""
+def train_one(config: TrainConfig, run=None, **options) -> None:
+    """Train one network: settings → data set → run. With ``run``: continue it. options: train_run's."""
     dataset = open_data(config)
 
     from engine.defaults import decided
@@ -51,7 +51,7 @@ def train_one(config: TrainConfig, run=None, **told) -> None:
     if config.unlabelled:
         from engine.selftraining.rounds import train_with_unlabelled as train_run
 
-    train_run(decided(config, dataset), MASKS, dataset, run, **told)
+    train_run(decided(config, dataset), MASKS, dataset, run, **options)
 
 
 def train_folds(config: TrainConfig, folder: Path | None, machines) -> None:

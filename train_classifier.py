@@ -36,15 +36,15 @@ def train(config: ClassifierConfig) -> None:
         train_one(with_tile(config))
 
 
-def train_one(config: ClassifierConfig, run=None, **told) -> None:
-    """Train one classifier: settings → data set → run. With ``run``: continue it. told: what is printed."""
+def train_one(config: ClassifierConfig, run=None, **options) -> None:
+    """Train one classifier: settings → data set → run. With ``run``: continue it. options: train_run's."""
     dataset = open_data(config)  # before TensorFlow is loaded
 
     from engine.defaults import decided_for_labels
     from engine.scoring.task import LABELS
     from engine.training.train_run import train_run
 
-    train_run(decided_for_labels(config, dataset), LABELS, dataset, run, **told)
+    train_run(decided_for_labels(config, dataset), LABELS, dataset, run, **options)
 
 
 def train_all(config: ClassifierConfig, folder: Path | None, machines) -> None:

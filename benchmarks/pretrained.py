@@ -183,7 +183,7 @@ def leads(out: Path, rows: list[dict]) -> list[dict]:
         own = matrices_of(out, f"{cell}-{trained}-{row['seed']}-{row['steps']}", row["method"])
         if row["method"] == "scratch" or not scratch.exists():
             continue
-        ahead = difference(*(MASKS.needs(np.load(path)) for path in (scratch, own)), MASKS.of_needs)
+        ahead = difference(*(MASKS.sums_for_headline(np.load(path)) for path in (scratch, own)), MASKS.headline_of_sums)
         ends = ("", "") if row["set"] != "golfscape" else (f"{ahead.low:.4f}", f"{ahead.high:.4f}")
         key = {name: row[name] for name in ("set", "images", "method", "seed", "steps")}
         found.append(key | {"lead": f"{ahead.value:.4f}", "low": ends[0], "high": ends[1]})

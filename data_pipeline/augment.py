@@ -146,7 +146,7 @@ def warp(image, mask, rng, policy):
     else:
         x, y = None, None
     size = (out_width, out_height)
-    image = in_fours(image, resample, to_source, x, y, size, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+    image = by_four_channels(image, resample, to_source, x, y, size, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
     mask = resample(mask, to_source, x, y, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     return image, mask[margin : margin + height, margin : margin + width]
 
@@ -213,7 +213,7 @@ def resample(array, to_source, x, y, size, interpolation, border):
     return cv2.warpAffine(array, to_source, size, flags=flags, borderMode=border, borderValue=VOID)
 
 
-def in_fours(image, function, *arguments) -> np.ndarray:
+def by_four_channels(image, function, *arguments) -> np.ndarray:
     """Apply an OpenCV function, which takes at most four channels and drops the axis of one, to an image (H, W, C)."""
     if image.shape[2] in (3, 4):
         return function(image, *arguments)
@@ -230,7 +230,7 @@ def recolor(image, rng, policy):
     if (policy.saturation or policy.hue) and image.shape[2] == 3:
         image = cv2.transform(image, color_matrix(rng, policy))
     if policy.blur and rng.random() < 0.2:
-        image = in_fours(image, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
+        image = by_four_channels(image, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
     if policy.noise and rng.random() < 0.5:
         noise = draw_noise(image.shape, rng.uniform(0, policy.noise), rng)
         image = cv2.add(image, noise, dtype=cv2.CV_8U).reshape(image.shape)
@@ -261,7 +261,7 @@ def recolor_deep(image, rng, policy):
         level = np.maximum(level, 0) ** np.float32(gamma) + np.minimum(level, 0)  # values below black keep their place
         level = (level - np.float32(0.5)) * np.float32(contrast) + np.float32(0.5 + brightness)
     if policy.blur and rng.random() < 0.2:
-        level = in_fours(level, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
+        level = by_four_channels(level, cv2.GaussianBlur, (0, 0), rng.uniform(0.2, policy.blur))
     if policy.noise and rng.random() < 0.5:
         level = level + draw_noise(level.shape, rng.uniform(0, policy.noise) / 255, rng)
     changed = level * span + low

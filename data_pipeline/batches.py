@@ -35,12 +35,12 @@ def named_files() -> Iterator[None]:
 
 
 def training_batches(
-    load: Loader, policy: Policy, weigh: Weigh, *, seed: int, batch_size: int, start: int = 0, workers: int = 0
+    loader: Loader, policy: Policy, weigh: Weigh, *, seed: int, batch_size: int, start: int = 0, workers: int = 0
 ) -> tf.data.Dataset:
     """Endless shuffled, augmented batches.
 
     Args:
-        load: the training pairs.
+        loader: the training pairs.
         policy: augmentation, with its crop set.
         weigh: a mask's weights.
         seed: of the run; that of a draw is (run seed, pass, index of the pair): samples.py.
@@ -48,7 +48,7 @@ def training_batches(
         start: the first sample's number.
         workers: processes that make them; 0: threads of this one. The batches are the same.
     """
-    return endless_batches(MaskSamples(load, policy, weigh, seed), batch_size, start, workers)
+    return endless_batches(MaskSamples(loader, policy, weigh, seed), batch_size, start, workers)
 
 
 def endless_batches(samples, batch_size: int, start: int, workers: int) -> tf.data.Dataset:
@@ -76,17 +76,18 @@ def positions_from(start: int) -> tf.data.Dataset:
     return tf.data.Dataset.range(start, np.iinfo(np.int64).max)
 
 
-def validation_windows(load: Loader, size: tuple[int, int]) -> list[tuple[int, int, int]]:
+def validation_windows(loader: Loader, size: tuple[int, int]) -> list[tuple[int, int, int]]:
     """(index, top, left) of the windows (H, W) that hold every pixel of every pair once."""
     windows = []
-    for index in range(len(load.pairs)):
-        height, width = load(index)[1].shape
+    for index in range(len(loader.pairs)):
+        _, mask = loader(index)
+        height, width = mask.shape
         windows += [(index, top, left) for top in range(0, height, size[0]) for left in range(0, width, size[1])]
     return windows
 
 
 def validation_batches(
-    load: Loader,
+    loader: Loader,
     places: list[tuple[int, int, int]],
     size: tuple[int, int],
     weigh: Weigh,
@@ -99,13 +100,13 @@ def validation_batches(
 
     def windows() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for index, top, left in places:
-            image, mask = load(index)
+            image, mask = loader(index)
             part = np.full(size, VOID, np.uint8)
             inside = mask[top : top + height, left : left + width]
             part[: inside.shape[0], : inside.shape[1]] = inside
             yield window(image, top, left, size, margin), part, weigh(part)
 
-    like = load(0)[0]
+    like = loader(0)[0]
     signature = (
         tf.TensorSpec((height + 2 * margin, width + 2 * margin, like.shape[-1]), like.dtype),
         tf.TensorSpec((height, width), tf.uint8),

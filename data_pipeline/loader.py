@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from .augment import in_fours
+from .augment import by_four_channels
 from .command import UserError
 from .encoding import Encoding
 from .files import read_image
@@ -164,7 +164,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Image (H, W, C) to size (H, W): by area where it shrinks, linearly where it grows."""
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return in_fours(image, cv2.resize, size[::-1], None, 0, 0, how)
+    return by_four_channels(image, cv2.resize, size[::-1], None, 0, 0, how)
 
 
 def window(image: np.ndarray, top: int, left: int, size: tuple[int, int], margin: int = 0) -> np.ndarray:

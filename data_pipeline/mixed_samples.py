@@ -32,4 +32,4 @@ class MixedSamples:
     def names(self, first: int, many: int) -> list[str]:
         """Names of the images of some samples, by the first one's number."""
         places = [self.place(position) for position in range(first, first + many)]
-        return [names_of_samples(samples.load, samples.seed, number, 1)[0] for samples, number in places]
+        return [names_of_samples(samples.loader, samples.seed, number, 1)[0] for samples, number in places]

@@ -18,13 +18,13 @@ from .samples import place_of
 
 
 def photo_batches(
-    load: PhotoLoader, policy: Policy, *, seed: int, batch_size: int, start: int = 0, workers: int = 0
+    loader: PhotoLoader, policy: Policy, *, seed: int, batch_size: int, start: int = 0, workers: int = 0
 ) -> tf.data.Dataset:
     """Endless shuffled, augmented batches of photos and their labels: image (B, H, W, C), int32 (B,).
 
     Sample number p is the same pure function of (seed, p) as in ``training_batches``; ``workers`` too.
     """
-    return endless_batches(PhotoSamples(load, policy, seed), batch_size, start, workers)
+    return endless_batches(PhotoSamples(loader, policy, seed), batch_size, start, workers)
 
 
 def feature_batches(
@@ -44,15 +44,15 @@ def feature_batches(
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(tf.data.AUTOTUNE)
 
 
-def held_out_photos(load: PhotoLoader, batch_size: int) -> tf.data.Dataset:
+def held_out_photos(loader: PhotoLoader, batch_size: int) -> tf.data.Dataset:
     """Every photo once, as it is, with its label: image (B, H, W, C), int32 (B,)."""
-    like = load(0)[0]
+    like = loader(0)[0]
 
     def photos() -> Iterator[tuple[np.ndarray, np.int32]]:
-        for index, photo in enumerate(load.pairs):
-            yield load(index)[0], np.int32(photo.label)
+        for index, photo in enumerate(loader.pairs):
+            yield loader(index)[0], np.int32(photo.label)
 
     signature = (tf.TensorSpec(like.shape, like.dtype), tf.TensorSpec((), tf.int32))
     dataset = tf.data.Dataset.from_generator(photos, output_signature=signature)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(load.pairs)))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(loader.pairs)))
     return dataset.batch(batch_size).prefetch(2)

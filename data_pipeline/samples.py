@@ -43,20 +43,20 @@ class MaskSamples:
     augmentation of its own. So a stream of samples can start anywhere, on any machine, with any number of threads or
     processes, and be the same.
 
-    load: the training pairs. policy: augmentation, with its crop set. weigh: a mask's weights. seed: of the run.
+    loader: the training pairs. policy: augmentation, with its crop set. weigh: a mask's weights. seed: of the run.
     """
 
-    load: Loader
+    loader: Loader
     policy: Policy
     weigh: Weigh
     seed: int
 
     def __call__(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pass_number, index = place_of(position, self.seed, len(self.load.pairs))
-        image, mask = augment(*self.load(index), (self.seed, pass_number, index), self.policy)
+        pass_number, index = place_of(position, self.seed, len(self.loader.pairs))
+        image, mask = augment(*self.loader(index), (self.seed, pass_number, index), self.policy)
         return image, mask, self.weigh(mask)
 
     def signature(self) -> Signature:
-        (height, width), margin, like = self.policy.crop, 2 * self.policy.margin, self.load(0)[0]
+        (height, width), margin, like = self.policy.crop, 2 * self.policy.margin, self.loader(0)[0]
         image = (height + margin, width + margin, like.shape[-1])
         return (image, like.dtype), ((height, width), np.dtype(np.uint8)), ((height, width), np.dtype(np.float32))

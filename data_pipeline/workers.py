@@ -62,9 +62,9 @@ class Pool:
         self.samples, self.batch_size, self.turn = samples, batch_size, 0
         self.signature, self.copies = samples.signature(), Copies()
         ring_bytes = workers * SLOTS * slot_bytes(self.signature, batch_size)
-        with nameless_file(ring_bytes) as ring, nameless_file(header_bytes(len(samples.load.pairs))) as pictures:
+        with nameless_file(ring_bytes) as ring, nameless_file(header_bytes(len(samples.loader.pairs))) as pictures:
             self.memory = mmap.mmap(ring.fileno(), ring_bytes)
-            setup = Setup(samples, batch_size, ring.fileno(), pictures.fileno(), samples.load(0)[0][:1, :1])
+            setup = Setup(samples, batch_size, ring.fileno(), pictures.fileno(), samples.loader(0)[0][:1, :1])
             self.workers = [launch(setup) for _ in range(workers)]
         self.position = start  # of the batch that is asked for next
         for slot in range(SLOTS):
@@ -241,7 +241,7 @@ def work() -> None:
     os.dup2(2, 1)  # what libraries print must not be taken for an answer
     setup = pickle.load(asked)
     signature, samples = setup.samples.signature(), setup.samples
-    samples.load.cache = SharedPictures(setup.pictures, len(samples.load.pairs), setup.like)
+    samples.loader.cache = SharedPictures(setup.pictures, len(samples.loader.pairs), setup.like)
     memory = mmap.mmap(setup.ring, os.fstat(setup.ring).st_size)
     with contextlib.suppress(BrokenPipeError):  # the parent is gone
         while len(request := asked.read(REQUEST.size)) == REQUEST.size:

@@ -68,13 +68,14 @@ class Predictor:
         if self.pixel_range is not None:
             self.pixel_range.refuse_array(image)
         height, width = image.shape[:2]
-        seen = image if self.frame.size is None else resize_image(image, self.frame.size)
-        scores = sum(turn_back(self.seen(turn(seen, *view)), *view) for view in self.views) / len(self.views)
-        if scores.shape[:2] != (height, width):
-            scores = resize_channels(scores, (height, width))
-        return scores
+        resized = image if self.frame.size is None else resize_image(image, self.frame.size)
+        of_views = (turn_back(self.at_network_size(turn(resized, *view)), *view) for view in self.views)
+        probabilities = sum(of_views) / len(self.views)
+        if probabilities.shape[:2] != (height, width):
+            probabilities = resize_channels(probabilities, (height, width))
+        return probabilities
 
-    def seen(self, image: np.ndarray) -> np.ndarray:
+    def at_network_size(self, image: np.ndarray) -> np.ndarray:
         """Probabilities of an image at the network's resolution: at once, or in tiles where it is large."""
         if image.shape[0] * image.shape[1] <= LARGEST_WHOLE:
             return softmax(self.logits([image], image.shape[:2], [(0, 0)])[0])
@@ -121,9 +122,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(-1, keepdims=True)
 
 
-def resize_channels(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_channels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W, C) → (*size, C), linearly."""
-    planes = [cv2.resize(scores[..., c], size[::-1], interpolation=cv2.INTER_LINEAR) for c in range(scores.shape[-1])]
+    planes = [cv2.resize(maps[..., c], size[::-1], interpolation=cv2.INTER_LINEAR) for c in range(maps.shape[-1])]
     return np.stack(planes, -1)
 
 

@@ -62,9 +62,9 @@ def samples_seen(
 
     A sample is what the network is given: image (H + 2·margin, W + 2·margin, C) and mask uint8 (H, W).
     """
-    from .training.segmenter import samples
+    from .training.segmenter import policy_of, training_loader
 
-    load, policy = samples(config, dataset, frame)
+    load, policy = training_loader(dataset, frame), policy_of(config, dataset, frame)
     for index, pair in enumerate(load.pairs[:count]):
         drawn = [augment(*load(index), (config.seed, number, index), policy) for number in range(variations)]
         yield pair.stem, load(index), drawn

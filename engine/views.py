@@ -38,6 +38,6 @@ def turn(image: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, quarters))
 
 
-def turn_back(scores: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
-    upright = np.rot90(scores, -quarters)
+def turn_back(probabilities: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
+    upright = np.rot90(probabilities, -quarters)
     return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)

@@ -155,8 +155,8 @@ def test_views_repeat_when_the_kept_ones_are_through(world, monkeypatch):
     first, second, third = (masks[start * count : (start + 1) * count] for start in range(3))
     assert set(third) == set(first) != set(second) and third != first
     ordinary = first_of(plain.batches(0), 3 * count)
-    order = stage.samples(0, 3 * count)
-    assert order == plain.samples(0, 3 * count)
+    order = stage.names_of(0, 3 * count)
+    assert order == plain.names_of(0, 3 * count)
     assert [batch[-2].tobytes() for batch in kept[: 2 * count]] == [b[1].tobytes() for b in ordinary[: 2 * count]]
 
 
@@ -211,11 +211,11 @@ def test_the_two_stages_have_their_steps_and_rates(world):
     assert [int(row["step"]) for row in rows] == [2, 4, 6]
     rates = [float(row["learning_rate"]) for row in rows]
     assert rates[0] == pytest.approx(0.01 * 0.5) and rates[1] == rates[2] == pytest.approx(0, abs=1e-9)
-    first, second = frozen.phases(settings(world, "x", steps=100, frozen_steps=40, warmup_steps=5))
+    first, second = frozen.settings_of_stages(settings(world, "x", steps=100, frozen_steps=40, warmup_steps=5))
     assert (first.steps, first.learning_rate, first.warmup_steps) == (40, 0.01, 5)
     assert (second.steps, second.learning_rate, second.warmup_steps) == (60, 0.01, 0)
-    assert [phase.steps for phase in frozen.phases(settings(world, "x", steps=4))] == [4]
-    assert frozen.phases(TrainConfig()) == [TrainConfig()]
+    assert [phase.steps for phase in frozen.settings_of_stages(settings(world, "x", steps=4))] == [4]
+    assert frozen.settings_of_stages(TrainConfig()) == [TrainConfig()]
 
 
 @pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 2, 3])

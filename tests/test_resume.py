@@ -24,7 +24,7 @@ from data_pipeline.command import UserError
 from data_pipeline.loader import Loader
 from engine.config import EvaluateConfig, TrainConfig
 from engine.run import Run, cores, device, environment, version
-from engine.training.resume import how_to_go_on, newest_state, note_changes, save_state, states, undisturbed
+from engine.training.resume import newest_state, note_changes, resumable, save_state, signals_wait, states
 from evaluate import evaluate
 from models import build_model
 from train import train
@@ -278,14 +278,14 @@ def test_a_signal_waits_until_the_files_are_written():
     done = []
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
     try:
-        with pytest.raises(KeyboardInterrupt), undisturbed():
+        with pytest.raises(KeyboardInterrupt), signals_wait():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)
             done.append("written")
         assert done == ["written"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with undisturbed():
+        with signals_wait():
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -383,9 +383,9 @@ def test_the_environment_is_enough_to_repeat_a_run(small):
 def test_two_processes_do_not_train_one_run(tmp_path):
     (tmp_path / "resume").mkdir()
     busy = pytest.raises(UserError, match="another process is training it")
-    with how_to_go_on(tmp_path, ""), busy, how_to_go_on(tmp_path, ""):
+    with resumable(tmp_path, ""), busy, resumable(tmp_path, ""):
         pytest.fail("it was let in")
-    with how_to_go_on(tmp_path, ""):  # free again
+    with resumable(tmp_path, ""):  # free again
         pass
 
 

@@ -125,7 +125,7 @@ def test_mixed_float16_scales_its_loss():
 
 
 def test_a_stage_is_over_when_it_is_full_or_in_vain():
-    stage = Stage(6, 1, batches=None, samples=None, optimizer=None, loss=None, validation=None)
+    stage = Stage(6, 1, batches=None, names_of=None, optimizer=None, loss=None, validation=None)
     task = MASKS
 
     def over(*scores, patience=2):
@@ -224,7 +224,7 @@ def recorder_of(rows: list[dict], stage: Stage) -> Recorder:
 
 
 ROW = dict.fromkeys(("loss", "miou", "val_loss", "val_miou"), 0.5) | {"epoch": 1, "step": 1, "seconds": 1.0}
-NINE_EPOCHS = Stage(9, 1, batches=None, samples=None, optimizer=None, loss=None, validation=None)
+NINE_EPOCHS = Stage(9, 1, batches=None, names_of=None, optimizer=None, loss=None, validation=None)
 
 
 def test_a_collapsed_network_is_told_aloud(capsys):

@@ -32,7 +32,7 @@ def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:
             continue
         task = task_of([candidate])
         groups = candidate.evaluation.groups
-        ends = interval(by_group(candidate.matrices, groups), task.of, unit=unit_of(groups))
+        ends = interval(by_group(candidate.matrices, groups), task.headline, unit=unit_of(groups))
         rows.append(
             {
                 "name": candidate.name,
@@ -40,7 +40,7 @@ def costs(candidates: list[Candidate], folders: dict[str, Path]) -> list[dict]:
                 "network": candidate.settings.get("backbone") or candidate.settings["model"],
                 **schema.read(path, schema.COST),
                 "score": task.score,
-                "value": number(task.of(candidate.matrices.sum(0))),
+                "value": number(task.headline(candidate.matrices.sum(0))),
                 "value_ci95": bounds(ends),
                 "value_ci95_note": ends.note or None,
             }
@@ -131,7 +131,7 @@ def curves(candidates: list[Candidate], rows: list[dict], task: Task = LABELS) -
     alike = [replace(run, settings={k: v for k, v in run.settings.items() if k not in COUNTS}) for run in known]
     return {
         name: sorted(
-            ({"images": images[run.name], "score": number(task.of(run.matrices.sum(0)))} for run in members),
+            ({"images": images[run.name], "score": number(task.headline(run.matrices.sum(0)))} for run in members),
             key=lambda point: point["images"],
         )
         for name, members in by_method(alike, every_run=True).items()

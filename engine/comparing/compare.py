@@ -126,12 +126,12 @@ def compare(candidates: list[Candidate], task: Task = MASKS) -> dict:
     """compare.json: each network's score, each one's difference from the first, and the comparison of methods."""
     groups, unit = candidates[0].evaluation.groups, unit_of(candidates[0].evaluation.groups)
     units = [by_group(candidate.matrices, groups) for candidate in candidates]
-    scores = [task.of(counts.sum(0)) for counts in units]
-    ranges = [interval(counts, task.of, unit=unit) for counts in units]
+    scores = [task.headline(counts.sum(0)) for counts in units]
+    ranges = [interval(counts, task.headline, unit=unit) for counts in units]
     first, *others = candidates
-    needed = list(map(task.needs, units))
+    needed = list(map(task.sums_for_headline, units))
     differences = [
-        unless_alike(difference(needed[0], counts, task.of_needs, unit=unit), [first], [other], task)
+        unless_alike(difference(needed[0], counts, task.headline_of_sums, unit=unit), [first], [other], task)
         for counts, other in zip(needed[1:], others, strict=True)
     ]
     return {
@@ -146,7 +146,9 @@ def compare(candidates: list[Candidate], task: Task = MASKS) -> dict:
                 task.score: number(score),
                 f"{task.score}_ci95": bounds(ends),
                 f"{task.score}_ci95_note": ends.note or None,
-                task.class_score: by_class(task.of_classes(candidate.matrices.sum(0)), candidate.evaluation.names),
+                task.class_score: by_class(
+                    task.scores_of_classes(candidate.matrices.sum(0)), candidate.evaluation.names
+                ),
             }
             for candidate, score, ends in zip(candidates, scores, ranges, strict=True)
         },
@@ -173,7 +175,7 @@ def described(names: list[str], differences: list[Difference], task: Task) -> di
 def unless_alike(result: Difference, first: list[Candidate], second: list[Candidate], task: Task) -> Difference:
     """A difference without its interval where images of neighbouring names differ alike: their number then misleads."""
     seen = first[0].evaluation
-    means = [np.mean([task.of(run.matrices) for run in runs], 0) for runs in (first, second)]
+    means = [np.mean([task.headline(run.matrices) for run in runs], 0) for runs in (first, second)]
     labels = truths(first[0]) if classifies(first[0]) else None
     correlation = None if any(seen.groups) else alike(seen.stems, means[1] - means[0], labels)
     if correlation is None:
@@ -197,13 +199,13 @@ def compare_methods(candidates: list[Candidate], groups: list[str | None], unit:
         )
         return {"note": note, "seeds": counted, "differences": {}}
     stacked = {
-        name: np.stack([task.needs(by_group(member.matrices, groups)) for member in members])
+        name: np.stack([task.sums_for_headline(by_group(member.matrices, groups)) for member in members])
         for name, members in ready.items()
     }
     first, *others = stacked
     results = [
         unless_alike(
-            difference_of_methods(stacked[first], stacked[name], task.of_needs, unit=unit),
+            difference_of_methods(stacked[first], stacked[name], task.headline_of_sums, unit=unit),
             ready[first],
             ready[name],
             task,

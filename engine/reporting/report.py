@@ -290,7 +290,7 @@ def confusions(results: dict, evaluation: Evaluation) -> Section:
     wrong = np.nan_to_num(confusion.ratio(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape)))
     np.fill_diagonal(wrong, 0)
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
-    units = f"{task_of(results).unit}s"
+    units = f"{task_of(results).counted}s"
     said = f"Confusion matrix: the share of each true class's {units} that went to each predicted class."
     if wrong.any():
         true, taken = evaluation.names[row], evaluation.names[column]
@@ -363,7 +363,7 @@ def calibration(results: dict) -> list[Section]:
         f"Reliability: how often the network is right where it says how sure it is. Expected calibration error "
         f"{results['ece']:.3f} (0: its probabilities can be taken at their word)."
     )
-    drawn = plots.reliability(results["reliability"], f"{task_of(results).unit}s")
+    drawn = plots.reliability(results["reliability"], f"{task_of(results).counted}s")
     return [Section("Calibration", plots=[Plot(drawn, said, said)], half=True)]
 
 

@@ -7,7 +7,7 @@ import os
 import cv2
 import numpy as np
 
-from data_pipeline.augment import RGB_TO_YIQ, in_fours
+from data_pipeline.augment import RGB_TO_YIQ, by_four_channels
 from data_pipeline.encoding import VOID, Encoding
 from data_pipeline.loader import Loader, resize_image
 from data_pipeline.pairs import Pair
@@ -94,7 +94,7 @@ def features(unit: np.ndarray) -> np.ndarray:
         color = np.concatenate([unit.mean(-1, keepdims=True), unit], -1)
     planes = [color]
     for sigma in BLURS:
-        blurred = in_fours(color, cv2.GaussianBlur, (0, 0), sigma)
+        blurred = by_four_channels(color, cv2.GaussianBlur, (0, 0), sigma)
         slope = [cv2.Sobel(blurred[..., 0], cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1))]
         planes += [blurred, np.hypot(*slope)[..., None]]
     return np.concatenate(planes, -1).reshape(unit.shape[0] * unit.shape[1], -1)

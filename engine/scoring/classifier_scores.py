@@ -119,7 +119,7 @@ def results_of(evaluation: Evaluation, about: dict) -> dict:
         **top(evaluation),
         "neighbours_alike": None
         if any(groups)
-        else alike(evaluation.stems, LABELS.of(matrices), matrices.sum(2).argmax(1)),
+        else alike(evaluation.stems, LABELS.headline(matrices), matrices.sum(2).argmax(1)),
         **certainty(evaluation),
     }
 

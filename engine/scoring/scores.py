@@ -6,6 +6,7 @@ as confusion matrices, int64 (N, C, C), one for each of N images.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -16,9 +17,9 @@ from data_pipeline.pairs import Pair
 
 from . import confusion
 from .intervals import Difference, by_group, difference, interval
-from .task import MASKS, Task
+from .task import MASKS, Score, Task
 
-Beside = dict[str, dict[str, np.ndarray]]
+Others = dict[str, dict[str, np.ndarray]]  # kind ("baselines", "gain", "ceiling") → name → confusion matrices
 PER_IMAGE = "per_image_miou"  # the mean of the images' own mIoU, of masks alone
 REDUCTION = "pooled: intersections and unions are summed over all images of the split, then divided"
 
@@ -36,20 +37,20 @@ def score(ways: dict[str, Callable], pairs: list[Pair], encoding: Encoding) -> d
     return {name: np.stack(matrices) for name, matrices in counts.items()}
 
 
-def judge(model: np.ndarray, beside: Beside, groups: list[str | None], names: tuple[str, ...], task: Task) -> dict:
+def judge(network: np.ndarray, others: Others, groups: list[str | None], names: tuple[str, ...], task: Task) -> dict:
     """A network's scores with their error bars, and those of the other ways with the network's lead over each.
 
     Args:
-        model: confusion matrices of the network, int64 (N, C, C).
-        beside: kind ("baselines", "gain", "ceiling") → name → those of another way, on the same images.
+        network: its confusion matrices, int64 (N, C, C).
+        others: those of the other ways, on the same images.
         groups: of the images; where any has one, groups are what error bars are drawn from.
         names: of the classes.
         task: what is scored.
     """
-    unit, units = unit_of(groups), by_group(model, groups)
-    results = {"unit": unit, "num_units": len(units)} | summary(model, names, task)
-    results |= error_bars(model, groups, names, task) | {"confusion": model.sum(0).tolist()}
-    for kind, ways in ({"baselines": {}} | beside).items():
+    unit, units = unit_of(groups), by_group(network, groups)
+    results = {"unit": unit, "num_units": len(units)} | summary(network, names, task)
+    results |= error_bars(network, groups, names, task) | {"confusion": network.sum(0).tolist()}
+    for kind, ways in ({"baselines": {}} | others).items():
         results[kind] = {
             name: summary(matrices, names, task) | {"lead": lead(by_group(matrices, groups), units, unit, task)}
             for name, matrices in ways.items()
@@ -62,7 +63,7 @@ def summary(confusions: np.ndarray, names: tuple[str, ...], task: Task) -> dict:
     pooled = confusions.sum(0)
     values = {name: number(statistic(pooled)) for name, statistic in task.overall.items()}
     if task is MASKS:
-        values[PER_IMAGE] = number(confusion.mean_of_known(task.of(confusions)))
+        values[PER_IMAGE] = number(confusion.mean_of_known(task.headline(confusions)))
     return values | {name: by_class(statistic(pooled), names) for name, statistic in task.by_class.items()}
 
 
@@ -71,7 +72,8 @@ def error_bars(confusions: np.ndarray, groups: list[str | None], names: tuple[st
     unit, units = unit_of(groups), by_group(confusions, groups)
     intervals = {name: interval(units, statistic, unit=unit) for name, statistic in task.overall.items()}
     if task is MASKS:
-        of_image = task.of(confusions)
+        of_image = task.headline(confusions)
+        # The sum of the images' own scores, and how many have one: of any images, their mean is the ratio.
         sums = by_group(np.stack([np.nan_to_num(of_image), ~np.isnan(of_image)], axis=-1), groups)
         intervals[PER_IMAGE] = interval(sums, lambda s: confusion.ratio(s[..., 0], s[..., 1]), unit=unit)
     holders = (confusions.sum(-1) > 0).sum(0)
@@ -81,7 +83,7 @@ def error_bars(confusions: np.ndarray, groups: list[str | None], names: tuple[st
     for name in task.with_interval:
         score = task.by_class[name]
         each = [
-            interval(units, lambda m, c=c, score=score: score(m)[..., c], holders=int(holders[c]), unit=unit)
+            interval(units, partial(score_of_class, score, c), holders=int(holders[c]), unit=unit)
             for c in range(len(names))
         ]
         bars[f"{name}_ci95"] = dict(zip(names, map(bounds, each), strict=True))
@@ -89,9 +91,13 @@ def error_bars(confusions: np.ndarray, groups: list[str | None], names: tuple[st
     return bars | {"images_with": dict(zip(names, holders.tolist(), strict=True))}
 
 
-def lead(other: np.ndarray, model: np.ndarray, unit: str, task: Task) -> dict:
+def score_of_class(score: Score, c: int, matrices: np.ndarray) -> np.ndarray:
+    return score(matrices)[..., c]
+
+
+def lead(other: np.ndarray, network: np.ndarray, unit: str, task: Task) -> dict:
     """By how much the network's score lies above another way's, on the same images."""
-    ahead = difference(task.needs(other), task.needs(model), task.of_needs, unit=unit)
+    ahead = difference(task.sums_for_headline(other), task.sums_for_headline(network), task.headline_of_sums, unit=unit)
     return with_range(task.score, ahead) | {"p": ahead.p}
 
 

@@ -17,11 +17,11 @@ class Task:
     name: of what is predicted, in words: "masks" or "labels".
     score, words: the headline score, as files call it and as people do.
     class_score: the score of each class that is shown with it.
-    unit: what a confusion matrix counts.
+    counted: what a confusion matrix counts.
     overall, by_class: name → a score of matrices (…, C, C): (…), or of each class (…, C).
     with_interval: those of by_class that have error bars.
-    needs, of_needs: the headline score in two steps, for what resamples it many times: what it needs of each matrix,
-        and the score of sums of that.
+    sums_for_headline, headline_of_sums: the headline score in two steps, for what resamples it many times: what it
+        needs of each matrix, and the score of sums of that.
     script: that trains it.
     """
 
@@ -29,19 +29,19 @@ class Task:
     score: str
     words: str
     class_score: str
-    unit: str
+    counted: str
     overall: dict[str, Score]
     by_class: dict[str, Score]
     with_interval: tuple[str, ...]
-    needs: Score
-    of_needs: Score
+    sums_for_headline: Score
+    headline_of_sums: Score
     script: str
 
-    def of(self, matrices: np.ndarray) -> np.ndarray:
+    def headline(self, matrices: np.ndarray) -> np.ndarray:
         """The headline score of matrices (…, C, C): float64 (…), NaN where there is nothing to score."""
-        return self.of_needs(self.needs(matrices))
+        return self.headline_of_sums(self.sums_for_headline(matrices))
 
-    def of_classes(self, matrices: np.ndarray) -> np.ndarray:
+    def scores_of_classes(self, matrices: np.ndarray) -> np.ndarray:
         """The score of each class: float64 (…, C), NaN where a class does not occur."""
         return self.by_class[self.class_score](matrices)
 
@@ -51,7 +51,7 @@ MASKS = Task(
     score="miou",
     words="mIoU",
     class_score="iou",
-    unit="pixel",
+    counted="pixel",
     overall={
         "miou": confusion.mean_iou,
         "pixel_accuracy": confusion.pixel_accuracy,
@@ -64,8 +64,8 @@ MASKS = Task(
         "recall": confusion.recall,
     },
     with_interval=("iou", "dice"),
-    needs=confusion.overlaps,
-    of_needs=confusion.mean_iou_of,
+    sums_for_headline=confusion.overlaps,
+    headline_of_sums=confusion.mean_iou_of,
     script="train.py",
 )
 LABELS = Task(
@@ -73,7 +73,7 @@ LABELS = Task(
     score="accuracy",
     words="accuracy",
     class_score="recall",
-    unit="image",
+    counted="image",
     overall={
         "accuracy": confusion.pixel_accuracy,
         "balanced_accuracy": confusion.balanced_accuracy,
@@ -81,8 +81,8 @@ LABELS = Task(
     },
     by_class={"recall": confusion.recall, "precision": confusion.precision, "f1": confusion.dice},
     with_interval=("recall", "f1"),
-    needs=confusion.right_and_all,
-    of_needs=confusion.accuracy_of,
+    sums_for_headline=confusion.right_and_all,
+    headline_of_sums=confusion.accuracy_of,
     script="train_classifier.py",
 )
 TASKS = {task.score: task for task in (MASKS, LABELS)}

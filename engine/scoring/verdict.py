@@ -49,7 +49,7 @@ def verdict(results: dict) -> Verdict:
             for name, count in zip(results[task.class_score], np.sum(results["confusion"], 0), strict=True)
             if count
         ]
-        same = f"It calls every {task.unit} {predicted[0]}. " if len(predicted) == 1 else ""
+        same = f"It calls every {task.counted} {predicted[0]}. " if len(predicted) == 1 else ""
         advice = f"{same}The network is of no use yet: train longer, or look at the images and {task.name}."
         return Verdict(f"NOT BETTER than {name}", told, advice, loud=True)
     if count := results.get("trained_on"):

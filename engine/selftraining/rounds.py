@@ -23,7 +23,7 @@ from engine.scoring.scores import judge, score
 from engine.scoring.task import MASKS, Task
 from engine.training import segmenter
 from engine.training.fit import Stage
-from engine.training.resume import how_to_go_on
+from engine.training.resume import resumable
 from engine.training.train_run import new_run, train_run
 
 from .gain import COMPARISON, gain_in_words, network_without
@@ -52,7 +52,7 @@ def train_with_unlabelled(
     print("\nself-training, 2 of 3: as many steps more without the unlabelled images, to compare with", flush=True)
     trained(inner.replace(name=COMPARISON), whole, dataset, going_on(teacher))
     print(f"\nself-training, 3 of 3: as many steps with {len(images)} unlabelled images", flush=True)
-    with how_to_go_on(run.path, f"python {task.script} --resume {shlex.quote(str(run.whole))}"):
+    with resumable(run.path, f"python {task.script} --resume {shlex.quote(str(run.whole))}"):
         pairs = pseudo_label(run, teacher, config.unlabelled, list(images), config.batch_size)
     train_run(config.replace(**whole), task, dataset, run, plan=False, score=score, work=learning_from(pairs, teacher))
 
@@ -109,11 +109,11 @@ def mixed_stages(
         return planned
     of_classes = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
     weigh = partial(pixel_weights, class_weights=of_classes, border=config.border_weights)
-    labelled, _ = segmenter.samples(config, dataset, frames[0])
+    labelled = segmenter.training_loader(dataset, frames[0])
     unlabelled = Loader(pairs, encoding_of_pseudo_labels(dataset.encoding), frames[0].size)
 
     def mixed(stage: Stage, frame: Frame) -> Stage:
-        _, light = segmenter.samples(config, dataset, frame)
+        light = segmenter.policy_of(config, dataset, frame)
         strong = preset("strong", config.symmetry, frame.tile, frame.margin, dataset.pixel_range)
         kinds = [
             MaskSamples(load, policy, weigh, config.seed ^ AGAIN)
@@ -124,7 +124,7 @@ def mixed_stages(
         return replace(
             stage,
             batches=lambda first: endless_batches(samples, config.batch_size, first, workers),
-            samples=samples.names,
+            names_of=samples.names,
         )
 
     return [mixed(stage, frame) for stage, frame in zip(planned, frames, strict=True)]

@@ -82,7 +82,7 @@ def stages(config: ClassifierConfig, dataset: DataSet, model: keras.Model, frame
             epochs,
             steps_per_epoch,
             batches=lambda first: photo_batches(loader, policy, **settings, start=first, workers=workers),
-            samples=partial(names_of_samples, loader, config.seed),
+            names_of=partial(names_of_samples, loader, config.seed),
             optimizer=partial(make_optimizer, TrainConfig(), CosineDecay(rate, epochs * steps_per_epoch)),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             validation=held_out_photos(held_out, config.batch_size),

@@ -19,7 +19,7 @@ from engine.scoring.task import Task
 from . import told
 from .metrics import METRICS
 from .optimizers import swap_averages
-from .resume import Hopeless, newest_state, restore, save_state, undisturbed
+from .resume import Hopeless, newest_state, restore, save_state, signals_wait
 
 Config = TrainConfig | ClassifierConfig
 COMPILED_FROM = 3000  # steps of a stage; what XLA saves in fewer does not pay for compiling (benchmarks/README.md)
@@ -32,7 +32,7 @@ class Stage:
     epochs, steps_per_epoch: an epoch is from one validation to the next, as history.csv counts them; once through all
         images is a pass (data_pipeline/samples.py).
     batches: the number of the first sample → endless batches, such as (image, mask, weight), from there on.
-    samples: the number of the first sample, how many → their images' names.
+    names_of: the number of the first sample, how many → their images' names.
     optimizer: trainable variables → a built optimizer for this stage's steps.
     loss: of labels and logits.
     validation: finite batches, the same on every pass.
@@ -43,7 +43,7 @@ class Stage:
     epochs: int
     steps_per_epoch: int
     batches: Callable[[int], tf.data.Dataset]
-    samples: Callable[[int, int], list[str]]
+    names_of: Callable[[int, int], list[str]]
     optimizer: Callable[[list], keras.optimizers.Optimizer]
     loss: keras.losses.Loss
     validation: tf.data.Dataset
@@ -80,11 +80,10 @@ def fit(model, stages: list[Stage], task: Task, names: tuple[str, ...], config: 
     rows = state.rows if state else []
     if state:
         restore(model.variables, state.network)
-    first = 0
+    first = 0  # of the stage's rows
     for number, stage in enumerate(stages):
-        rest = rows[first:]  # of this stage and of those after it
-        scores = [score_of(row, task) for row in rest]
-        done = next((n for n in range(len(rest) + 1) if is_over(scores[:n], stage, config.patience)), len(rest))
+        scores = [score_of(row, task) for row in rows[first:]]
+        done = rows_of_stage(scores, stage, config.patience)
         if not is_over(scores[:done], stage, config.patience):
             if number and not done:
                 model.set_weights(run.model().get_weights())
@@ -108,6 +107,11 @@ def columns(task: Task, names: tuple[str, ...]) -> list[str]:
         "seconds",
         *(f"val_{task.class_score}_{name}" for name in names),
     ]
+
+
+def rows_of_stage(scores: list[float], stage: Stage, patience: int) -> int:
+    """Return how many validations are a stage's own, of the scores of it and of those after it."""
+    return next((n for n in range(len(scores) + 1) if is_over(scores[:n], stage, patience)), len(scores))
 
 
 def is_over(scores: list[float], stage: Stage, patience: int) -> bool:
@@ -206,7 +210,7 @@ class Recorder(keras.callbacks.Callback):
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", **score, refresh=False)
         if not math.isfinite(logs["loss"]):
             step, size = self.steps_done() + batch + 1, self.config.batch_size
-            names = self.stage.samples((step - 1) * size, size)
+            names = self.stage.names_of((step - 1) * size, size)
             kept = self.run.model_path if self.rows else None
             raise Hopeless(told.no_number(logs["loss"], step, names, kept, self.config.precision))
 
@@ -220,7 +224,7 @@ class Recorder(keras.callbacks.Callback):
         self.rows.append(self.row(logs, confusion))
         # The best of all stages; of equal ones the first; NaN is the worst.
         kept = self.scores()[-1] > best or not self.run.model_path.exists()
-        with undisturbed():
+        with signals_wait():
             if kept:
                 with write_atomically(self.run.model_path) as temporary:
                     self.saved.save(temporary)
@@ -242,7 +246,7 @@ class Recorder(keras.callbacks.Callback):
             *(logs[name] for name in ("loss", self.task.score, "val_loss", f"val_{self.task.score}")),
             float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             round(self.earlier[1] + time.monotonic() - self.started, 1),
-            *self.task.of_classes(confusion).tolist(),
+            *self.task.scores_of_classes(confusion).tolist(),
         ]
         return dict(zip(columns(self.task, self.names), values, strict=True))
 

@@ -25,7 +25,7 @@ FEATURE_BYTES = 2 << 30  # of kept samples, whose maps are float16
 MOST_VIEWS = 8  # of an image
 
 
-def phases(config: TrainConfig) -> list[TrainConfig]:
+def settings_of_stages(config: TrainConfig) -> list[TrainConfig]:
     """The settings of each stage, with its steps: one, or the decoder alone and then all at ``finetune_rate``."""
     if not config.frozen_steps:
         return [config]

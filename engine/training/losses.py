@@ -22,7 +22,7 @@ FALSE_POSITIVE_COST, FALSE_NEGATIVE_COST = 0.3, 0.7  # α and β of the Tversky 
 
 def cross_entropy(labels, logits, weight):
     """Σ w·(−log p of the true class) / Σ w; 0 for a batch that is void throughout."""
-    return weighted_mean(surprise(labels, logits), weight)
+    return weighted_mean(minus_log_p(labels, logits), weight)
 
 
 def focal(labels, logits, weight):
@@ -32,9 +32,9 @@ def focal(labels, logits, weight):
     α is a class weight, so it belongs in the batch's weight; its division by the number of anchors that hold an
     object has no meaning for pixels, and is the division by the weights here.
     """
-    pixels = surprise(labels, logits)
-    doubt = -ops.expm1(-pixels)  # 1 − p, exact near p = 1 too
-    return weighted_mean(ops.power(doubt, FOCUS) * pixels, weight)
+    pixels = minus_log_p(labels, logits)
+    one_minus_p = -ops.expm1(-pixels)  # exact near p = 1 too
+    return weighted_mean(ops.power(one_minus_p, FOCUS) * pixels, weight)
 
 
 def dice(labels, logits, weight):
@@ -187,7 +187,7 @@ def over_replicas(x):
     return x if context is None or replicas() == 1 else context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def surprise(labels, logits):
+def minus_log_p(labels, logits):
     """−log p of each pixel's true class, (B, H, W); 0 at void."""
     logits = class_logits(logits)
     true = ops.one_hot(ops.cast(labels, "int32"), logits.shape[-1])  # void: a row of zeros
@@ -226,16 +226,16 @@ def tversky_coefficient(true, predicted, total):
 def over_batch(coefficient, labels, logits, weight):
     """1 − the coefficient, its sums taken over the whole batch."""
     weight = ops.expand_dims(weight, -1)
-    values = coefficient(
-        *true_and_predicted(labels, logits), lambda x: over_replicas(ops.sum(weight * x, axis=(0, 1, 2)))
-    )
+    true, predicted = true_and_predicted(labels, logits)
+    values = coefficient(true, predicted, lambda x: over_replicas(ops.sum(weight * x, axis=(0, 1, 2))))
     return 1 - mean_over_classes(values, logits)
 
 
 def over_images(coefficient, labels, logits, weight):
     """Mean over images of 1 − the coefficient, its sums taken over each image."""
     pixel_weight = ops.expand_dims(weight, -1)
-    values = coefficient(*true_and_predicted(labels, logits), lambda x: ops.sum(pixel_weight * x, axis=(1, 2)))
+    true, predicted = true_and_predicted(labels, logits)
+    values = coefficient(true, predicted, lambda x: ops.sum(pixel_weight * x, axis=(1, 2)))
     return mean_over_images(1 - mean_over_classes(values, logits), weight)
 
 

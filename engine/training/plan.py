@@ -12,13 +12,13 @@ from engine.run import device
 from models import MODELS
 
 from .fit import epochs_of
-from .frozen import phases
+from .frozen import settings_of_stages
 
 
 def print_plan(config: TrainConfig, dataset: DataSet, frames: list[Frame]) -> None:
     """Say what is about to happen, and on what device."""
     split, pixel_range, frame = dataset.split, dataset.pixel_range, frames[0]
-    each = [epochs_of(phase.steps, config.steps_per_epoch) for phase in phases(config)]
+    each = [epochs_of(settings.steps, config.steps_per_epoch) for settings in settings_of_stages(config)]
     height, width = frame.tile
     void = ", ".join(dataset.encoding.show(value) for value in dataset.encoding.void) or "none"
     seen = f"{'crops' if frame.crops else 'whole images'} in frames of {height}×{width}"

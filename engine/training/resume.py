@@ -149,7 +149,7 @@ class Hopeless(UserError):
 
 
 @contextmanager
-def how_to_go_on(run: Path, command: str) -> Iterator[None]:
+def resumable(run: Path, command: str) -> Iterator[None]:
     """End what can be mended in a line that says how to go on with a run, by the command: an interruption, a file that
     cannot be read, a full disk.
 
@@ -193,7 +193,7 @@ def alone(run: Path) -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_wait() -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP wait until the block is done. What the process ignores (under nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
         yield

@@ -24,7 +24,7 @@ from engine.scoring.verdict import table, verdict
 from models import MODELS, build_model
 
 from .fit import Stage, epochs_of
-from .frozen import frozen_first, phases
+from .frozen import frozen_first, settings_of_stages
 from .losses import PixelLoss
 from .optimizers import learning_rate, make_optimizer
 from .plan import print_plan
@@ -36,14 +36,18 @@ PRETRAINED = " or ".join(name for name, spec in MODELS.items() if spec.pretraine
 
 
 def frames(config: TrainConfig, dataset: DataSet) -> list[Frame]:
-    """Return what the network sees in each stage of training."""
+    """Return what the network sees in each stage: images of a size, a tile that it answers for, a margin around it."""
     return choose_frames(config, MODELS[config.model], dataset.sizes)
 
 
-def samples(config: TrainConfig, dataset: DataSet, frame: Frame) -> tuple[Loader, Policy]:
-    """Return what a stage's batches are made of: the training pairs, and how each is cut and varied."""
-    policy = preset(config.augment, config.symmetry, frame.tile, frame.margin, dataset.pixel_range)
-    return Loader(dataset.split.train, dataset.encoding, frame.size), policy
+def training_loader(dataset: DataSet, frame: Frame) -> Loader:
+    """Return the training pairs, resized as the frame says."""
+    return Loader(dataset.split.train, dataset.encoding, frame.size)
+
+
+def policy_of(config: TrainConfig, dataset: DataSet, frame: Frame) -> Policy:
+    """Return how a stage cuts and varies each pair."""
+    return preset(config.augment, config.symmetry, frame.tile, frame.margin, dataset.pixel_range)
 
 
 def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
@@ -85,14 +89,14 @@ def network(config: TrainConfig, dataset: DataSet) -> keras.Model:
 def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: list[Frame]) -> list[Stage]:
     """One stage; two for a pretrained encoder with --frozen-steps; and one on whole images with --finetune-steps."""
     count = len(dataset.split.train)
-    weights = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
-    weigh = partial(pixel_weights, class_weights=weights, border=config.border_weights)
+    class_weights = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
+    weigh = partial(pixel_weights, class_weights=class_weights, border=config.border_weights)
     validation = held_out(config, dataset, frames[-1], weigh)
-    loader, _ = samples(config, dataset, frames[0])  # one cache for both stages
+    loader = training_loader(dataset, frames[0])  # one cache for all stages
 
     def stage(frame, epochs, steps_per_epoch, rate) -> Stage:
-        _, policy = samples(config, dataset, frame)
-        settings = {
+        policy = policy_of(config, dataset, frame)
+        drawing = {
             "seed": config.seed,
             "batch_size": config.batch_size,
             "workers": workers_of(config.workers),
@@ -100,21 +104,21 @@ def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: li
         return Stage(
             epochs,
             steps_per_epoch,
-            batches=lambda first: training_batches(loader, policy, weigh, **settings, start=first),
-            samples=partial(names_of_samples, loader, config.seed),
+            batches=lambda first: training_batches(loader, policy, weigh, **drawing, start=first),
+            names_of=partial(names_of_samples, loader, config.seed),
             optimizer=partial(make_optimizer, config, rate),
             loss=PixelLoss(config.loss),
             validation=validation,
         )
 
     planned = []
-    for phase in phases(config):
-        epochs, steps_per_epoch = epochs_of(phase.steps, config.steps_per_epoch)
-        rate = learning_rate(phase, epochs * steps_per_epoch, steps_per_pass=-(-count // config.batch_size))
+    for settings in settings_of_stages(config):
+        epochs, steps_per_epoch = epochs_of(settings.steps, config.steps_per_epoch)
+        rate = learning_rate(settings, epochs * steps_per_epoch, steps_per_pass=-(-count // config.batch_size))
         planned.append(stage(frames[0], epochs, steps_per_epoch, rate))
     if config.finetune_steps:
-        more = epochs_of(config.finetune_steps, config.steps_per_epoch)
-        planned.append(stage(frames[-1], *more, config.finetune_rate))
+        epochs, steps_per_epoch = epochs_of(config.finetune_steps, config.steps_per_epoch)
+        planned.append(stage(frames[-1], epochs, steps_per_epoch, config.finetune_rate))
     return frozen_first(planned, model, count, config) if config.frozen_steps else planned
 
 

@@ -37,7 +37,7 @@ def validation(
     )
     line += "  kept" if kept else ""
     if (predicted > 0).sum() == 1:
-        line += f"  (every {task.unit} is predicted as {names[int(predicted.argmax())]})"
+        line += f"  (every {task.counted} is predicted as {names[int(predicted.argmax())]})"
     return line
 
 

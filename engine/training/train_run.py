@@ -17,7 +17,7 @@ from engine.scoring.task import Task
 from . import classifier, segmenter
 from .cost import forget_peak, write_cost
 from .fit import best_in_words, fit
-from .resume import how_to_go_on, note_changes
+from .resume import note_changes, resumable
 
 WORK = {"masks": segmenter, "labels": classifier}  # what the two tasks do differently, by functions of the same names
 
@@ -41,7 +41,7 @@ def train_run(
         plan: print what is about to happen.
         score: score the validation images at the end, beside the baselines, and name the next command. Without: the
             run is one of several, whose command does.
-        work: what is done differently, if not as WORK has it.
+        work: the module that knows the task's own part; None: WORK's.
     """
     work = work or WORK[task.name]
     start_anew(config)
@@ -62,7 +62,7 @@ def train_run(
         run = new_run(config, work, dataset, frames[-1])
     print(f"{config.network} with {model.count_params():,} parameters; the run is {run.path}", flush=True)
 
-    with how_to_go_on(run.path, f"python {task.script} --resume {shlex.quote(str(run.whole))}"):
+    with resumable(run.path, f"python {task.script} --resume {shlex.quote(str(run.whole))}"):
         # --- Batches: pairs are decoded, varied and weighed; images held out are as they are
         forget_peak()
         began = time.monotonic()
