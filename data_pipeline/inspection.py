@@ -41,7 +41,7 @@ from .files import read_picture
 from .findings import Finding, refuse_errors, some
 from .layouts import ROWS
 from .mask_files import UNITED, class_of_file, classes_of_files
-from .masks import hides_colors, is_lossy, is_min_is_white, merge_class_files, read_palette, read_raw
+from .masks import NO_PICTURE, form_of, merge_class_files, read_raw
 from .object_numbers import measure_regions, numbers_objects
 from .pairs import Pair
 from .split import Split
@@ -208,7 +208,6 @@ def inspect_pair(pair: Pair, files: tuple[str, ...], doubted: bool) -> Facts | F
         message = f"{pair.mask}: holds {len(values)} different colours; this is a photograph, or was saved as one"
         return Finding("error", "photograph", message, "export masks as PNG without smoothing", (str(pair.mask),))
     held = Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    exact = bool(pair.class_masks)
     return Facts(
         pair=pair,
         height=height,
@@ -217,17 +216,14 @@ def inspect_pair(pair: Pair, files: tuple[str, ...], doubted: bool) -> Facts | F
         channels=channels,
         values=held,
         is_color=is_color,
-        lossy=not exact and is_lossy(pair.mask),
-        palette={} if exact else read_palette(pair.mask, held),
         mode=image.mode,
         turned=image.turned,
         outline=raw[:: max(1, height // OUTLINE), :: max(1, width // OUTLINE)][:OUTLINE, :OUTLINE].copy(),
         contrast=contrast_of(raw, image.pixels) if len(held) == 2 else None,
-        hidden=not exact and hides_colors(pair.mask),
-        min_is_white=not exact and is_min_is_white(pair.mask),
         agreement=agreement_of(pair.class_masks) if len(pair.class_masks) > 1 else None,
         on_no_data=values_on_no_data(raw, image),
         regions=measure_regions(raw, image.pixels) if doubted and 2 < len(held) <= MOST_DOUBTED_VALUES else None,
+        **(NO_PICTURE if pair.class_masks else form_of(pair.mask, held)),
     )
 
 

@@ -14,6 +14,7 @@ from .mask_files import UNITED, base_of, class_of_file
 MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F", "RGB")  # Pillow's names of forms that keep labels whole
 PHOTOMETRIC = 262  # TIFF's tag; 0: the lowest value is white
 LOSSY = ("JPEG", "MPO", "WEBP")
+NO_PICTURE = {"palette": {}, "lossy": False, "min_is_white": False, "hidden": False}  # all that Pillow cannot say
 
 
 def read_mask(path: Path, encoding: Encoding) -> np.ndarray:
@@ -92,19 +93,6 @@ def without_alpha(path: Path, picture: Image.Image) -> np.ndarray:
             "transparency"
         )
     return color
-
-
-def hides_colors(path: Path) -> bool:
-    """Return whether a mask has colours under transparent pixels."""
-    try:
-        with open_picture(path) as picture:
-            if picture.mode not in ("LA", "RGBA"):
-                return False
-            pixels = np.asarray(picture.convert("RGBA"))
-    except UnidentifiedImageError:  # a TIFF that Pillow does not know
-        return False
-    opaque = pixels[..., 3] >= 128
-    return bool(opaque.any() and pixels[~opaque][:, :3].any())
 
 
 def read_mask_array(path: Path) -> np.ndarray:
@@ -188,36 +176,31 @@ def read_binary(path: Path) -> np.ndarray:
     return raw > BINARY_TOLERANCE
 
 
-def is_min_is_white(path: Path) -> bool:
-    """Return whether a mask is a TIFF in which 0 is white: Pillow turns it round, others read what stands there."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return False
+def form_of(path: Path, used) -> dict:
+    """The form of a mask's file, by the names that ``Facts`` has for it.
+
+    palette: the colours of the palette indices ``used``; empty without a palette. lossy: the format may have changed
+    the labels: JPEG, or WebP, which does not say. min_is_white: a TIFF in which 0 is white: Pillow turns it round,
+    others read what stands there. hidden: there are colours under transparent pixels.
+    """
     try:
         with open_picture(path) as picture:
-            return picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0
-    except UnidentifiedImageError:
-        return False
-
-
-def is_lossy(path: Path) -> bool:
-    """Return whether a file's format may have changed the labels: JPEG, or WebP, which does not say."""
-    try:
-        with open_picture(path) as picture:
-            return picture.format in LOSSY
+            flat = (picture.getpalette("RGB") or []) if picture.mode == "P" else None
+            is_tiff = picture.format == "TIFF" and path.suffix.lower() in (".tif", ".tiff")
+            return {
+                "palette": {} if flat is None else {i: tuple(flat[3 * i : 3 * i + 3]) for i in used},
+                "lossy": picture.format in LOSSY,
+                "min_is_white": is_tiff and picture.tag_v2.get(PHOTOMETRIC) == 0,
+                "hidden": picture.mode in ("LA", "RGBA") and hides_colors(picture),
+            }
     except UnidentifiedImageError:  # a TIFF that Pillow does not know
-        return False
+        return NO_PICTURE
 
 
-def read_palette(path: Path, used) -> dict[int, tuple[int, int, int]]:
-    """The colours of the palette indices in use; empty for a mask without a palette."""
-    try:
-        with open_picture(path) as picture:
-            if picture.mode != "P":
-                return {}
-            flat = picture.getpalette("RGB") or []
-    except UnidentifiedImageError:  # a TIFF that Pillow does not know
-        return {}
-    return {index: tuple(flat[3 * index : 3 * index + 3]) for index in used}
+def hides_colors(picture: Image.Image) -> bool:
+    pixels = np.asarray(picture.convert("RGBA"))
+    opaque = pixels[..., 3] >= 128
+    return bool(opaque.any() and pixels[~opaque][:, :3].any())
 
 
 def color_to_grey(path: Path, raw: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from keras import layers, ops
 from data_pipeline.augment import Policy, augment
 from data_pipeline.encoding import VOID
 from data_pipeline.samples import place_of
+from data_pipeline.weights import weight_table
 from engine.scoring.confusion import balanced_accuracy, confusion_matrix, macro_f1, mean_iou
 from engine.training.losses import PixelLoss
 from models.classifier import build_classifier, unet_encoder
@@ -64,8 +65,8 @@ def pooled_segmenter(size: int, num_classes: int, width: int, weights: str | Non
     return keras.Model(network.inputs, logits, name="pooled_unet")
 
 
-def encoder(size: int, num_classes: int, width: int, weights: str | None = None) -> keras.Model:
-    _, path = unet_encoder((size, size, 3), None, width=width, norm=NORM)
+def encoder(size: int, num_classes: int, width: int, weights: str | None = None, norm: str = NORM) -> keras.Model:
+    _, path = unet_encoder((size, size, 3), None, width=width, norm=norm)
     inputs = layers.Input((size, size, 3))
     x = path(layers.Rescaling(1 / 255, dtype="float32", name="rescale")(inputs))
     x = layers.GlobalAveragePooling2D(name="pool")(x)
@@ -120,22 +121,38 @@ def trained(
         weights: a file of a pretrained encoder's, for the arms that have one.
 
     Returns:
-        The network, which the next training of its shape takes over, and its facts: loss, the mean over the last
-        training steps; parameters, those that trained; multiply_adds, of one image's forward pass.
+        The network, which the next training of its shape takes over, and its facts (``run``).
     """
     num_classes, kind = int(train.labels.max()) + 1, ARMS[arm]
     model = fresh(kind, train.images.shape[1], num_classes, width, frozen, seed, weights)
     for layer, weights in zip(contracting(model), encoder or [], strict=False):
         layer.set_weights(weights)
-    losses, weigh = [], class_weights(train.masks, num_classes + 1) if balanced else np.ones(num_classes + 1)
-    for step, (images, masks, labels) in zip(range(steps), batches(train, seed, batch, symmetry), strict=False):
+    weigh = class_weights(train.masks, num_classes + 1) if balanced else np.ones(num_classes + 1)
+    table = weight_table(weigh)
+
+    def target(masks, labels) -> tuple:
+        return (masks, table[masks]) if kind.on_masks else (labels, None)
+
+    return model, run(model, batches(train, seed, batch, symmetry), steps, rate, target)
+
+
+def run(model: keras.Model, order: Iterator[Images], steps: int, rate: float, target: Callable) -> dict:
+    """Train a compiled network on batches, its rate falling to zero along half a cosine.
+
+    Args:
+        target: masks, labels → what ``train_on_batch`` takes beside the images.
+
+    Returns:
+        loss, the mean over the last training steps; parameters, those that trained; multiply_adds, of one image's
+        forward pass.
+    """
+    losses = []
+    for step, (images, masks, labels) in zip(range(steps), order, strict=False):
         model.optimizer.learning_rate.assign(rate * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        target = (masks, pixel_weights(masks, weigh)) if kind.on_masks else (labels, None)
-        losses.append(float(model.train_on_batch(images, *target)))
-    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    return model, {
+        losses.append(float(model.train_on_batch(images, *target(masks, labels))))
+    return {
         "loss": float(np.mean(losses[-LAST_STEPS:])),
-        "parameters": parameters,
+        "parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
         "multiply_adds": multiply_adds(model),
     }
 
@@ -208,13 +225,6 @@ def class_weights(masks: np.ndarray, num_classes: int) -> np.ndarray:
     pixels = np.bincount(masks[masks != VOID], minlength=num_classes)[:num_classes]
     present = pixels > 0
     return np.where(present, pixels.sum() / (present.sum() * np.maximum(pixels, 1)), 0.0)
-
-
-def pixel_weights(masks: np.ndarray, weigh: np.ndarray) -> np.ndarray:
-    """float32 (B, H, W): the class's weight, 0 at void."""
-    table = np.zeros(256, np.float32)
-    table[: len(weigh)] = weigh
-    return table[masks]
 
 
 def few_pixels(masks: np.ndarray, count: int, seed: int) -> np.ndarray:

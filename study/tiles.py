@@ -12,7 +12,7 @@ tiles in the same order. Classes weigh alike in what an arm is told, but for the
 Counts are kept clip by clip, so that scores can be made again of clips that are drawn anew (films.py).
 """
 
-import math
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -20,20 +20,11 @@ import numpy as np
 from keras import layers, ops
 
 from data_pipeline.encoding import VOID
+from data_pipeline.weights import weight_table
 from engine.scoring.confusion import confusion_matrix
-from models.classifier import unet_encoder
 from models.unet import unet
 
-from .arms import (
-    AT_A_TIME,
-    LAST_STEPS,
-    Arm,
-    batches,
-    class_weights,
-    fresh,
-    multiply_adds,
-    pixel_weights,
-)
+from .arms import AT_A_TIME, Arm, batches, class_weights, encoder, fresh, run
 from .cells import BATCH, Spec
 from .films import scores_of
 from .photographs import CENTRE, PRESENCE, Photographs, Tiles, some_pixels, tiles_of
@@ -54,14 +45,7 @@ def pooled_painter(size: int, num_classes: int, width: int, weights: str | None 
     return keras.Model(network.inputs, logits, name="pooled_unet")
 
 
-def pooled_encoder(size: int, num_classes: int, width: int, weights: str | None = None) -> keras.Model:
-    _, path = unet_encoder((size, size, 3), None, width=width, norm=NORM)
-    inputs = layers.Input((size, size, 3))
-    x = path(layers.Rescaling(1 / 255, dtype="float32", name="rescale")(inputs))
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name="unet_encoder_classifier")
-
-
+pooled_encoder = partial(encoder, norm=NORM)
 ARMS = {  # network, decision
     ("S", ""): Arm(painter, on_masks=True),
     ("C", CENTRE): Arm(pooled_painter, on_masks=False),
@@ -104,21 +88,17 @@ def taught(spec: Spec, tiles: Tiles) -> tuple[keras.Model, dict]:
     model = fresh(kind, knobs.size, knobs.num_classes, spec.width, frozen=False, seed=spec.seed)
     told = tiles.presence.astype(np.float32) if spec.decision == PRESENCE else tiles.centre
     weigh = class_weights(tiles.masks if kind.on_masks else tiles.centre, knobs.num_classes)
-    order, losses = batches(Images(tiles.images, tiles.masks, told), spec.seed, BATCH, knobs.symmetry), []
-    for step, (images, masks, labels) in zip(range(spec.steps), order, strict=False):
-        model.optimizer.learning_rate.assign(spec.rate * 0.5 * (1 + math.cos(math.pi * step / spec.steps)))
+    table = weight_table(weigh)
+
+    def target(masks, labels) -> tuple:
         if kind.on_masks:
-            target = (masks, pixel_weights(masks, weigh))
-        elif kind.several:
-            target = (labels,)
-        else:
-            target = (np.where(labels == VOID, 0, labels), mean_weights(pixel_weights(labels, weigh)))
-        losses.append(float(model.train_on_batch(images, *target)))
-    return model, {
-        "loss": float(np.mean(losses[-LAST_STEPS:])),
-        "parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
-        "multiply_adds": multiply_adds(model),
-    }
+            return masks, table[masks]
+        if kind.several:
+            return (labels,)
+        return np.where(labels == VOID, 0, labels), mean_weights(table[labels])
+
+    order = batches(Images(tiles.images, tiles.masks, told), spec.seed, BATCH, knobs.symmetry)
+    return model, run(model, order, spec.steps, spec.rate, target)
 
 
 def mean_weights(weights: np.ndarray) -> np.ndarray:

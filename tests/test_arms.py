@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from data_pipeline.encoding import VOID
-from study.arms import ARMS, Images, batches, class_weights, few_pixels, pixel_weights, score_on, trained
+from data_pipeline.weights import weight_table
+from study.arms import ARMS, Images, batches, class_weights, few_pixels, score_on, trained
 from study.scenes import scene
 
 K, WIDTH = 4, 4
@@ -102,7 +103,7 @@ def test_class_weights_by_hand():
     mask = np.array([[[0, 0, 0, 1], [0, 0, 0, VOID]]], np.uint8)
     weights = class_weights(mask, 3)
     assert weights == pytest.approx([7 / (2 * 6), 7 / (2 * 1), 0])
-    weighed = pixel_weights(mask, weights)
+    weighed = weight_table(weights)[mask]
     assert weighed.sum() == pytest.approx(7) and weighed[0, 1, 3] == 0
 
 
