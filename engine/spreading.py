@@ -358,21 +358,20 @@ def dask(address: str) -> Iterator[dict]:
 
 @contextmanager
 def ray(address: str) -> Iterator[dict]:
-    """The processes of a Ray cluster."""
+    """The processes of a Ray cluster. The connection stays until this process ends: what joblib leaves running of a
+    call that failed would begin a cluster of its own without it."""
     import ray
     from ray.util.joblib import register_ray
 
     register_ray()
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        if not ray.is_initialized():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError) as error:
         raise UserError(f"no Ray cluster answers at {address} ({brief(error)}); start it: ray start --head") from None
-    try:
-        if ray.cluster_resources().get("CPU", 0) < 2:
-            raise UserError(f"the Ray cluster at {address} has fewer than two processors; work without --cluster")
-        yield {"backend": "ray", "n_jobs": -1}
-    finally:
-        ray.shutdown()
+    if ray.cluster_resources().get("CPU", 0) < 2:
+        raise UserError(f"the Ray cluster at {address} has fewer than two processors; work without --cluster")
+    yield {"backend": "ray", "n_jobs": -1}
 
 
 def processes(machines: Machines) -> int:
