@@ -55,6 +55,7 @@ AGREES = (
     "draws of many; an early trial saw no lead). Why masks lead is not."
 )
 DISAGREES = "**Where photographs disagree with drawn scenes:** {told}."
+NONE_ANSWERED = "**No question is answered.**"
 UNCONFIRMED = " Open here, and settled in drawn scenes by an exploratory difference: {told}."
 
 FLOOR = (
@@ -114,7 +115,7 @@ UNTESTED = (
 )
 TESTED = (
     "| On photographs: the same, of tiles of street scenes | Three films, one left out by turns; {count} frames | "
-    "{found} | {verdict} | [Planned](#on-photographs), with margins of their own; the yes is for these three films; "
+    "{found} | {verdict} | [Planned](#on-photographs), with margins of their own, for these three films alone; "
     "small networks. More images, and networks and encoders in use: not tested |"
 )
 
@@ -388,6 +389,8 @@ def disagreement(here, study, pointing) -> str:
     first = (
         DISAGREES.format(told="; ".join(said))
         if said
+        else NONE_ANSWERED
+        if not alike
         else AGREES.format(
             number=len(alike),
             asked=len(here),
