@@ -4,8 +4,9 @@ Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image 
 (arXiv 1505.04597). The builder maps raw pixels (B, H, W, C) to logits, float32 (B, H', W', num_classes): one output, as
 all networks here have; there is no deep supervision.
 
-A new network: a builder like this one in a file beside it, an entry in MODELS (__init__.py) and in ModelName
-(engine/config.py), its parameter count in tests/test_models.py: CONTRIBUTING.md, "A network".
+A new network: a builder with these arguments (num_classes, input_shape, scale, offset) in a file beside it, an entry in
+MODELS, which says its sizes and normalisations (__init__.py), and in ModelName (engine/config.py), its parameter count
+in tests/test_models.py: CONTRIBUTING.md, "A network".
 """
 
 import math

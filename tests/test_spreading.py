@@ -77,8 +77,9 @@ def test_what_an_item_raises_comes_when_the_others_are_done(tmp_path):
 def test_no_process_is_left(tmp_path, number):
     """Whether the command is interrupted, as Ctrl-C does it, or killed."""
     code = f"""
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 sys.path.insert(0, {str(ROOT / "tests")!r})
 from functools import partial
 import spreading_work

@@ -34,7 +34,7 @@ class Stage:
     batches: the number of the first sample → endless batches, such as (image, mask, weight), from there on.
     names_of: the number of the first sample, how many → their images' names.
     optimizer: trainable variables → a built optimizer for this stage's steps.
-    loss: of labels and logits.
+    loss: of labels, logits and the batch's weight.
     validation: finite batches, the same on every pass.
     trained: the network → the Model that is compiled and trained. It shares the network's variables; the network
         itself is what is saved, and stays uncompiled.
@@ -142,7 +142,7 @@ def fit_stage(trained, stage: Stage, config, recorder, optimizer_state) -> None:
     trained.compile(
         optimizer=optimizer,
         loss=stage.loss,
-        weighted_metrics=[recorder.metric],
+        weighted_metrics=[recorder.metric],  # of pixels with a weight; how much they weigh does not move the score
         jit_compile=jit_compile(config.xla, stage.epochs * stage.steps_per_epoch),
     )
     if trained.jit_compile:

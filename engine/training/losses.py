@@ -108,7 +108,7 @@ def lovasz_per_image(labels, logits, weight):
 
 
 # A new loss: a function of labels, logits and weight above, whose sums over the batch go through over_replicas; its
-# name here, in LOSS_TERMS and in the words of --loss (engine/config.py), and in docs/train.md. tests/test_losses.py
+# name here; in engine/config.py in LOSS_TERMS and in the words of --loss; and in docs/train.md. tests/test_losses.py
 # holds these together and runs every loss here; it wants a value worked out by hand.
 LOSSES = {
     "ce": cross_entropy,

@@ -92,7 +92,7 @@ def stages(config: TrainConfig, dataset: DataSet, model: keras.Model, frames: li
     class_weights = dataset.inspection.class_weights(dataset.split.train, config.class_weights)
     weigh = partial(pixel_weights, class_weights=class_weights, border=config.border_weights)
     validation = held_out(config, dataset, frames[-1], weigh)
-    loader = training_loader(dataset, frames[0])  # one cache for all stages
+    loader = training_loader(dataset, frames[0])  # one cache: frames have one size, and tiles of their own
 
     def stage(frame, epochs, steps_per_epoch, rate) -> Stage:
         policy = policy_of(config, dataset, frame)
