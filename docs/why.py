@@ -388,8 +388,6 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "masks_pc": percent(values("S")),
         "masks_ci": percent_with_interval(values("S")),
         "classifier_ci": percent_with_interval(values("E")),
-        "narrow_classifier_ci": percent_with_interval(values("E width 4")),
-        "pixels16_ci": percent_with_interval(values("S 16 pixels")),
         "mark_ci": percent_with_interval(values("S on key near")),
         "object_ci": percent_with_interval(values("S key near")),
         "mark_labels_ci": percent_with_interval(values("C key near")),
@@ -401,7 +399,6 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "most_labels": mean(values(f"C of {settings.counts[-1]}")),
         "ideal_loss": f"{np.mean([each['C ideal']['loss'] for each in study.results]):.2f}",
         "lead_ideal": of(values("S ideal") - values("E ideal")),
-        "again_seeds": len(read(AGAIN)[0].plan.seeds),
         "at_an_end": listed([NETWORKS[arm] for arm in NETWORKS if settings.rates[arm] in (RATES[0], RATES[-1])]),
         "trials_masks": 2 * len(RATES),  # of both weightings of the classes
         "trials_labels": len(RATES),
@@ -412,9 +409,6 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "unet_labels_pc": percent(values("C")),
         "pixels4_pc": percent(values("S 4 pixels")),
         "pixels16_pc": percent(values("S 16 pixels")),
-        "mark_pc": percent(values("S on key near")),
-        "object_pc": percent(values("S key near")),
-        "mark_labels_pc": percent(values("C key near")),
         "lead8": of(values("S of 8") - values("E of 8")),
         "lead16": of(values("S") - values("E")),
         "lead32": of(values("S of 32") - values("E of 32")),
@@ -448,8 +442,9 @@ def numbers_of(study, pointing) -> dict[str, str]:
         "right_steps": f"{settings.steps} steps.",
         "object_labels_planned": of(values("S key near") - values("C key near")),
     }
-    masks = {8: "S of 8", 16: "S", 32: "S of 32", 64: "S of 64", 128: "S of 128"}
-    numbers |= {f"errors{n}": times_the_errors(values(cell), labels[n]) for n, cell in masks.items()}
+    numbers |= {
+        f"errors{n}": times_the_errors(values(cell), labels[n]) for n, cell in {16: "S", 128: "S of 128"}.items()
+    }
     numbers |= why_difficulty.numbers(contrast("difficulty"))
     verdicts = {each.hypothesis.name: each.words for each in findings(study)}
     numbers |= {f"planned_{name}": verdicts[each] for name, each in PLANNED.items()}
