@@ -7,7 +7,7 @@ from scipy.special import stdtrit
 
 from .verdicts import LEVEL, SMALLEST
 
-YES, NO, PARTLY, UNSETTLED = "yes", "no", "partly", "not settled"
+YES, NO, UNSETTLED = "yes", "no", "not settled"
 AT_LEAST, AT_MOST = "at least ", "at most "
 GRID = 200  # numbers of labels that are tried between the fewest and the most
 
