@@ -230,13 +230,22 @@ def sent(work, missing: list, is_done, machines: Machines, setting: Setting, tol
 @contextmanager
 def watched(items: list, is_done, told) -> Iterator[None]:
     """Tell of each item that is done, about when its files appear; of the last ones when the block ends."""
-    ended, left = threading.Event(), list(items)
+    left = list(items)
 
     def look() -> None:
         for item in list(left):
             if is_done(item):
                 left.remove(item)
                 told(item)
+
+    with every_second(look):
+        yield
+
+
+@contextmanager
+def every_second(look: Callable[[], None]) -> Iterator[None]:
+    """Look once a second as long as the block lasts, and once more after it."""
+    ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(1):

@@ -121,3 +121,14 @@ def same_runs(one, two, folds: int) -> None:
         assert [row[:seconds] + row[seconds + 1 :] for row in rows[0]] == [
             row[:seconds] + row[seconds + 1 :] for row in rows[1]
         ]
+
+
+def test_no_line_is_written_through_a_link(tmp_path):
+    """A folder from a stranger may hold links in place of its logs."""
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "cv/logs").mkdir(parents=True)
+    (tmp_path / "cv/logs/fold0.txt").symlink_to(tmp_path / "mine.txt")
+    members = {"fold0": TrainConfig(data=tmp_path)}
+    with pytest.raises(UserError, match="a link, through which"):
+        train_members(tmp_path / "cv", members, train_one, TWO, MASKS)
+    assert (tmp_path / "mine.txt").read_text() == "mine"

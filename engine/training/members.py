@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import partial
@@ -15,7 +14,7 @@ from engine.config import ClassifierConfig, TrainConfig
 from engine.run import Run, config_from_json, config_json, cores, read_several, threads_asked
 from engine.run_places import UNLABELLED_FILE, free_path, refuse_existing
 from engine.scoring.task import LABELS, MASKS, Task
-from engine.spreading import THREADS, Machines, spread
+from engine.spreading import THREADS, Machines, every_second, spread
 
 Config = TrainConfig | ClassifierConfig
 LOGS = "logs"  # in a folder of runs that were trained side by side: what each printed
@@ -105,6 +104,9 @@ def train_side_by_side(
     first = todo[:1] if task is MASKS else todo  # whose plan is printed
     work = partial(train_and_tell, folder, members, train_one, first)
     told = {name: folder / LOGS / f"{name}.txt" for name in todo}
+    for path in (folder / LOGS, *told.values()):
+        if path.is_symlink():
+            raise UserError(f"{path}: a link, through which lines would be added to another file; remove it")
     print(f"{', '.join(todo)}: side by side; what each prints is kept in {folder / LOGS}/\n", flush=True)
     with followed(told):
         try:
@@ -133,7 +135,6 @@ def own_threads() -> dict[str, str]:
 @contextmanager
 def followed(files: dict[str, Path]) -> Iterator[None]:
     """Print the lines that come to files, after their names, as long as the block lasts."""
-    ended = threading.Event()
     read = {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
 
     def look() -> None:
@@ -145,18 +146,8 @@ def followed(files: dict[str, Path]) -> Iterator[None]:
                 for line in (lines + end).decode(errors="replace").splitlines():
                     print(f"{name}: {line}".rstrip(), flush=True)
 
-    def watch() -> None:
-        while not ended.wait(1):
-            look()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with every_second(look):
         yield
-    finally:
-        ended.set()
-        watcher.join()
-        look()
 
 
 def in_words(runs: list[Run]) -> str:
